@@ -1,0 +1,1 @@
+"""Tocsin: alerts in, incidents, the right person told, a record that proves itself."""

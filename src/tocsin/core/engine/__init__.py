@@ -1,0 +1,1 @@
+"""The verbs: how Tocsin decides. Read `step` first."""

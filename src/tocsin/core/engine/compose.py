@@ -1,0 +1,146 @@
+"""Compose: what a notification says, as a value that every channel can give a form. Pure text work.
+
+Nothing here escapes: what is dangerous depends on the channel, and each one escapes for itself.
+"""
+
+from collections.abc import Sequence
+
+from tocsin.core.engine.route import Plan, group_labels
+from tocsin.core.engine.state import LiveAlert, LiveIncident
+from tocsin.core.model.alert import Alert, Status, severity_rank
+from tocsin.core.model.event import Notified
+from tocsin.core.model.incident import IncidentState, IncidentView
+from tocsin.core.model.notification import AlertLine, Message, NotificationKind
+from tocsin.core.model.policy import ALL_LABELS
+
+LINES_MAX = 20
+TITLE_MAX = 160
+
+
+def title_of(plan: Plan, alert: Alert) -> str:
+    """Name an incident by the alert that opened it: its message, or its rule and group where it may hold many."""
+    if plan.group_by == (ALL_LABELS,):
+        return clip(f"{alert.rule_id}: {alert.message}" if alert.message else alert.rule_id, TITLE_MAX)
+    labels = group_labels(plan, alert)
+    named = ", ".join(f"{name}={value}" for name, value in labels.items() if name != "rule_id")
+    return clip(f"{alert.rule_id} ({named})" if named else alert.rule_id, TITLE_MAX)
+
+
+def clip(text: str, length_max: int) -> str:
+    """Shorten a text to so many characters; a shortened one ends with an ellipsis."""
+    return text if len(text) <= length_max else text[: length_max - 1] + "…"
+
+
+def pick(members: Sequence[LiveAlert], incident: int) -> list[LiveAlert]:
+    """Choose the alerts that a message shows: firing before cleared, worst first, then newest; at most 20."""
+    if len(members) == 1:
+        return list(members)
+    return sorted(
+        members, key=lambda a: (incident not in a.firing_in, -severity_rank[a.severity], -a.fired, a.number)
+    )[:LINES_MAX]
+
+
+def line_of(live: LiveAlert, alert: Alert, incident: int) -> AlertLine:
+    """Show one alert."""
+    return AlertLine(
+        status=Status.FIRING if incident in live.firing_in else Status.RESOLVED,
+        severity=live.severity,
+        rule_id=live.rule_id,
+        message=alert.message,
+        scope=alert.scope,
+        window_start=alert.window_start,
+        window_end=alert.window_end,
+        annotations=alert.annotations,
+        links=alert.links,
+        evidence=alert.evidence,
+    )
+
+
+def view_of(incident: LiveIncident, title: str, labels: dict[str, str], url: str = "") -> IncidentView:
+    """Show an incident."""
+    return IncidentView(
+        id=incident.id,
+        number=incident.number,
+        generation=incident.generation,
+        state=incident.state,
+        severity=incident.severity,
+        title=title,
+        rule_id=incident.rule_id,
+        route=incident.route,
+        labels=labels,
+        opened_at=incident.opened_at,
+        updated_at=incident.updated_at,
+        firing=incident.firing,
+        cleared=incident.cleared,
+        acked_by=incident.acked_by,
+        resolved_at=incident.resolved_at or None,
+        url=url,
+    )
+
+
+_LEAD = {
+    NotificationKind.OPENED: "New incident.",
+    NotificationKind.UPDATED: "Something changed in this incident.",
+    NotificationKind.REMINDER: "Still open, and nobody has acknowledged it.",
+    NotificationKind.ESCALATED: "Nobody has acknowledged it yet.",
+    NotificationKind.RESOLVED: "Over.",
+    NotificationKind.MANUAL: "Sent by hand.",
+}
+
+
+def message(
+    notified: Notified,
+    *,
+    at: int,
+    origin: str,
+    incident: LiveIncident | None,
+    view: IncidentView | None,
+    lines: Sequence[AlertLine],
+    silenced: int = 0,
+    digest: str = "",
+    failed: str = "",
+) -> Message:
+    """Write what a notification says.
+
+    silenced: alerts that are left out because silences cover them; digest, failed: the sentence of a digest or a
+    meta-notification, where it is one.
+    """
+    kind = notified.kind
+    title = view.title if view is not None else f"Notifications of rule {notified.rule_id}"
+    if kind is NotificationKind.META:
+        title, text = clip(f"Could not be told: {title}", TITLE_MAX), failed
+    elif kind is NotificationKind.DIGEST:
+        text = digest
+    else:
+        text = _LEAD[kind]
+        if view is not None and incident is not None:
+            text += " " + _counts(view)
+            if view.generation > 1 and kind is NotificationKind.OPENED:
+                text = f"It is back ({view.generation}. time). " + _counts(view)
+            if kind is NotificationKind.RESOLVED and incident.auto_resolved:
+                text = "Over: all alerts cleared" + (
+                    f" after {incident.greens} green looks." if incident.greens else "."
+                )
+    if silenced:
+        text += f" {silenced} silenced alerts are left out."
+    total = view.firing + view.cleared if view is not None else len(lines)
+    return Message(
+        notification_id=notified.id,
+        origin=origin,
+        kind=kind,
+        at=at,
+        severity=notified.severity,
+        title=title,
+        text=text,
+        because=notified.because,
+        alerts=tuple(lines),
+        more=max(0, total - len(lines) - silenced),
+        incident=view,
+    )
+
+
+def _counts(view: IncidentView) -> str:
+    firing = f"{view.firing} alert{'s' if view.firing != 1 else ''} firing"
+    cleared = f", {view.cleared} cleared" if view.cleared else ""
+    state = "" if view.state is IncidentState.OPEN else f" ({view.state})"
+    return f"{firing}{cleared}{state}."

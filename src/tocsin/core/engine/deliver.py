@@ -1,0 +1,116 @@
+"""Deliver: what an attempt's outcome means: done, again later, or never, and then who else is told."""
+
+import hashlib
+from typing import assert_never
+
+from tocsin.core.engine import flush
+from tocsin.core.engine.state import LiveDelivery, State, told_for
+from tocsin.core.model import event as ev
+from tocsin.core.model.alert import severity_rank
+from tocsin.core.model.incident import IncidentState
+from tocsin.core.model.input import OutcomeReported
+from tocsin.core.model.notification import (
+    Accepted,
+    Delivered,
+    DeliveryState,
+    DryRun,
+    NotificationKind,
+    Refused,
+    Retry,
+)
+from tocsin.core.model.policy import HOUR, SECOND, Retries
+
+RETRY_AFTER_MAX = HOUR
+
+
+def reported(state: State, report: OutcomeReported, at: int) -> tuple[ev.Decided, ...]:
+    """Decide what follows from an attempt; () if the delivery has ended or the attempt is an older one."""
+    delivery = state.deliveries.get(report.delivery)
+    if delivery is None or report.attempt != delivery.attempts + 1:
+        return ()
+    outcome = report.outcome
+    match outcome:
+        case Delivered():
+            return _ended(
+                state, delivery, DeliveryState.DELIVERED, report.attempt, "the receiver confirmed it", at
+            )
+        case Accepted():
+            return _ended(state, delivery, DeliveryState.ACCEPTED, report.attempt, "the provider took it", at)
+        case DryRun():
+            return _ended(state, delivery, DeliveryState.DRY_RUN, report.attempt, "a dry run", at)
+        case Refused():
+            return _dead(state, delivery, report.attempt, "refused; trying again cannot help", at)
+        case Retry(after_s=after_s):
+            retries = state.plans.policy.retries
+            if at - delivery.first_at >= retries.give_up:
+                return _dead(state, delivery, report.attempt, "given up after trying for so long", at)
+            wait = back_off(retries, report.attempt, delivery.key)
+            because = f"attempt {report.attempt} failed"
+            if after_s is not None:
+                wait = max(wait, min(after_s * SECOND, RETRY_AFTER_MAX))
+                because += f"; the provider asked for {after_s} s"
+            due = min(at + wait, delivery.first_at + retries.give_up)
+            return (
+                ev.DeliveryRetried(
+                    delivery=delivery.number, attempts=report.attempt, due=max(due, at + 1), because=because
+                ),
+            )
+        case _:
+            assert_never(outcome)
+
+
+def back_off(retries: Retries, attempts: int, key: str) -> int:
+    """Give the wait before the next attempt, in microseconds: the step, and up to a fifth more by the key's digest."""
+    step = retries.steps[min(attempts, len(retries.steps)) - 1]
+    digest = hashlib.sha256(f"{key}\n{attempts}".encode()).digest()
+    return step + step // 5 * digest[0] // 255
+
+
+def _ended(
+    state: State, delivery: LiveDelivery, end: DeliveryState, attempts: int, because: str, at: int
+) -> tuple[ev.Decided, ...]:
+    ended = ev.DeliveryEnded(delivery=delivery.number, state=end, attempts=attempts, because=because)
+    incident = state.incidents.get(delivery.incident)
+    told = told_for(incident, delivery.target) if incident is not None else None
+    if incident is None or told is None or told.delivery != delivery.number:
+        return (ended,)
+    plan = state.plan(incident)
+    resolved = incident.state is IncidentState.RESOLVED
+    urgent = (resolved and not told.resolved and plan.send_resolved) or (
+        severity_rank[incident.severity] > severity_rank[told.severity]
+    )
+    latest = max(incident.fire_change, incident.clear_change, incident.muted_change)
+    if not urgent and (resolved or latest <= told.change):
+        return (ended,)
+    # Something happened while it was on its way: compare again, now that the line is free.
+    due = at if urgent else max(at, incident.flushed_at + plan.group_interval)
+    if 0 < incident.flush_at <= due:
+        return (ended,)
+    return (ended, ev.FlushPlanned(incident=incident.number, due=due, because="the line to a target is free"))
+
+
+def _dead(
+    state: State, delivery: LiveDelivery, attempts: int, because: str, at: int
+) -> tuple[ev.Decided, ...]:
+    events = _ended(state, delivery, DeliveryState.DEAD, attempts, because, at)
+    if delivery.kind is NotificationKind.META:
+        return events  # A meta-notification that dies raises no other: that could go on for ever.
+    others = [target for target in state.plans.targets.values() if target.channel != delivery.channel]
+    if not others:
+        return events
+    channel = others[0].channel
+    number = state.counters.notification + 1
+    id_ = state.public_id("notification", number, at, delivery.key.encode())
+    meta = ev.Notified(
+        notification=number,
+        id=id_,
+        incident=delivery.incident if delivery.incident in state.incidents else 0,
+        kind=NotificationKind.META,
+        severity=delivery.severity,
+        change=0,
+        deliveries=flush.new_deliveries(
+            [target for target in others if target.channel == channel], id_, state.counters.delivery
+        ),
+        because=f"a notification through {delivery.channel} is dead",
+    )
+    return (*events, meta)

@@ -1,0 +1,97 @@
+"""Lifecycle: the table of moves between OPEN, ACK, SILENCED and RESOLVED, and nothing beside it."""
+
+from tocsin.core.engine.state import LiveIncident, State
+from tocsin.core.model import event as ev
+from tocsin.core.model.errors import Conflict
+from tocsin.core.model.incident import IncidentState
+from tocsin.core.model.input import Acted, Action
+
+OPEN, ACK, SILENCED, RESOLVED = IncidentState
+
+SAME = "same"
+"""Asked for what is so already: answered with success, changes nothing."""
+
+TABLE: dict[IncidentState, dict[Action, IncidentState | str]] = {
+    OPEN: {Action.ACK: ACK, Action.SILENCE: SILENCED, Action.RESOLVE: RESOLVED},
+    ACK: {Action.ACK: SAME, Action.UNACK: OPEN, Action.SILENCE: SILENCED, Action.RESOLVE: RESOLVED},
+    SILENCED: {Action.ACK: ACK, Action.SILENCE: SILENCED, Action.UNSILENCE: OPEN, Action.RESOLVE: RESOLVED},
+    RESOLVED: {Action.RESOLVE: SAME, Action.REOPEN: OPEN},
+}
+"""state -> action -> next state. What is missing is a conflict. A note is welcome in every state."""
+
+
+def act(state: State, incident: LiveIncident, acted: Acted, *, actor: str, at: int) -> tuple[ev.Decided, ...]:
+    """Decide what a person's action does; () if it is so already.
+
+    Raises: Conflict if the table has no such move.
+    """
+    number = incident.number
+    if acted.action is Action.NOTE:
+        return (ev.IncidentNoted(incident=number, because=f"{actor} wrote a note"),)
+    moves = TABLE[incident.state]
+    move = moves.get(acted.action)
+    if move is None:
+        possible = ", ".join([*moves, Action.NOTE])
+        raise Conflict(
+            f"Incident #{number} is {incident.state}, so it cannot take {acted.action!s}. Possible now: {possible}.",
+            state=incident.state,
+        )
+    if move is SAME:
+        return ()
+    because = f"{actor} asked for {acted.action!s} while it was {incident.state}"
+    match acted.action:
+        case Action.ACK:
+            timeout = state.plan(incident).ack_timeout
+            until = at + timeout if timeout else 0
+            return (
+                ev.IncidentAcknowledged(incident=number, by=actor, until=until, because=because),
+                *_wake(incident, at, because, was_silenced=incident.state is SILENCED),
+            )
+        case Action.UNACK:
+            return (ev.IncidentUnacknowledged(incident=number, because=because), _look_again(number, at))
+        case Action.SILENCE:
+            return (ev.IncidentSilenced(incident=number, until=acted.until, because=because),)
+        case Action.UNSILENCE:
+            return (ev.IncidentUnsilenced(incident=number, because=because), _look_again(number, at))
+        case Action.RESOLVE:
+            return (
+                ev.IncidentResolved(
+                    incident=number, change=state.counters.change + 1, auto=False, because=because
+                ),
+                _look_again(number, at),
+            )
+        case Action.REOPEN:
+            return (reopened(state, incident, because), _look_again(number, at))
+
+
+def reopened(state: State, incident: LiveIncident, because: str) -> ev.IncidentReopened:
+    """Open a resolved incident again, one generation later."""
+    return ev.IncidentReopened(
+        incident=incident.number,
+        generation=incident.generation + 1,
+        change=state.counters.change + 1,
+        because=because,
+    )
+
+
+def lapsed(incident: LiveIncident, kind: str, at: int) -> tuple[ev.Decided, ...]:
+    """Decide what a timer of kind `ack` or `unsilence` does; () if it is out of date."""
+    number = incident.number
+    if kind == "ack" and incident.state is ACK and 0 < incident.ack_until <= at:
+        because = f"the acknowledgement by {incident.acked_by} lapsed"
+        return (ev.IncidentUnacknowledged(incident=number, because=because), _look_again(number, at))
+    if kind == "unsilence" and incident.state is SILENCED and 0 < incident.silenced_until <= at:
+        return (
+            ev.IncidentUnsilenced(incident=number, because="its silence ran out"),
+            _look_again(number, at),
+        )
+    return ()
+
+
+def _look_again(number: int, at: int) -> ev.FlushPlanned:
+    return ev.FlushPlanned(incident=number, due=at, because="its state changed")
+
+
+def _wake(incident: LiveIncident, at: int, because: str, *, was_silenced: bool) -> tuple[ev.Decided, ...]:
+    # Acknowledging a silenced incident ends its silence; a rise of severity under it is then told.
+    return (_look_again(incident.number, at),) if was_silenced else ()

@@ -1,0 +1,767 @@
+"""State: the fold of all events so far, in memory. `apply` is the only way in which decisions change it.
+
+It holds what deciding needs and no text: that stays in the store. What is over and cannot come back soon is
+forgotten here and recalled from the store when its fingerprint is seen again. The live records are changed in
+place, by `apply` and (leases only) by `refresh`; `touched` remembers which, so that a store can follow.
+"""
+
+import hashlib
+import heapq
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from tocsin.core.engine.route import Plan, Plans, Test, compile_policy, labels_of, matcher_test
+from tocsin.core.model import event as ev
+from tocsin.core.model.alert import CANONICAL, Alert, Severity, Status, severity_rank
+from tocsin.core.model.incident import IncidentState
+from tocsin.core.model.notification import NotificationKind, Withheld
+from tocsin.core.model.policy import Policy
+from tocsin.core.model.silence import Silence
+
+LOOKS_KEPT = 16
+LOOKS_KEPT_FOR = 7 * 86_400 * 1_000_000
+LOOK = struct.Struct("<qqcq")
+"""One remembered look at an alert: window_start, window_end, status, when it came."""
+
+STATUS_CODE = {Status.FIRING: b"f", Status.GREEN: b"g", Status.RESOLVED: b"r"}
+SCOPE = msgspec.json.Decoder(dict[str, str])
+
+
+class LiveAlert(msgspec.Struct, kw_only=True, array_like=True, gc=False):
+    """An alert that state knows. id: 16 bytes; scope: canonical JSON; looks: the last 16, packed as LOOK.
+
+    incidents: numbers of those it is a member of; firing_in: of those in which it fires.
+    fired: change number of its last beginning; untold: it fires, but was silenced before anybody was told.
+    lease: when it expires unless it is seen again, 0 for never; expires_after: see AlertFired.
+    timer: when its one lease timer is due, 0 for none.
+    repeats, seen_at: looks that left no entry since the last one that did, and when it was last seen.
+    text_seq: the ledger entry whose private part has its text.
+    """
+
+    number: int
+    id: bytes
+    rule_id: str
+    severity: Severity
+    source: str
+    scope: bytes
+    incidents: tuple[int, ...] = ()
+    firing_in: tuple[int, ...] = ()
+    greens: int = 0
+    looks: bytes = b""
+    fired: int = 0
+    untold: bool = False
+    silenced_by: tuple[int, ...] = ()
+    expires_after: int = 0
+    lease: int = 0
+    timer: int = 0
+    repeats: int = 0
+    seen_at: int = 0
+    text_seq: int = -1
+
+    def labels(self) -> dict[str, str]:
+        """What matchers see."""
+        return labels_of(
+            self.rule_id, self.severity, self.source, SCOPE.decode(self.scope) if self.scope else {}
+        )
+
+
+class Told(msgspec.Struct, kw_only=True, array_like=True, gc=False):
+    """What a target was last told about an incident. change: 0 if nothing yet.
+
+    delivery: number of the one that is on its way, 0 if none; withheld: change number last withheld from it.
+    """
+
+    target: str
+    change: int = 0
+    severity: Severity = Severity.INFO
+    resolved: bool = False
+    at: int = 0
+    delivery: int = 0
+    withheld: int = 0
+    withheld_at: int = 0
+
+
+class LiveIncident(msgspec.Struct, kw_only=True, array_like=True, gc=False):
+    """An incident that is not over, or may come back. severity: the highest since it opened.
+
+    firing, silenced, silenced_firing: counts of its members.
+    fire_change, clear_change, muted_change: the last change of each kind; `muted` is for alerts that began to
+    fire under a silence.
+    flush_at: when the next comparison is due, 0 for none. entries, last_seq: its back-links in the ledger.
+    """
+
+    number: int
+    id: str
+    key: bytes
+    route: str
+    policy: int
+    state: IncidentState = IncidentState.OPEN
+    generation: int = 1
+    severity: Severity = Severity.INFO
+    rule_id: str = ""
+    opened_at: int = 0
+    updated_at: int = 0
+    resolved_at: int = 0
+    acked_by: str = ""
+    ack_until: int = 0
+    silenced_until: int = 0
+    previous: int = 0
+    firing: int = 0
+    cleared: int = 0
+    silenced: int = 0
+    silenced_firing: int = 0
+    fire_change: int = 0
+    clear_change: int = 0
+    muted_change: int = 0
+    critical_told: bool = False
+    auto_resolved: bool = False
+    greens: int = 0
+    flush_at: int = 0
+    flushed_at: int = 0
+    told: tuple[Told, ...] = ()
+    entries: int = 0
+    last_seq: int = -1
+
+
+class LiveDelivery(msgspec.Struct, kw_only=True, array_like=True, gc=False):
+    """A delivery with a next action. incident: 0 for one that belongs to none."""
+
+    number: int
+    notification: int
+    incident: int
+    kind: NotificationKind
+    severity: Severity
+    channel: str
+    target: str
+    key: str
+    first_at: int
+    due: int
+    attempts: int = 0
+    dry_run: bool = False
+
+
+class RateWindow(msgspec.Struct, kw_only=True, array_like=True, gc=False):
+    """The rate limit of one rule. times: when notifications were charged, oldest first.
+
+    withheld, owed, incidents, severity: what was withheld since the last digest (count; ids of the targets;
+    numbers of the incidents, at most 50; the highest severity).
+    """
+
+    times: list[int] = []
+    withheld: int = 0
+    owed: list[str] = []
+    incidents: list[int] = []
+    severity: Severity = Severity.INFO
+    digest_at: int = 0
+    digested_at: int = 0
+
+
+class LiveSilence(msgspec.Struct, kw_only=True, gc=False):
+    """A silence that acts or will. tests: its matchers, ready to ask."""
+
+    silence: Silence
+    tests: tuple[Test, ...]
+    began: bool = False
+
+
+class Counters(msgspec.Struct, kw_only=True):
+    """The last number given of each kind."""
+
+    alert: int = 0
+    incident: int = 0
+    notification: int = 0
+    delivery: int = 0
+    silence: int = 0
+    change: int = 0
+
+
+class Touched:
+    """What changed since somebody last asked, in the order of first change. Dicts serve as ordered sets."""
+
+    def __init__(self) -> None:
+        self.alerts: dict[bytes, LiveAlert] = {}
+        self.incidents: dict[int, LiveIncident] = {}
+        self.rates: dict[str, RateWindow] = {}
+        self.ended: dict[int, LiveDelivery] = {}
+        self.forgotten_alerts: dict[int, LiveAlert] = {}
+        self.forgotten_incidents: dict[int, LiveIncident] = {}
+
+
+class State:
+    """All that deciding needs. One instance a node; never shared between threads."""
+
+    def __init__(self, *, id_key: bytes) -> None:
+        self.id_key = id_key
+        self.at = 0
+        self.counters = Counters()
+        self.plans = compile_policy(Policy(), 0)
+        self.policies: dict[int, Plans] = {0: self.plans}
+        self.alerts: dict[bytes, LiveAlert] = {}
+        self.incidents: dict[int, LiveIncident] = {}
+        self.members: dict[int, list[LiveAlert]] = {}
+        self.by_key: dict[bytes, LiveIncident] = {}
+        self.deliveries: dict[int, LiveDelivery] = {}
+        self.rates: dict[str, RateWindow] = {}
+        self.silences: dict[int, LiveSilence] = {}
+        self.timers: list[tuple[int, int, str, Any]] = []
+        self.timer_serial = 0
+        self.touched = Touched()
+
+    def alert_id(self, fingerprint: bytes) -> bytes:
+        """Name an alert by a keyed digest (16 bytes) of its fingerprint."""
+        return hashlib.blake2b(fingerprint, key=self.id_key, digest_size=16).digest()
+
+    def public_id(self, kind: str, number: int, at: int, about: bytes = b"") -> str:
+        """Make a stable name: 24 hex digits that say nothing about what it names, and its number in 8 more."""
+        named = b"%s\x00%d\x00%d\x00" % (kind.encode(), number, at)
+        return f"{hashlib.blake2b(named + about, key=self.id_key, digest_size=12).hexdigest()}{number:08x}"
+
+    def plan(self, incident: LiveIncident) -> Plan:
+        """Give the plan that the incident keeps."""
+        return self.policies[incident.policy].by_name[incident.route]
+
+    def plan_timer(self, due: int, kind: str, ref: Any) -> None:
+        """Ask to be looked at when `due` has come. Timers are never taken back; whoever looks checks."""
+        self.timer_serial += 1
+        heapq.heappush(self.timers, (due, self.timer_serial, kind, ref))
+
+
+def next_wakeup(state: State) -> int | None:
+    """Say when a timer is due (microseconds UTC), or None."""
+    return state.timers[0][0] if state.timers else None
+
+
+def has_look(alert: LiveAlert, window_start: int, window_end: int, status: Status, at: int) -> bool:
+    """Say whether this look, with this status, came within the last 7 days and is among the last 16."""
+    looks = alert.looks
+    wanted = LOOK.pack(window_start, window_end, STATUS_CODE[status], 0)[:17]
+    for start in range(len(looks) - LOOK.size, -1, -LOOK.size):
+        if looks[start : start + 17] == wanted:
+            came: int = LOOK.unpack_from(looks, start)[3]
+            return at - came <= LOOKS_KEPT_FOR
+    return False
+
+
+def refresh(state: State, alert: LiveAlert, ends_at: int | None, at: int) -> None:
+    """Count a repeat that leaves no entry: the alert's lease is renewed."""
+    alert.repeats += 1
+    alert.seen_at = at
+    _renew(state, alert, ends_at, at)
+
+
+def _renew(state: State, alert: LiveAlert, ends_at: int | None, at: int) -> None:
+    lease = ends_at if ends_at is not None else (at + alert.expires_after if alert.expires_after else 0)
+    alert.lease = lease
+    if lease and (not alert.timer or lease < alert.timer):
+        plan_lease(state, alert)
+
+
+def plan_lease(state: State, alert: LiveAlert) -> None:
+    """Give the alert its one lease timer; an earlier one that is still planned is ignored when it comes."""
+    alert.timer = alert.lease
+    state.plan_timer(alert.lease, "lease", alert.id)
+
+
+def told_for(incident: LiveIncident, target: str) -> Told | None:
+    """Find what a target was told about the incident."""
+    for told in incident.told:
+        if told.target == target:
+            return told
+    return None
+
+
+def apply(state: State, event: ev.Decided, at: int, private: Mapping[str, Any]) -> None:
+    """Fold one event into the state.
+
+    private: the entry's private part, decoded: `alert`, `silence` or `policy` for the events that bring one.
+    """
+    _APPLY[type(event)](state, event, at, private)
+
+
+def _told(incident: LiveIncident, target: str) -> Told:
+    told = told_for(incident, target)
+    if told is None:
+        told = Told(target=target)
+        incident.told = (*incident.told, told)
+    return told
+
+
+def _touch(state: State, incident: LiveIncident, at: int) -> None:
+    incident.updated_at = at
+    state.touched.incidents[incident.number] = incident
+
+
+def _look(state: State, alert: LiveAlert, start: int, end: int, status: Status, at: int) -> None:
+    """Remember a look for deduplication (the oldest of 17 is dropped) and start counting repeats anew."""
+    look = LOOK.pack(start, end, STATUS_CODE[status], at)
+    if not (alert.seen_at == at and alert.looks.endswith(look)):  # the same look in a second incident
+        alert.looks = (alert.looks + look)[-LOOKS_KEPT * LOOK.size :]
+    alert.repeats = 0
+    alert.seen_at = at
+    state.touched.alerts[alert.id] = alert
+
+
+def _raise_severity(incident: LiveIncident, severity: Severity) -> None:
+    if severity_rank[severity] > severity_rank[incident.severity]:
+        incident.severity = severity
+
+
+def _incident_opened(state: State, e: ev.IncidentOpened, at: int, private: Mapping[str, Any]) -> None:
+    incident = LiveIncident(
+        number=e.incident,
+        id=e.id,
+        key=bytes.fromhex(e.key),
+        route=e.route,
+        policy=e.policy,
+        opened_at=at,
+        previous=e.previous,
+    )
+    state.incidents[e.incident] = incident
+    state.members[e.incident] = []
+    state.by_key[incident.key] = incident
+    state.counters.incident = e.incident
+    _touch(state, incident, at)
+
+
+def _incident_reopened(state: State, e: ev.IncidentReopened, at: int, private: Mapping[str, Any]) -> None:
+    incident = state.incidents[e.incident]
+    incident.state = IncidentState.OPEN
+    incident.generation = e.generation
+    incident.opened_at = at
+    incident.resolved_at = incident.flushed_at = 0
+    incident.acked_by = ""
+    incident.auto_resolved = incident.critical_told = False
+    incident.severity = Severity.INFO
+    for member in state.members[e.incident]:
+        if e.incident in member.firing_in:
+            _raise_severity(incident, member.severity)
+    if incident.firing:
+        incident.fire_change = e.change
+    state.counters.change = e.change
+    _touch(state, incident, at)
+
+
+def _alert_fired(state: State, e: ev.AlertFired, at: int, private: Mapping[str, Any]) -> None:
+    id_ = bytes.fromhex(e.id)
+    alert = state.alerts.get(id_)
+    incident = state.incidents[e.incident]
+    if alert is None:
+        told_us: Alert = private["alert"]
+        alert = LiveAlert(
+            number=e.alert,
+            id=id_,
+            rule_id=e.rule_id,
+            severity=e.severity,
+            source=told_us.source,
+            scope=CANONICAL.encode(told_us.scope),
+        )
+        state.alerts[id_] = alert
+        state.counters.alert = e.alert
+    if e.incident not in alert.incidents:
+        alert.incidents = (*alert.incidents, e.incident)
+        state.members[e.incident].append(alert)
+        incident.silenced += bool(alert.silenced_by)
+    else:
+        incident.cleared -= 1
+    alert.firing_in = alert.incidents if len(alert.incidents) == 1 else (*alert.firing_in, e.incident)
+    if bool(alert.silenced_by) != bool(e.silenced_by):
+        # A label that a silence asks for (the severity) is not part of the scope, and may have changed.
+        for number in alert.incidents:
+            state.incidents[number].silenced += 1 if e.silenced_by else -1
+    alert.silenced_by = e.silenced_by
+    alert.severity = e.severity
+    alert.greens = 0
+    alert.fired = e.change
+    alert.expires_after = e.expires_after
+    alert.untold = bool(e.silenced_by)
+    incident.firing += 1
+    incident.rule_id = e.rule_id
+    if e.silenced_by:
+        incident.silenced_firing += 1
+        incident.muted_change = e.change
+    else:
+        incident.fire_change = e.change
+    _raise_severity(incident, e.severity)
+    state.counters.change = e.change
+    _look(state, alert, e.window_start, e.window_end, Status.FIRING, at)
+    _renew(state, alert, e.ends_at, at)
+    _touch(state, incident, at)
+
+
+def _alert_seen(state: State, e: ev.AlertSeen, at: int, private: Mapping[str, Any]) -> None:
+    incident = state.incidents[e.incident]
+    alert = state.alerts[bytes.fromhex(e.id)]
+    alert.severity = e.severity
+    alert.greens = 0
+    if e.change:
+        incident.rule_id = alert.rule_id
+        _raise_severity(incident, e.severity)
+        state.counters.change = e.change
+    _look(state, alert, e.window_start, e.window_end, Status.FIRING, at)
+    _renew(state, alert, e.ends_at, at)
+    _touch(state, incident, at)
+
+
+def _alert_green(state: State, e: ev.AlertGreen, at: int, private: Mapping[str, Any]) -> None:
+    alert = state.alerts[bytes.fromhex(e.id)]
+    alert.greens = e.greens
+    _look(state, alert, e.window_start, e.window_end, Status.GREEN, at)
+    _touch(state, state.incidents[e.incident], at)
+
+
+def _alert_cleared(state: State, e: ev.AlertCleared, at: int, private: Mapping[str, Any]) -> None:
+    incident = state.incidents[e.incident]
+    alert = state.alerts[bytes.fromhex(e.id)]
+    alert.firing_in = tuple(number for number in alert.firing_in if number != e.incident)
+    incident.firing -= 1
+    incident.cleared += 1
+    if alert.silenced_by:
+        incident.silenced_firing -= 1
+    if not alert.untold:
+        incident.clear_change = e.change
+    state.counters.change = e.change
+    if e.status is not None:
+        _look(state, alert, e.window_start, e.window_end, e.status, at)
+    if not alert.firing_in:
+        alert.lease = alert.greens = 0
+        alert.untold = False
+    if incident.state is IncidentState.RESOLVED:
+        plan_forgetting(state, incident)
+    state.touched.alerts[alert.id] = alert
+    _touch(state, incident, at)
+
+
+def _incident_resolved(state: State, e: ev.IncidentResolved, at: int, private: Mapping[str, Any]) -> None:
+    incident = state.incidents[e.incident]
+    incident.state = IncidentState.RESOLVED
+    incident.resolved_at = at
+    incident.auto_resolved = e.auto
+    incident.greens = e.greens
+    incident.silenced_until = incident.ack_until = 0
+    state.counters.change = e.change
+    plan_forgetting(state, incident)
+    _touch(state, incident, at)
+
+
+def _incident_acknowledged(
+    state: State, e: ev.IncidentAcknowledged, at: int, private: Mapping[str, Any]
+) -> None:
+    incident = state.incidents[e.incident]
+    incident.state = IncidentState.ACK
+    incident.acked_by = e.by
+    incident.ack_until = e.until
+    incident.silenced_until = 0
+    if e.until:
+        state.plan_timer(e.until, "ack", e.incident)
+    _touch(state, incident, at)
+
+
+def _incident_unacknowledged(
+    state: State, e: ev.IncidentUnacknowledged, at: int, private: Mapping[str, Any]
+) -> None:
+    incident = state.incidents[e.incident]
+    incident.state = IncidentState.OPEN
+    incident.acked_by = ""
+    incident.ack_until = 0
+    _touch(state, incident, at)
+
+
+def _incident_silenced(state: State, e: ev.IncidentSilenced, at: int, private: Mapping[str, Any]) -> None:
+    incident = state.incidents[e.incident]
+    incident.state = IncidentState.SILENCED
+    incident.silenced_until = e.until
+    incident.acked_by = ""
+    incident.ack_until = 0
+    if e.until:
+        state.plan_timer(e.until, "unsilence", e.incident)
+    _touch(state, incident, at)
+
+
+def _incident_unsilenced(state: State, e: ev.IncidentUnsilenced, at: int, private: Mapping[str, Any]) -> None:
+    incident = state.incidents[e.incident]
+    incident.state = IncidentState.OPEN
+    incident.silenced_until = 0
+    for told in incident.told:
+        told.withheld = 0
+    _touch(state, incident, at)
+
+
+def _incident_noted(state: State, e: ev.IncidentNoted, at: int, private: Mapping[str, Any]) -> None:
+    _touch(state, state.incidents[e.incident], at)
+
+
+def _flush_planned(state: State, e: ev.FlushPlanned, at: int, private: Mapping[str, Any]) -> None:
+    incident = state.incidents[e.incident]
+    incident.flush_at = e.due
+    state.plan_timer(e.due, "flush", e.incident)
+    state.touched.incidents[e.incident] = incident
+
+
+def _flushed(state: State, e: ev.Flushed, at: int, private: Mapping[str, Any]) -> None:
+    incident = state.incidents[e.incident]
+    incident.flushed_at = at
+    incident.flush_at = e.next
+    if e.next:
+        state.plan_timer(e.next, "flush", e.incident)
+    state.touched.incidents[e.incident] = incident
+
+
+def _notified(state: State, e: ev.Notified, at: int, private: Mapping[str, Any]) -> None:
+    state.counters.notification = e.notification
+    incident = state.incidents.get(e.incident)
+    tells = (
+        incident is not None
+        and not e.dry_run
+        and e.kind not in (NotificationKind.MANUAL, NotificationKind.META)
+    )
+    for new in e.deliveries:
+        state.counters.delivery = new.delivery
+        state.deliveries[new.delivery] = LiveDelivery(
+            number=new.delivery,
+            notification=e.notification,
+            incident=e.incident,
+            kind=e.kind,
+            severity=e.severity,
+            channel=new.channel,
+            target=new.target,
+            key=new.key,
+            first_at=at,
+            due=at,
+            dry_run=e.dry_run,
+        )
+        if tells:
+            assert incident is not None
+            told = _told(incident, new.target)
+            told.change = e.change
+            told.severity = e.severity
+            told.resolved = e.kind is NotificationKind.RESOLVED
+            told.at = at
+            told.delivery = new.delivery
+            told.withheld = 0
+    if incident is not None:
+        if tells and e.severity is Severity.CRITICAL:
+            incident.critical_told = True
+        state.touched.incidents[e.incident] = incident
+    if e.charged:
+        window = _rate(state, e.charged)
+        limit = state.plans.policy.rate_limit
+        since = at - limit.window if limit else at
+        window.times = [time for time in window.times if time > since]
+        window.times.append(at)
+    if e.kind is NotificationKind.DIGEST:
+        window = _rate(state, e.rule_id)
+        window.withheld = window.digest_at = 0
+        window.owed, window.incidents = [], []
+        window.severity = Severity.INFO
+        window.digested_at = at
+
+
+def _rate(state: State, rule_id: str) -> RateWindow:
+    window = state.rates.get(rule_id)
+    if window is None:
+        window = state.rates[rule_id] = RateWindow()
+    state.touched.rates[rule_id] = window
+    return window
+
+
+def _notification_withheld(
+    state: State, e: ev.NotificationWithheld, at: int, private: Mapping[str, Any]
+) -> None:
+    incident = state.incidents[e.incident]
+    for target in e.targets:
+        told = _told(incident, target)
+        told.withheld = e.change
+        told.withheld_at = at
+    state.touched.incidents[e.incident] = incident
+    if e.reason is Withheld.RATE_LIMITED:
+        window = _rate(state, e.rule_id)
+        window.withheld += 1
+        window.owed.extend(target for target in e.targets if target not in window.owed)
+        if e.incident not in window.incidents and len(window.incidents) < 50:
+            window.incidents.append(e.incident)
+        if severity_rank[e.severity] > severity_rank[window.severity]:
+            window.severity = e.severity
+
+
+def _digest_planned(state: State, e: ev.DigestPlanned, at: int, private: Mapping[str, Any]) -> None:
+    _rate(state, e.rule_id).digest_at = e.due
+    state.plan_timer(e.due, "digest", e.rule_id)
+
+
+def _delivery_retried(state: State, e: ev.DeliveryRetried, at: int, private: Mapping[str, Any]) -> None:
+    delivery = state.deliveries[e.delivery]
+    delivery.attempts = e.attempts
+    delivery.due = e.due
+
+
+def _delivery_ended(state: State, e: ev.DeliveryEnded, at: int, private: Mapping[str, Any]) -> None:
+    delivery = state.deliveries.pop(e.delivery)
+    delivery.attempts = e.attempts
+    state.touched.ended[e.delivery] = delivery
+    incident = state.incidents.get(delivery.incident)
+    if incident is None:
+        return
+    told = told_for(incident, delivery.target)
+    if told is not None and told.delivery == e.delivery:
+        told.delivery = 0
+        state.touched.incidents[incident.number] = incident
+    if incident.state is IncidentState.RESOLVED:
+        plan_forgetting(state, incident)
+
+
+def _silence_created(state: State, e: ev.SilenceCreated, at: int, private: Mapping[str, Any]) -> None:
+    silence: Silence = private["silence"]
+    add_silence(state, silence, began=False)
+    state.counters.silence = e.silence
+
+
+def add_silence(state: State, silence: Silence, *, began: bool) -> None:
+    """Make a silence known, with the timers of its beginning and end."""
+    tests = tuple(matcher_test(matcher) for matcher in silence.matchers)
+    state.silences[silence.number] = LiveSilence(silence=silence, tests=tests, began=began)
+    if not began:
+        state.plan_timer(silence.starts_at, "silence_begin", silence.number)
+    state.plan_timer(silence.ends_at, "silence_end", silence.number)
+
+
+def covered(state: State, silence: LiveSilence) -> list[LiveAlert]:
+    """Find the live alerts that a silence matches, in the order in which they were first seen."""
+    return [
+        alert
+        for alert in state.alerts.values()
+        if alert.scope and all(t(alert.labels()) for t in silence.tests)
+    ]
+
+
+def _silence_began(state: State, e: ev.SilenceBegan, at: int, private: Mapping[str, Any]) -> None:
+    silence = state.silences[e.silence]
+    silence.began = True
+    for alert in covered(state, silence):
+        if not alert.silenced_by:
+            for number in alert.incidents:
+                incident = state.incidents[number]
+                incident.silenced += 1
+                if number in alert.firing_in:
+                    incident.silenced_firing += 1
+                    # Nobody was told yet that it fires: remember that when the silence ends.
+                    if any(alert.fired > told.change for told in incident.told) or not incident.told:
+                        alert.untold = True
+                state.touched.incidents[number] = incident
+        alert.silenced_by = (*alert.silenced_by, e.silence)
+        state.touched.alerts[alert.id] = alert
+
+
+def _silence_ended(state: State, e: ev.SilenceEnded, at: int, private: Mapping[str, Any]) -> None:
+    state.silences.pop(e.silence, None)
+    state.counters.change = e.change
+    for alert in state.alerts.values():
+        if e.silence not in alert.silenced_by:
+            continue
+        alert.silenced_by = tuple(number for number in alert.silenced_by if number != e.silence)
+        state.touched.alerts[alert.id] = alert
+        if alert.silenced_by:
+            continue
+        for number in alert.incidents:
+            incident = state.incidents[number]
+            incident.silenced -= 1
+            if number in alert.firing_in:
+                incident.silenced_firing -= 1
+                if alert.untold:
+                    incident.fire_change = e.change
+            for told in incident.told:
+                told.withheld = 0
+            incident.flush_at = at
+            state.plan_timer(at, "flush", number)
+            if incident.state is IncidentState.RESOLVED:
+                plan_forgetting(state, incident)
+            state.touched.incidents[number] = incident
+        if alert.untold:
+            alert.untold = False
+            alert.fired = e.change
+
+
+def _policy_adopted(state: State, e: ev.PolicyAdopted, at: int, private: Mapping[str, Any]) -> None:
+    state.plans = compile_policy(private["policy"], e.version)
+    state.policies[e.version] = state.plans
+
+
+def _node_started(state: State, e: ev.NodeStarted, at: int, private: Mapping[str, Any]) -> None:
+    if not e.extended:
+        return
+    for alert in state.alerts.values():
+        if alert.lease:
+            alert.lease += e.extended
+            state.touched.alerts[alert.id] = alert
+
+
+_APPLY: dict[type, Callable[..., None]] = {
+    ev.IncidentOpened: _incident_opened,
+    ev.IncidentReopened: _incident_reopened,
+    ev.AlertFired: _alert_fired,
+    ev.AlertSeen: _alert_seen,
+    ev.AlertGreen: _alert_green,
+    ev.AlertCleared: _alert_cleared,
+    ev.IncidentResolved: _incident_resolved,
+    ev.IncidentAcknowledged: _incident_acknowledged,
+    ev.IncidentUnacknowledged: _incident_unacknowledged,
+    ev.IncidentSilenced: _incident_silenced,
+    ev.IncidentUnsilenced: _incident_unsilenced,
+    ev.IncidentNoted: _incident_noted,
+    ev.FlushPlanned: _flush_planned,
+    ev.Flushed: _flushed,
+    ev.Notified: _notified,
+    ev.NotificationWithheld: _notification_withheld,
+    ev.DigestPlanned: _digest_planned,
+    ev.DeliveryRetried: _delivery_retried,
+    ev.DeliveryEnded: _delivery_ended,
+    ev.SilenceCreated: _silence_created,
+    ev.SilenceBegan: _silence_began,
+    ev.SilenceEnded: _silence_ended,
+    ev.PolicyAdopted: _policy_adopted,
+    ev.NodeStarted: _node_started,
+}
+
+
+def plan_forgetting(state: State, incident: LiveIncident) -> None:
+    """Plan to look whether a resolved incident can be forgotten."""
+    due = max(incident.resolved_at + state.plan(incident).reopen_within + 1, state.at)
+    state.plan_timer(due, "forget", incident.number)
+
+
+def may_forget(state: State, incident: LiveIncident, at: int) -> bool:
+    """Say whether nothing can happen to a resolved incident that its memory here would change."""
+    return (
+        incident.state is IncidentState.RESOLVED
+        and not incident.firing
+        and not incident.silenced
+        and not any(told.delivery for told in incident.told)
+        and at > incident.resolved_at + state.plan(incident).reopen_within
+    )
+
+
+def forget(state: State, incident: LiveIncident) -> None:
+    """Drop a resolved incident, and those of its alerts that are in no other. The store keeps them."""
+    number = incident.number
+    del state.incidents[number]
+    if state.by_key.get(incident.key) is incident:
+        del state.by_key[incident.key]
+    state.touched.incidents.pop(number, None)
+    state.touched.forgotten_incidents[number] = incident
+    for alert in state.members.pop(number):
+        if all(other not in state.incidents for other in alert.incidents):
+            state.alerts.pop(alert.id, None)
+            state.touched.alerts.pop(alert.id, None)
+            state.touched.forgotten_alerts[alert.number] = alert
+        else:
+            alert.incidents = tuple(other for other in alert.incidents if other != number)
+            state.touched.alerts[alert.id] = alert
+
+
+def recall(state: State, alert: LiveAlert) -> None:
+    """Take back an alert that was forgotten: what it remembers of its looks still counts."""
+    alert.incidents = alert.firing_in = ()
+    state.alerts[alert.id] = alert
+    state.touched.alerts[alert.id] = alert

@@ -1,0 +1,1 @@
+"""The record that proves itself: canonical bytes, the Merkle tree over them, verification."""

@@ -1,0 +1,81 @@
+"""Merkle: the tree of RFC 6962 section 2.1 over the entries' headers, grown one leaf at a time.
+
+The right edge of the tree (its perfect subtrees, largest first) is all that growing needs.
+"""
+
+import hashlib
+import struct
+from collections.abc import Iterable
+
+EMPTY_ROOT = hashlib.sha256(b"").digest()
+_EDGE = struct.Struct("<B32s")
+
+
+def hash_leaf(data: bytes) -> bytes:
+    """SHA-256(0x00 || data), 32 bytes."""
+    return hashlib.sha256(b"\x00" + data).digest()
+
+
+def hash_node(left: bytes, right: bytes) -> bytes:
+    """SHA-256(0x01 || left || right), 32 bytes."""
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+class Frontier:
+    """The right edge of a tree that grows. size: how many leaves it has."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._heights: list[int] = []
+        self._hashes: list[bytes] = []
+
+    def append(self, leaf: bytes) -> None:
+        """Add the hash of one leaf (32 bytes)."""
+        heights, hashes = self._heights, self._hashes
+        height = 0
+        while heights and heights[-1] == height:
+            heights.pop()
+            leaf = hash_node(hashes.pop(), leaf)
+            height += 1
+        heights.append(height)
+        hashes.append(leaf)
+        self.size += 1
+
+    def extend(self, leaves: Iterable[bytes]) -> None:
+        """Add the hashes of several leaves, in order."""
+        for leaf in leaves:
+            self.append(leaf)
+
+    def root(self) -> bytes:
+        """Give the tree's root (32 bytes); of the empty tree, the hash of nothing."""
+        if not self._hashes:
+            return EMPTY_ROOT
+        root = self._hashes[-1]
+        for left in reversed(self._hashes[:-1]):
+            root = hash_node(left, root)
+        return root
+
+    def copy(self) -> "Frontier":
+        """Give an independent copy."""
+        other = Frontier()
+        other.size, other._heights, other._hashes = self.size, self._heights.copy(), self._hashes.copy()
+        return other
+
+    def pack(self) -> bytes:
+        """Give the edge as bytes, for `unpack`: its subtrees largest first, height and hash of each."""
+        return b"".join(_EDGE.pack(*pair) for pair in zip(self._heights, self._hashes, strict=True))
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> "Frontier":
+        """Read what `pack` gave.
+
+        Raises: ValueError if these bytes are no edge.
+        """
+        if len(packed) % _EDGE.size:
+            raise ValueError(f"A tree's edge is a multiple of {_EDGE.size} bytes, these are {len(packed)}.")
+        frontier = cls()
+        for height, digest in _EDGE.iter_unpack(packed):
+            frontier._heights.append(height)
+            frontier._hashes.append(digest)
+            frontier.size += 1 << height
+        return frontier

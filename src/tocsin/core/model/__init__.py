@@ -1,0 +1,1 @@
+"""The nouns: what Tocsin talks about. Frozen values; instants are integer microseconds UTC."""

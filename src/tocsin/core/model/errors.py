@@ -1,0 +1,48 @@
+"""What can be wrong with what somebody asked of us. Our own mistakes are assertions, the world's are outcomes.
+
+Each error says what happened, to what, and the next step; `type` is its stable name at every face.
+"""
+
+
+class TocsinError(Exception):
+    """Somebody asked for what cannot be; the message is fit to be shown to them."""
+
+    type = "error"
+
+
+class Invalid(TocsinError):
+    """The input is malformed. `field` is a path such as `[3].rule_id`, "" for the whole."""
+
+    type = "invalid"
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class NotFound(TocsinError):
+    """No such thing."""
+
+    type = "not-found"
+
+
+class Conflict(TocsinError):
+    """The thing exists, but its state does not allow this. `state` is the state as it is."""
+
+    type = "conflict"
+
+    def __init__(self, message: str, *, state: str) -> None:
+        super().__init__(message)
+        self.state = state
+
+
+class Forbidden(TocsinError):
+    """The actor is known, but may not do this."""
+
+    type = "forbidden"
+
+
+class Unavailable(TocsinError):
+    """Nothing is known to have been stored; ask again. Carries no promise either way."""
+
+    type = "unavailable"

@@ -1,0 +1,281 @@
+"""Event: something that was decided, with `because`. Folding events is the only way in which state changes.
+
+Incidents, alerts, notifications, deliveries and silences are named by their numbers, which count from 1 in the
+order of decision. `change` numbers order what happened to alerts; one input makes at most one.
+No event holds text or labels of an alert: those stand in the entry's private part.
+"""
+
+import msgspec
+
+from tocsin.core.model.alert import Severity, Status
+from tocsin.core.model.notification import DeliveryState, NotificationKind, Withheld
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", gc=False):
+    """What all events share: why."""
+
+    because: str
+
+
+class IncidentOpened(Event, frozen=True, tag="incident_opened"):
+    """A new incident. key: keyed digest of (route, group labels), 32 hex digits; previous: the number of the last
+    incident with this key, 0 if none is remembered; policy: the version of the policy that it keeps."""
+
+    incident: int
+    id: str
+    key: str
+    route: str
+    policy: int
+    previous: int = 0
+
+
+class IncidentReopened(Event, frozen=True, tag="incident_reopened"):
+    """A resolved incident is open again."""
+
+    incident: int
+    generation: int
+    change: int
+
+
+class AlertFired(Event, frozen=True, tag="alert_fired"):
+    """An alert begins to fire in an incident. id: keyed digest of its fingerprint, 32 hex digits.
+
+    expires_after: microseconds after which it expires if it is not seen again and has no ends_at; 0 for never.
+    silenced_by: numbers of the silences that match it now.
+    """
+
+    incident: int
+    alert: int
+    id: str
+    rule_id: str
+    severity: Severity
+    window_start: int
+    window_end: int
+    change: int
+    ends_at: int | None = None
+    expires_after: int = 0
+    silenced_by: tuple[int, ...] = ()
+
+
+class AlertSeen(Event, frozen=True, tag="alert_seen"):
+    """It still fires: another look (an occurrence).
+
+    repeats, last_at: how many looks left no entry since the last one that did, and when the last of all came.
+    change: 0, or the change number if its severity rose.
+    """
+
+    incident: int
+    id: str
+    severity: Severity
+    window_start: int
+    window_end: int
+    change: int = 0
+    ends_at: int | None = None
+    repeats: int = 0
+    last_at: int = 0
+
+
+class AlertGreen(Event, frozen=True, tag="alert_green"):
+    """A look that found nothing wrong. greens: how many in a row now."""
+
+    incident: int
+    id: str
+    greens: int
+    window_start: int
+    window_end: int
+
+
+class AlertCleared(Event, frozen=True, tag="alert_cleared"):
+    """An alert is over. status, window: of the look that cleared it; None and zeros where time did."""
+
+    incident: int
+    id: str
+    change: int
+    status: Status | None = None
+    window_start: int = 0
+    window_end: int = 0
+
+
+class IncidentResolved(Event, frozen=True, tag="incident_resolved"):
+    """Over. auto: no person did it; greens: how many green evaluations it took, 0 if it was not by greens."""
+
+    incident: int
+    change: int
+    auto: bool
+    greens: int = 0
+
+
+class IncidentAcknowledged(Event, frozen=True, tag="incident_acknowledged"):
+    """Somebody has it. until: when the acknowledgement lapses, 0 for never."""
+
+    incident: int
+    by: str
+    until: int = 0
+
+
+class IncidentUnacknowledged(Event, frozen=True, tag="incident_unacknowledged"):
+    """Nobody has it any more."""
+
+    incident: int
+
+
+class IncidentSilenced(Event, frozen=True, tag="incident_silenced"):
+    """Nothing is told about this incident until then; 0 for until somebody ends it."""
+
+    incident: int
+    until: int
+
+
+class IncidentUnsilenced(Event, frozen=True, tag="incident_unsilenced"):
+    """It may be told again."""
+
+    incident: int
+
+
+class IncidentNoted(Event, frozen=True, tag="incident_noted"):
+    """Somebody wrote something down; the text is in the private part."""
+
+    incident: int
+
+
+class FlushPlanned(Event, frozen=True, tag="flush_planned"):
+    """At `due`, what people were told is compared with how things are."""
+
+    incident: int
+    due: int
+
+
+class Flushed(Event, frozen=True, tag="flushed"):
+    """The comparison was made. next: when to look again, 0 for when something changes."""
+
+    incident: int
+    next: int
+
+
+class NewDelivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """An intent that goes out. target: the target's id; key: the idempotency key of all its attempts."""
+
+    delivery: int
+    channel: str
+    target: str
+    key: str
+
+
+class Notified(Event, frozen=True, tag="notified"):
+    """People are told. incident: 0 for a digest over a rule. change: what they know about from now on.
+
+    charged: the rule whose rate window this counts against, "" if it is exempt.
+    """
+
+    notification: int
+    id: str
+    incident: int
+    kind: NotificationKind
+    severity: Severity
+    change: int
+    deliveries: tuple[NewDelivery, ...]
+    charged: str = ""
+    rule_id: str = ""
+    dry_run: bool = False
+
+
+class NotificationWithheld(Event, frozen=True, tag="notification_withheld"):
+    """People are not told. targets: ids of those who would have been; rule_id: whose digest will count it."""
+
+    incident: int
+    kind: NotificationKind
+    severity: Severity
+    reason: Withheld
+    change: int
+    targets: tuple[str, ...]
+    rule_id: str = ""
+
+
+class DigestPlanned(Event, frozen=True, tag="digest_planned"):
+    """What the rate limit withholds of this rule is told together at `due`."""
+
+    rule_id: str
+    due: int
+
+
+class DeliveryRetried(Event, frozen=True, tag="delivery_retried"):
+    """An attempt failed; the next one is due then. attempts: made so far."""
+
+    delivery: int
+    attempts: int
+    due: int
+
+
+class DeliveryEnded(Event, frozen=True, tag="delivery_ended"):
+    """No further attempt. into: the notification that speaks for it, if it was merged, else 0."""
+
+    delivery: int
+    state: DeliveryState
+    attempts: int
+    into: int = 0
+
+
+class SilenceCreated(Event, frozen=True, tag="silence_created"):
+    """A silence is known; it acts from starts_at to ends_at. Its matchers stand in the private part."""
+
+    silence: int
+    id: str
+    starts_at: int
+    ends_at: int
+
+
+class SilenceBegan(Event, frozen=True, tag="silence_began"):
+    """It acts from now on. covers: how many live alerts it covers at this moment."""
+
+    silence: int
+    covers: int
+
+
+class SilenceEnded(Event, frozen=True, tag="silence_ended"):
+    """It no longer acts. change: the change number that its alerts get which fire untold."""
+
+    silence: int
+    change: int
+
+
+class PolicyAdopted(Event, frozen=True, tag="policy_adopted"):
+    """From now on this policy decides. digest: SHA-256 of its canonical JSON."""
+
+    version: int
+    digest: str
+
+
+class NodeStarted(Event, frozen=True, tag="node_started"):
+    """A node began to listen. gap: microseconds in which nobody did; leases are extended by `extended`."""
+
+    gap: int
+    extended: int
+
+
+Decided = (
+    IncidentOpened
+    | IncidentReopened
+    | AlertFired
+    | AlertSeen
+    | AlertGreen
+    | AlertCleared
+    | IncidentResolved
+    | IncidentAcknowledged
+    | IncidentUnacknowledged
+    | IncidentSilenced
+    | IncidentUnsilenced
+    | IncidentNoted
+    | FlushPlanned
+    | Flushed
+    | Notified
+    | NotificationWithheld
+    | DigestPlanned
+    | DeliveryRetried
+    | DeliveryEnded
+    | SilenceCreated
+    | SilenceBegan
+    | SilenceEnded
+    | PolicyAdopted
+    | NodeStarted
+)
+"""Every event there is. A new one fails the type check wherever events are read."""

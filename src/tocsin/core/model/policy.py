@@ -1,0 +1,80 @@
+"""Policy: all that an operator may tune, as one versioned value.
+
+Durations are integer microseconds. A route's None means "as its parent has it".
+"""
+
+import hashlib
+
+import msgspec
+
+from tocsin.core.model.alert import CANONICAL
+from tocsin.core.model.notification import Target
+from tocsin.core.model.silence import Matcher
+
+SECOND = 1_000_000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
+ALL_LABELS = "..."
+"""In `group_by`: every label and the rule, so that each alert is a group of its own."""
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A node of the routing tree.
+
+    name: unique and stable; incidents are keyed by it, so that reordering routes never re-keys them.
+    group_by: labels that hold an incident together; ("...",) for one alert an incident.
+    group_wait: from an incident's opening to its first notification.
+    group_interval: least time between notifications about alerts that join or clear.
+    repeat_interval: an incident that is still OPEN is told again after this.
+    reopen_within: a return of the trouble this soon after resolution reopens the incident.
+    resolve_timeout: an alert without `ends_at` expires this long after it was last seen; 0 for never.
+    greens: consecutive green evaluations that clear an alert.
+    ack_timeout: an acknowledgement lapses after this; 0 for never.
+    """
+
+    name: str
+    matchers: tuple[Matcher, ...] = ()
+    continue_: bool = msgspec.field(default=False, name="continue")
+    channels: tuple[str, ...] | None = None
+    group_by: tuple[str, ...] | None = None
+    group_wait: int | None = None
+    group_interval: int | None = None
+    repeat_interval: int | None = None
+    send_resolved: bool | None = None
+    reopen_within: int | None = None
+    resolve_timeout: int | None = None
+    greens: int | None = None
+    ack_timeout: int | None = None
+    routes: tuple["Route", ...] = ()
+
+
+class RateLimit(msgspec.Struct, frozen=True, kw_only=True):
+    """At most `limit` notifications of one rule in any `window`; what is withheld is told as a digest."""
+
+    limit: int = 10
+    window: int = HOUR
+    digest_after: int = 5 * MINUTE
+    digest_interval: int = 30 * MINUTE
+
+
+class Retries(msgspec.Struct, frozen=True, kw_only=True):
+    """When a failed attempt is made again: each step in turn, then the last one for ever, until `give_up`."""
+
+    steps: tuple[int, ...] = tuple(s * SECOND for s in (1, 2, 4, 15, 60, 300, 900, 1800))
+    give_up: int = 72 * HOUR
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """One version of the rules of the house. targets: every address of every channel, in configured order."""
+
+    routes: Route = Route(name="default", group_by=(ALL_LABELS,))
+    targets: tuple[Target, ...] = ()
+    rate_limit: RateLimit | None = RateLimit()
+    retries: Retries = Retries()
+
+
+def policy_digest(policy: Policy) -> str:
+    """SHA-256 (64 hex digits) of the policy's canonical JSON: two policies with one digest decide alike."""
+    return hashlib.sha256(CANONICAL.encode(policy)).hexdigest()

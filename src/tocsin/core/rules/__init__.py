@@ -1,0 +1,1 @@
+"""When a series of numbers deserves an alert. Empty until the Alert Center moves in."""

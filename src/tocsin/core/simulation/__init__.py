@@ -1,0 +1,1 @@
+"""Time travel over a ledger: replay."""

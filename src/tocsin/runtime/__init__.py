@@ -1,0 +1,1 @@
+"""Drives the core: the only loops, and the one clock."""

@@ -1,0 +1,219 @@
+"""Dispatcher: lets channels speak. One lane a channel, so that a dead one delays no other.
+
+A lane attempts what is due, urgent first, so many at a time; some places are kept for what is urgent. It decides
+nothing: each outcome goes back to the core, which says when to try again or that it is over.
+"""
+
+import asyncio
+import heapq
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+from tocsin.core.model.errors import Unavailable
+from tocsin.core.model.input import OutcomeReported
+from tocsin.core.model.notification import Message, Outcome, Refused, Retry
+from tocsin.ports import Channel, Clock, Store
+from tocsin.runtime.gate import Gate
+from tocsin.runtime.pump import Committed, Dispatch, Result
+
+log = logging.getLogger("tocsin.dispatcher")
+
+PLACES = 32
+PLACES_FOR_URGENT = 8
+ATTEMPT_S = 60.0
+"""How long one attempt may take before it counts as failed, whatever the channel thinks."""
+
+
+class Dispatcher:
+    """Carries out deliveries. Everything runs on the event loop."""
+
+    def __init__(
+        self,
+        channels: Mapping[str, Channel],
+        gate: Gate,
+        store: Store,
+        clock: Clock,
+        *,
+        dry_run: bool = False,
+        failpoint: Callable[[str], None] = lambda name: None,
+    ) -> None:
+        self._gate = gate
+        self._store = store
+        self._clock = clock
+        self._dry_run = dry_run
+        self._failpoint = failpoint
+        self._committed = gate.listen()
+        self._lanes = {name: Lane(self, channel) for name, channel in channels.items()}
+        self._held: dict[int, Dispatch] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to carry out what is committed."""
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self, grace_s: float) -> None:
+        """Stop; attempts that are on their way get so long to end. What did not end stays pending in the store."""
+        if self._task is not None:
+            self._task.cancel()
+        await asyncio.gather(*(lane.stop(grace_s) for lane in self._lanes.values()))
+
+    async def _run(self) -> None:
+        while True:
+            self._take(await self._committed.get())
+
+    def _take(self, committed: Committed) -> None:
+        for number in committed.ended:
+            self._held.pop(number, None)
+        for dispatch in committed.dispatches:
+            before = self._held.get(dispatch.delivery)
+            if before is not None and before.attempt >= dispatch.attempt:
+                continue
+            if dispatch.message is None and before is not None:
+                dispatch = _with_message(dispatch, before.message)
+            self._held[dispatch.delivery] = dispatch
+            lane = self._lanes.get(dispatch.channel)
+            if lane is None:
+                self._report(
+                    dispatch, Retry(why=f"channel {dispatch.channel} is not configured", after_s=600)
+                )
+            else:
+                lane.put(dispatch)
+
+    def is_current(self, dispatch: Dispatch) -> bool:
+        """Say whether this attempt is still wanted."""
+        held = self._held.get(dispatch.delivery)
+        return held is not None and held.attempt == dispatch.attempt
+
+    async def attempt(self, channel: Channel, dispatch: Dispatch) -> None:
+        """Make one attempt and report its outcome."""
+        outcome: Outcome
+        if dispatch.target is None:
+            outcome = Refused(why="the target is no longer configured")
+        else:
+            try:
+                message = dispatch.message
+                if message is None:
+                    message = await asyncio.to_thread(self._store.message, dispatch.notification)
+                if message is None:
+                    outcome = Refused(why="what it should say is no longer stored")
+                else:
+                    outcome = await self._send(channel, dispatch, message)
+            except TimeoutError:
+                outcome = Retry(why=f"no answer within {ATTEMPT_S:.0f} s")
+            except Exception as error:
+                log.exception("channel %s failed in a way that it should not", channel.name)
+                outcome = Retry(why=f"the channel failed: {type(error).__name__}")
+        self._failpoint("after-send")
+        self._report(dispatch, outcome)
+
+    async def _send(self, channel: Channel, dispatch: Dispatch, message: Message) -> Outcome:
+        assert dispatch.target is not None
+        async with asyncio.timeout(ATTEMPT_S):
+            return await channel.send(
+                message,
+                dispatch.target,
+                key=dispatch.key,
+                at=self._clock.now(),
+                dry_run=dispatch.dry_run or self._dry_run,
+            )
+
+    def _report(self, dispatch: Dispatch, outcome: Outcome) -> None:
+        report = OutcomeReported(delivery=dispatch.delivery, attempt=dispatch.attempt, outcome=outcome)
+        self._submit(report)
+
+    def _submit(self, report: OutcomeReported) -> None:
+        try:
+            self._gate.submit((report,), "system").add_done_callback(
+                lambda future: self._reported(future, report)
+            )
+        except Unavailable:
+            asyncio.get_running_loop().call_later(1.0, self._submit, report)
+
+    def _reported(self, future: "asyncio.Future[Sequence[Result]]", report: OutcomeReported) -> None:
+        if not future.cancelled() and future.exception() is not None:
+            # The store failed. The attempt was made: keep asking until that is recorded.
+            asyncio.get_running_loop().call_later(1.0, self._submit, report)
+
+
+class Lane:
+    """What waits for one channel."""
+
+    def __init__(self, dispatcher: Dispatcher, channel: Channel) -> None:
+        self._dispatcher = dispatcher
+        self._channel = channel
+        self._due: list[tuple[bool, int, int, Dispatch]] = []
+        self._later: list[tuple[int, int, Dispatch]] = []
+        self._running: set[asyncio.Task[None]] = set()
+        self._alarm: asyncio.TimerHandle | None = None
+        self._stopped = False
+
+    def put(self, dispatch: Dispatch) -> None:
+        """Take a delivery; it is attempted when it is due and a place is free."""
+        if dispatch.due <= self._dispatcher._clock.now():
+            heapq.heappush(self._due, (not dispatch.urgent, dispatch.due, dispatch.delivery, dispatch))
+            self._go()
+        else:
+            heapq.heappush(self._later, (dispatch.due, dispatch.delivery, dispatch))
+            self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if self._later and not self._stopped:
+            wait = max(0.0, (self._later[0][0] - self._dispatcher._clock.now()) / 1e6)
+            self._alarm = asyncio.get_running_loop().call_later(wait, self._ring)
+
+    def _ring(self) -> None:
+        now = self._dispatcher._clock.now()
+        while self._later and self._later[0][0] <= now:
+            due, delivery, dispatch = heapq.heappop(self._later)
+            heapq.heappush(self._due, (not dispatch.urgent, due, delivery, dispatch))
+        self._alarm = None
+        self._set_alarm()
+        self._go()
+
+    def _go(self) -> None:
+        while self._due and not self._stopped:
+            dispatch = self._due[0][3]
+            places = PLACES if dispatch.urgent else PLACES - PLACES_FOR_URGENT
+            if len(self._running) >= places:
+                return
+            heapq.heappop(self._due)
+            if not self._dispatcher.is_current(dispatch):
+                continue
+            task = asyncio.create_task(self._dispatcher.attempt(self._channel, dispatch))
+            self._running.add(task)
+            task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("an attempt ended without an outcome", exc_info=task.exception())
+        self._go()
+
+    async def stop(self, grace_s: float) -> None:
+        """Begin nothing more, and wait for what is on its way."""
+        self._stopped = True
+        if self._alarm is not None:
+            self._alarm.cancel()
+        if self._running:
+            _, late = await asyncio.wait(self._running, timeout=grace_s)
+            for task in late:
+                task.cancel()
+        await self._channel.close()
+
+
+def _with_message(dispatch: Dispatch, message: Message | None) -> Dispatch:
+    return Dispatch(
+        delivery=dispatch.delivery,
+        attempt=dispatch.attempt,
+        due=dispatch.due,
+        channel=dispatch.channel,
+        target=dispatch.target,
+        key=dispatch.key,
+        urgent=dispatch.urgent,
+        dry_run=dispatch.dry_run,
+        notification=dispatch.notification,
+        message=message,
+    )

@@ -1,0 +1,148 @@
+"""Gate: the way from the event loop to the pump's thread and back; where load is shed, before acceptance.
+
+Whatever waits is taken by one turn together: the running commit is the collection window.
+"""
+
+import asyncio
+import logging
+import queue
+import threading
+from collections.abc import Sequence
+
+from tocsin.core.model.errors import Unavailable
+from tocsin.core.model.input import Input
+from tocsin.ports import Clock
+from tocsin.runtime.pump import Committed, Pump, Request, Result
+
+log = logging.getLogger("tocsin.gate")
+
+INPUTS_WAITING_MAX = 40_000
+INPUTS_A_TURN = 10_000
+IDLE_S = 5.0
+
+
+class Gate:
+    """Runs the pump on a thread of its own. All methods but `on_committed` belong to the event loop."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._queue: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+        self._waiting = 0
+        self._futures: dict[int, asyncio.Future[Sequence[Result]]] = {}
+        self._answers: list[tuple[Request, Sequence[Result] | Exception]] = []
+        self._committed: list[Committed] = []
+        self._listeners: list[asyncio.Queue[Committed]] = []
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.failed: str = ""
+
+    def start(self, pump: Pump) -> None:
+        """Begin to take requests."""
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._run, args=(pump,), name="pump", daemon=True)
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Finish what waits, then stop."""
+        if self._thread is not None:
+            self._queue.put(None)
+            await asyncio.to_thread(self._thread.join)
+            self._hand_over()
+
+    def listen(self) -> "asyncio.Queue[Committed]":
+        """Give a queue on which everything that is committed from now on arrives, in order."""
+        listener: asyncio.Queue[Committed] = asyncio.Queue()
+        self._listeners.append(listener)
+        return listener
+
+    def submit(self, inputs: Sequence[Input], actor: str) -> "asyncio.Future[Sequence[Result]]":
+        """Hand over inputs; the future is done once they are committed.
+
+        Raises: Unavailable if too much waits already; nothing was accepted then.
+        """
+        if self._waiting + len(inputs) > INPUTS_WAITING_MAX and self._waiting:
+            raise Unavailable(
+                "Tocsin has more waiting than it takes. Nothing was accepted; try again in a second."
+            )
+        assert self._loop is not None
+        future: asyncio.Future[Sequence[Result]] = self._loop.create_future()
+        request = Request(inputs, actor, self._answer)
+        self._futures[id(request)] = future
+        self._waiting += len(inputs)
+        self._queue.put(request)
+        return future
+
+    def on_committed(self, committed: Committed) -> None:
+        """Take what the pump committed; called on its thread, or before the start."""
+        self._committed.append(committed)
+
+    def _answer(self, request: Request, results: Sequence[Result] | Exception) -> None:
+        self._answers.append((request, results))
+
+    def _run(self, pump: Pump) -> None:
+        assert self._loop is not None
+        self._wake_loop()
+        while True:
+            requests = self._collect(pump)
+            if requests is None:
+                return
+            try:
+                pump.turn(requests)
+            except Exception:
+                log.exception("a turn failed in a way that nobody foresaw; its senders are told to try again")
+                answered = {id(request) for request, _ in self._answers}
+                for request in requests:
+                    if id(request) not in answered:
+                        self._answers.append(
+                            (request, Unavailable("Tocsin failed while deciding. Try again."))
+                        )
+            self._wake_loop()
+
+    def _collect(self, pump: Pump) -> list[Request] | None:
+        """Wait for the first request or the next timer, then take all that waits."""
+        wakeup = pump.next_wakeup()
+        timeout = IDLE_S if wakeup is None else min(IDLE_S, max(0.0, (wakeup - self._clock.now()) / 1e6))
+        requests: list[Request] = []
+        taken = 0
+        try:
+            request = self._queue.get(timeout=timeout) if timeout else self._queue.get_nowait()
+            while True:
+                if request is None:
+                    if not requests:
+                        return None
+                    self._queue.put(None)
+                    return requests
+                requests.append(request)
+                taken += len(request.inputs)
+                if taken >= INPUTS_A_TURN:
+                    break
+                request = self._queue.get_nowait()
+        except queue.Empty:
+            pass
+        return requests
+
+    def _wake_loop(self) -> None:
+        if self._answers or self._committed:
+            assert self._loop is not None
+            try:
+                self._loop.call_soon_threadsafe(self._hand_over)
+            except RuntimeError:
+                log.info("the event loop is closed; what is committed stays committed")
+
+    def _hand_over(self) -> None:
+        answers, self._answers = self._answers, []
+        committed, self._committed = self._committed, []
+        for request, results in answers:
+            future = self._futures.pop(id(request))
+            self._waiting -= len(request.inputs)
+            if future.done():
+                continue  # Whoever waited has gone. What was committed stays committed.
+            if isinstance(results, Exception):
+                self.failed = str(results)
+                future.set_exception(results)
+            else:
+                self.failed = ""
+                future.set_result(results)
+        for one in committed:
+            for listener in self._listeners:
+                listener.put_nowait(one)

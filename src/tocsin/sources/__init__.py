@@ -1,0 +1,1 @@
+"""Where rules get their numbers. Empty until the Alert Center moves in."""

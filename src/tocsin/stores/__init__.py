@@ -1,0 +1,1 @@
+"""What Tocsin remembers, and where. One protocol (`tocsin.ports.Store`), one contract suite."""

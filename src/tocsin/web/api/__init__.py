@@ -1,0 +1,1 @@
+"""Thin routes: each reads a form, asks the node, and shows the answer."""

@@ -1,0 +1,60 @@
+"""Notify: send by hand, `POST /api/v1/notify/send`."""
+
+from datetime import datetime
+
+from fastapi import APIRouter
+
+from tocsin.core.model.alert import Alert
+from tocsin.core.model.errors import Invalid
+from tocsin.core.model.input import AlertReceived, Manual
+from tocsin.intake import native
+from tocsin.web.forms import EPOCH, IncidentOfAnswer, SendAnswer, SendForm
+from tocsin.web.guard import Sender, TheNode
+
+router = APIRouter()
+
+
+@router.post("/api/v1/notify/send")
+async def send(form: SendForm, node: TheNode, sender: Sender) -> SendAnswer:
+    """Tell people now: always told, never limited; recorded as any alert."""
+    for channel in form.channels:
+        if channel not in node.channels:
+            known = ", ".join(node.channels) or "none"
+            raise Invalid(f"Channel {channel!r} is not configured. Configured: {known}.", field="channels")
+    now = node.clock.now()
+    end = _microseconds("window_end", form.window_end, now)
+    start = _microseconds("window_start", form.window_start, end)
+    if end < start:
+        raise Invalid("window_end lies before window_start. Swap the two.", field="window_end")
+    alert = Alert(
+        rule_id=form.rule_id,
+        scope=form.scope,
+        severity=form.severity,
+        message=form.message,
+        window_start=start,
+        window_end=end,
+        annotations=form.annotations,
+        source="manual",
+    )
+    plain = native.received(alert)
+    manual = Manual(channels=tuple(form.channels), dry_run=form.dry_run)
+    result = await node.ask(AlertReceived(alert, plain.fingerprint, plain.named, manual), sender.actor)
+    return SendAnswer(
+        idempotency_key=native.key_of(plain),
+        fingerprint=plain.fingerprint.hex(),
+        outcome=result.outcome,
+        dry_run=form.dry_run or node.dry_run,
+        incidents=[
+            IncidentOfAnswer(incident_id=id_, number=number, outcome=outcome)
+            for id_, number, outcome in result.incidents
+        ],
+    )
+
+
+def _microseconds(field: str, moment: datetime | None, default: int) -> int:
+    if moment is None:
+        return default
+    if moment.tzinfo is None:
+        raise Invalid(f"{field} does not say its offset from UTC. Add Z or +02:00.", field=field)
+    delta = moment - EPOCH
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds

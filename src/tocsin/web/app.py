@@ -1,0 +1,76 @@
+"""App: the HTTP face. Every route declares its permission; a route without one does not come up."""
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from tocsin.core.model.errors import TocsinError
+from tocsin.runtime.node import Node
+from tocsin.web.api import health, incidents, notify
+from tocsin.web.auth import Doorkeeper, Unauthenticated
+from tocsin.web.guard import Guard
+from tocsin.web.hot import ASGI, AlertsRoute
+from tocsin.web.problems import problem, respond
+
+OPEN_ROUTES = ("/healthz", "/readyz")
+"""The only routes that ask for nothing: a load balancer has no token, and they tell nothing."""
+
+
+class Unguarded(Exception):
+    """A route declares no permission. This is our mistake, and the server does not start with it."""
+
+
+def build_app(node: Node) -> ASGI:
+    """Make the application over a node."""
+    doorkeeper = Doorkeeper(node.store)
+    app = FastAPI(title="Tocsin", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.node = node
+    app.state.doorkeeper = doorkeeper
+    for part in (health.router, notify.router, incidents.router):
+        app.include_router(part)
+    check_guarded(app)
+    for kind in (TocsinError, Unauthenticated, Exception):
+        app.add_exception_handler(kind, _show)
+    app.add_exception_handler(RequestValidationError, _show_form)
+    app.add_exception_handler(HTTPException, _show_http)
+    return AlertsRoute(app, node.gate, doorkeeper, node.clock)
+
+
+def routes_of(app: FastAPI) -> list[APIRoute]:
+    """Give all routes of an application."""
+    return [route for route in app.routes if isinstance(route, APIRoute)]
+
+
+def check_guarded(app: FastAPI) -> None:
+    """Refuse an application with a route that declares no permission. Raises: Unguarded."""
+    for route in routes_of(app):
+        if route.path in OPEN_ROUTES:
+            continue
+        if not any(isinstance(dependency.call, Guard) for dependency in route.dependant.dependencies):
+            raise Unguarded(f"{route.path} declares no permission. Depend on a Guard.")
+
+
+async def _show(request: Request, error: Exception) -> Response:
+    status, headers, body = problem(error)
+    return Response(body, status, headers)
+
+
+async def _show_form(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    errors = [
+        {"field": ".".join(str(part) for part in e["loc"][1:]), "message": e["msg"]} for e in error.errors()
+    ]
+    detail = f"Field {errors[0]['field'] or 'body'}: {errors[0]['message']}."
+    status, headers, body = respond(422, "invalid", "The input is not valid", detail, {"errors": errors})
+    return Response(body, status, headers)
+
+
+async def _show_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    names = {404: "not-found", 405: "method-not-allowed"}
+    status, headers, body = respond(
+        error.status_code, names.get(error.status_code, "http"), str(error.detail), f"{request.url.path}", {}
+    )
+    return Response(body, status, {**headers, **(error.headers or {})})

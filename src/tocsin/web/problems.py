@@ -1,0 +1,48 @@
+"""Problems: errors as RFC 9457 has them, each with a stable `type`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from tocsin.core.model.errors import Conflict, Forbidden, Invalid, NotFound, TocsinError, Unavailable
+from tocsin.web.auth import Unauthenticated
+
+_encode = msgspec.json.Encoder(order="sorted").encode
+
+TYPES: dict[type[Exception], tuple[int, str, str]] = {
+    Invalid: (422, "invalid", "The input is not valid"),
+    NotFound: (404, "not-found", "There is no such thing"),
+    Conflict: (409, "conflict", "Its state does not allow this"),
+    Forbidden: (403, "forbidden", "This is not allowed to you"),
+    Unauthenticated: (401, "unauthenticated", "Who is asking?"),
+    Unavailable: (503, "unavailable", "Not now"),
+}
+
+
+def problem(error: Exception) -> tuple[int, dict[str, str], bytes]:
+    """Give (status, headers, body) for an error that is fit to be shown; 500 and no detail for any other."""
+    for kind, (status, name, title) in TYPES.items():
+        if isinstance(error, kind):
+            more: dict[str, Any] = {}
+            if isinstance(error, Invalid) and error.field:
+                more["field"] = error.field
+            if isinstance(error, Conflict):
+                more["state"] = error.state
+            return respond(status, name, title, str(error), more)
+    if isinstance(error, TocsinError):
+        return respond(400, error.type, "This cannot be done", str(error), {})
+    return respond(500, "unexpected", "Tocsin made a mistake", "It is in the log.", {})
+
+
+def respond(
+    status: int, name: str, title: str, detail: str, more: Mapping[str, Any]
+) -> tuple[int, dict[str, str], bytes]:
+    """Give a problem of a type of its own."""
+    headers = {"content-type": "application/problem+json"}
+    if status == 401:
+        headers["www-authenticate"] = "Bearer"
+    if status == 503:
+        headers["retry-after"] = "1"
+    body = {"type": f"urn:tocsin:problem:{name}", "title": title, "status": status, "detail": detail, **more}
+    return status, headers, _encode(body)

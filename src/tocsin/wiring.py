@@ -1,0 +1,110 @@
+"""Wiring: the one place that chooses concrete parts and plugs them together."""
+
+import gc
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+from tocsin.channels.email import Email, EmailConfig
+from tocsin.channels.teams import Teams, TeamsConfig
+from tocsin.channels.webhook import Webhook, WebhookConfig
+from tocsin.core.model.access import Role
+from tocsin.core.model.notification import Target
+from tocsin.core.model.policy import ALL_LABELS, Policy, Route
+from tocsin.outbound import Outbound
+from tocsin.ports import Channel, Store
+from tocsin.runtime.node import Node
+from tocsin.runtime.world import MachineClock, MachineIds
+from tocsin.settings import Settings
+from tocsin.stores.sqlite import SqliteStore
+from tocsin.web.auth import make_token
+
+
+def open_store(directory: Path) -> SqliteStore:
+    """Open the embedded store. Raises: StoreRefused, StoreFailed."""
+    return SqliteStore(directory)
+
+
+def build_channels(settings: Settings) -> dict[str, Channel]:
+    """Make the channels that are configured. Raises: Invalid."""
+    outbound = Outbound(allow_private=settings.allow_private)
+    channels: list[Channel] = []
+    smtp = settings.smtp
+    if smtp is not None:
+        channels.append(
+            Email(
+                EmailConfig(
+                    name="email",
+                    host=smtp.host,
+                    port=smtp.port,
+                    user=smtp.user,
+                    password=smtp.password,
+                    sender=smtp.sender,
+                    recipients=smtp.recipients,
+                    tls=smtp.tls,  # type: ignore[arg-type]
+                )
+            )
+        )
+    if settings.teams_url:
+        channels.append(Teams(TeamsConfig(name="teams", url=settings.teams_url), outbound))
+    if settings.webhook_url:
+        secrets = (settings.webhook_secret,) if settings.webhook_secret else ()
+        channels.append(
+            Webhook(WebhookConfig(name="webhook", url=settings.webhook_url, secrets=secrets), outbound)
+        )
+    return {channel.name: channel for channel in channels}
+
+
+def build_policy(settings: Settings, channels: dict[str, Channel], id_key: bytes) -> Policy:
+    """Make the policy: the routes that are configured, or one that tells every channel."""
+    targets = tuple(
+        Target(id=target_id(channel.name, address, id_key), channel=channel.name, address=address)
+        for channel in channels.values()
+        for address in channel.addresses
+    )
+    routes = settings.routes or Route(name="default", group_by=(ALL_LABELS,))
+    return Policy(routes=routes, targets=targets, rate_limit=settings.rate_limit)
+
+
+def target_id(channel: str, address: str, id_key: bytes) -> str:
+    """Name a target by a keyed digest (16 hex digits) of its channel and address."""
+    return hashlib.blake2b(f"{channel}\n{address}".encode(), key=id_key, digest_size=8).hexdigest()
+
+
+def build_node(
+    settings: Settings, store: Store, *, failpoint: Callable[[str], None] | None = None
+) -> tuple[Node, str | None]:
+    """Make a node over an open store, with its state loaded.
+
+    Returns: the node, and the admin's token if this is the first start (it is kept nowhere).
+    Raises: Invalid, StoreFailed.
+    """
+    ids = MachineIds()
+    clock = MachineClock()
+    if (id_key := store.secret("id_key")) is None:
+        id_key = ids.random_bytes(32)
+        store.keep_secret("id_key", id_key)
+    if (origin := store.secret("origin")) is None:
+        origin = b"tocsin-" + ids.random_bytes(4).hex().encode()
+        store.keep_secret("origin", origin)
+    channels = build_channels(settings)
+    token = None
+    if not store.tokens():
+        token, stored = make_token(ids.random_bytes(36), name="first admin", role=Role.ADMIN, at=clock.now())
+        store.put_token(stored)
+    node = Node(
+        store=store,
+        clock=clock,
+        ids=ids,
+        channels=channels,
+        policy=build_policy(settings, channels, id_key),
+        origin=origin.decode(),
+        dry_run=settings.dry_run,
+        failpoint=failpoint or (lambda name: None),
+    )
+    node.open()
+    # What was loaded lives as long as the process: the collector need not look at it again and again.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    return node, token

@@ -1,0 +1,1 @@
+"""Stand-ins for the world that tests share: real servers on loopback whose behaviour is scripted."""
