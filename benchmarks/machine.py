@@ -39,6 +39,8 @@ def choose_cores() -> Cores:
 
 def cpu_s(pid: int) -> float:
     """CPU seconds that a process has used, all threads, also ended ones; 0 if it is gone."""
+    if pid <= 0:  # The kernel would take 0 for ourselves.
+        return 0.0
     try:
         return time.clock_gettime(
             (~pid << 3) | 2

@@ -41,8 +41,7 @@ def _cells(result: Result, row: Row, peer_absent: str) -> tuple[list[str], Verdi
     peer = "-" if not result.experiment.peer else peer_absent or number(verdict.peers)
     ratio = "-" if verdict.ratio is None else f"{verdict.ratio:.2f} x"
     cells = [
-        row.title,
-        row.unit,
+        f"{row.title}, {row.unit}",
         number(verdict.ours),
         peer,
         ratio,
@@ -93,6 +92,8 @@ def show(console: Console, results: Sequence[Result], *, peer_absent: str) -> No
             console.print(
                 f"{result.experiment.name} FAILED: {why}", style="red", markup=False, highlight=False
             )
+        for measurement in (one for many in result.measurements.values() for one in many if one.log_tail):
+            console.print(f"The end of its log:\n{measurement.log_tail}", markup=False, highlight=False)
 
 
 def _subject(measurements: Sequence[Measurement], key: str) -> dict[str, object] | None:
@@ -161,7 +162,6 @@ def as_markdown(
         f"- {result.experiment.name} failed: {why.splitlines()[0]}"
         for result in results
         for why in (*result.failures(OURS), *result.failures(PEER))
-        if not why.startswith("the end of its log")
     ]
     return "\n".join([*lines, *([""] if failed else []), *failed]) + "\n"
 

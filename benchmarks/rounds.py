@@ -116,6 +116,8 @@ def run(
             figures = ", ".join(f"{key} {value:,.2f}" for key, value in measurement.figures.items())
             failed = "" if not measurement.failures else f"  FAILED: {measurement.failures[0]}"
             say(f"  {experiment.name} {number + 1}/{rounds} {kind.name}: {figures}{failed}")
+            if measurement.failures:
+                return  # What is wrong once stays wrong; further rounds would only take their time.
 
 
 def _quiet_trial(

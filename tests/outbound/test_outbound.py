@@ -435,7 +435,7 @@ def test_hung_receivers_delay_no_other():
                 asyncio.ensure_future(outbound.post(hung.url(), body=b"", headers={}, timeout_s=30))
                 for _ in range(160)
             ]
-            await hung.received(150)
+            await asyncio.wait_for(hung.received(150), timeout=10)
             answer = await outbound.post(well.url(), body=b"", headers={}, timeout_s=5)
             connections = hung.connections
             for task in stuck:

@@ -9,6 +9,8 @@ A script is a list of replies, used in order; when it is used up the server says
 
 import asyncio
 import ssl
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -67,6 +69,7 @@ class SmtpSink:
     tls_versions: set[str] = field(default_factory=set)
 
     async def __aenter__(self) -> Self:
+        self._changed = asyncio.Event()
         loop = asyncio.get_running_loop()
         implicit = self.context if self.tls == "implicit" else None
         self._server = await loop.create_server(self._protocol, "127.0.0.1", 0, ssl=implicit)
@@ -77,7 +80,16 @@ class SmtpSink:
         self._server.close()
         tasks = [connection._handler_coroutine for connection in self.connections_open]
         self.hang_up()
-        await asyncio.gather(*(task for task in tasks if task), return_exceptions=True)
+        for task in tasks:
+            task.cancel()  # a handshake that failed leaves aiosmtpd waiting for its end
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def until(self, fact: Callable[[], bool]) -> None:
+        """Wait until this holds of mails or open connections. Raises: TimeoutError after 5 s."""
+        async with asyncio.timeout(5):
+            while not fact():
+                self._changed.clear()
+                await self._changed.wait()
 
     def hang_up(self) -> None:
         """Cut every connection that is open, as a relay does that restarts."""
@@ -86,16 +98,20 @@ class SmtpSink:
                 connection.transport.abort()
 
     def _protocol(self) -> SMTP:
-        return _Connection(
-            self,
-            _Handler(self),
-            hostname="sink.test",
-            tls_context=self.context if self.tls == "starttls" else None,
-            require_starttls=self.tls == "starttls",
-            auth_required=self.login is not None,
-            auth_require_tls=self.tls == "starttls",
-            authenticator=self._authenticate,
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", "Requiring AUTH while not requiring TLS"
+            )  # as the test wants it
+            return _Connection(
+                self,
+                _Handler(self),
+                hostname="sink.test",
+                tls_context=self.context if self.tls == "starttls" else None,
+                require_starttls=self.tls == "starttls",
+                auth_required=self.login is not None,
+                auth_require_tls=self.tls == "starttls",
+                authenticator=self._authenticate,
+            )
 
     def _authenticate(
         self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: LoginPassword
@@ -120,6 +136,7 @@ class _Connection(SMTP):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._sink.connections_open.discard(self)
+        self._sink._changed.set()
         super().connection_lost(error)
 
     def data_received(self, data: bytes) -> None:
@@ -167,6 +184,7 @@ class _Handler:
                 user=session.login_data.decode() if session.login_data else "",
             )
         )
+        self._sink._changed.set()
         reply = await _next(self._sink.contents, server)
         return f"250 2.0.0 Ok: queued as {len(self._sink.mails)}" if reply is None else reply
 

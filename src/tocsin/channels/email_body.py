@@ -216,6 +216,7 @@ _PAGE = """\
   .card {{ background: #1a2027 !important; }}
   .ink {{ color: #e6e9ee !important; }}
   .pale {{ color: #a3adba !important; }}
+  .link {{ color: #84b5ff !important; }}
   .chip {{ background: #2a323c !important; color: #d5dae1 !important; }}
 }}
 </style></head>
@@ -332,7 +333,8 @@ def _html_link(link: Link) -> str:
     beside = f" ({_html(where)})" if link.text and where else ""
     return (
         f'<p dir="auto" style="margin:4px 0;font-size:13px;">'
-        f'<a href="{_html(link.href)}">{_html(link.text or link.href)}</a>{beside}</p>'
+        f'<a class="link" href="{_html(link.href)}" style="color:#175cd3;">'
+        f"{_html(link.text or link.href)}</a>{beside}</p>"
     )
 
 

@@ -163,20 +163,21 @@ def payload(message: Message, key: str, *, thin: bool = False) -> bytes:
     whole = {"type": f"notification.{message.kind}", "timestamp": instant(message.at), "data": data}
     try:
         return _JSON.encode(whole)
-    except (UnicodeEncodeError, OverflowError):
-        # Rendering must not lose a notification, so what has no UTF-8 or no 64 bits is sent as near as can be.
+    except ValueError:
+        # Rendering must not lose a notification, so what has no UTF-8 or too many digits is sent in another form.
         return _JSON.encode(_encodable(whole))
 
 
 def _encodable(value: Any) -> Any:
-    """Half a surrogate pair becomes "?", a number beyond 64 bits its hexadecimal text."""
+    """Half a surrogate pair becomes "?", a number of thousands of digits its hexadecimal text."""
     match value:
         case str():
             return value.encode("utf-8", "replace").decode()
         case bool():
             return value
         case int():
-            return value if -(1 << 63) <= value < 1 << 64 else hex(value)
+            # Python writes at most 4,300 digits (14,284 bits) in decimal, for that takes quadratic time.
+            return value if value.bit_length() < 14_000 else hex(value)
         case msgspec.Struct():
             return _encodable(msgspec.structs.asdict(value))
         case dict():

@@ -236,7 +236,7 @@ class Pump:
         for request in requests:
             for given in request.inputs:
                 if type(given) is AlertReceived:
-                    id_ = state.alert_id(given.fingerprint)
+                    id_ = given.id = state.alert_id(given.fingerprint)
                     if id_ not in state.alerts:
                         unknown[id_] = None
         if unknown:

@@ -228,7 +228,7 @@ def _timer(state: State, kind: str, ref: Any, due: int, at: int) -> tuple[tuple[
 
 def _alert(state: State, given: AlertReceived, at: int, actor: str) -> Step:
     alert = given.alert
-    id_ = state.alert_id(given.fingerprint)
+    id_ = given.id or state.alert_id(given.fingerprint)
     live = state.alerts.get(id_)
     if alert.status is not Status.FIRING:
         if live is None or not live.firing_in:

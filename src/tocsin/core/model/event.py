@@ -11,8 +11,8 @@ from tocsin.core.model.alert import Severity, Status
 from tocsin.core.model.notification import DeliveryState, NotificationKind, Withheld
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", gc=False):
-    """What all events share: why."""
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True, gc=False):
+    """What all events share: why. A field with its default value is left out of the bytes."""
 
     because: str
 

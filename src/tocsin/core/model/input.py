@@ -17,16 +17,18 @@ class Manual(msgspec.Struct, frozen=True, kw_only=True):
     dry_run: bool = False
 
 
-class AlertReceived(msgspec.Struct, frozen=True, gc=False):
+class AlertReceived(msgspec.Struct, gc=False):
     """An alert came in.
 
     fingerprint: of its rule and scope, 32 bytes; named: canonical JSON of the two, left open at its end for more.
+    id: as state keys the alert, 16 bytes; b"" until whoever drives the core has asked `State.alert_id`.
     """
 
     alert: Alert
     fingerprint: bytes
     named: bytes
     manual: Manual | None = None
+    id: bytes = b""
 
 
 class Action(StrEnum):
