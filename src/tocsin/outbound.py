@@ -393,6 +393,17 @@ class Outbound:
         """GET under the same guard and with the same terms as `post`."""
         return await self._ask("GET", url, None, headers, timeout_s, connect_timeout_s, answer_bytes_max)
 
+    async def addresses(self, host: str, port: int) -> list[str]:
+        """Resolve a name once, for a protocol other than HTTP; what is given may be connected to.
+
+        host: a name, or a literal address, which is checked as well.
+        Raises: OSError if it cannot be resolved, or if any of its addresses is forbidden (the text says which).
+        """
+        found = list(await self._lookup(host, port))
+        for address in found:
+            self._guard(host, address)
+        return found
+
     async def close(self) -> None:
         """Close all connections. A later request would open new ones."""
         session, self._session = self._session, None

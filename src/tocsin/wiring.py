@@ -42,7 +42,8 @@ def build_channels(settings: Settings) -> dict[str, Channel]:
                     sender=smtp.sender,
                     recipients=smtp.recipients,
                     tls=smtp.tls,  # type: ignore[arg-type]
-                )
+                ),
+                resolve=outbound.addresses,
             )
         )
     if settings.teams_url:

@@ -51,7 +51,7 @@ from tocsin.ports import (
 
 log = logging.getLogger("tocsin.pump")
 
-TEXTS_KEPT = 20_000
+TEXTS_KEPT = 2_000
 ALIVE_EVERY = 10_000_000
 
 
