@@ -129,13 +129,7 @@ def measure(
     peer = None if asked.no_peer else installed_peer()
     peer_absent = "" if peer else "left out" if asked.no_peer else "not installed"
     scale = Scale(quick=asked.quick, full=asked.full)
-    words = (
-        "quick (a fifth of the load; the bars are for the whole)"
-        if asked.quick
-        else "full"
-        if asked.full
-        else "default"
-    )
+    words = "quick (a fifth of the load, not judged)" if asked.quick else "full" if asked.full else "default"
     plan = Plan(
         rounds=asked.rounds or (2 if asked.quick else 5),
         attempts=asked.attempts,
@@ -153,7 +147,7 @@ def measure(
             kinds.append(peer)
         if not asked.no_ours:
             kinds.append(Tocsin)
-        result = Result(experiment)
+        result = Result(experiment, judged=not asked.quick)
         results.append(result)
         try:
             run(

@@ -7,6 +7,7 @@ ourselves be killed, the kernel kills them.
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import time
@@ -16,6 +17,7 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
 LOG_TAIL_LINES = 30
+TOKEN = re.compile(r"toc_\w+")
 
 
 class DidNotStart(Exception):
@@ -70,9 +72,10 @@ class Child:
         return self._process.poll() is None
 
     def log_tail(self) -> str:
-        """The last lines that it wrote, for a message to a person."""
+        """The last lines that it wrote, for a message to a person; tokens are left out."""
         lines = self.log.read_text(errors="replace").splitlines()
-        return "\n".join(lines[-LOG_TAIL_LINES:]) or "(it wrote nothing)"
+        tail = "\n".join(lines[-LOG_TAIL_LINES:]) or "(it wrote nothing)"
+        return TOKEN.sub("toc_...", tail)
 
     def did_not_start(self, what: str) -> DidNotStart:
         """The error that says so, with the log's tail."""

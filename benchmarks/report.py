@@ -83,7 +83,7 @@ def table(results: Sequence[Result], *, peer_absent: str) -> Table:
 def show(console: Console, results: Sequence[Result], *, peer_absent: str) -> None:
     """Print the table, the remarks and everything that failed."""
     console.print(table(results, peer_absent=peer_absent))
-    for result in results:
+    for result in filter(_remarks, results):
         console.print(
             f"{result.experiment.name}: {'; '.join(_remarks(result))}.", style="dim", highlight=False
         )
@@ -157,7 +157,9 @@ def as_markdown(
             cells, verdict = _cells(result, row, peer_absent)
             lines.append(f"| {' | '.join([*cells, verdict.word])} |")
     lines.append("")
-    lines += [f"- {result.experiment.name}: {'; '.join(_remarks(result))}." for result in results]
+    lines += [
+        f"- {result.experiment.name}: {'; '.join(_remarks(result))}." for result in filter(_remarks, results)
+    ]
     failed = [
         f"- {result.experiment.name} failed: {why.splitlines()[0]}"
         for result in results

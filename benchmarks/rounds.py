@@ -31,11 +31,16 @@ class Plan:
 
 @dataclass
 class Result:
-    """All rounds of one experiment. measurements: subject name -> one per round, in order."""
+    """All rounds of one experiment.
+
+    measurements: subject name -> one per round, in order. discarded: trials that were too noisy.
+    judged: whether the load was the whole one, which the bars are for.
+    """
 
     experiment: Experiment
     measurements: dict[str, list[Measurement]] = field(default_factory=dict)
     discarded: int = 0
+    judged: bool = True
 
     def values(self, row: Row, subject: str) -> list[float]:
         """A row's figures, one per round that has one."""
@@ -57,7 +62,7 @@ class Verdict:
     """A row's outcome.
 
     ours, peers: medians, None where there is none. score: what the bars are for, a ratio or our median.
-    word: `aim reached`, `passes`, `below`, `failed`, or `no peer` / `not measured`, which judge nothing.
+    word: `aim reached`, `passes`, `below`, `failed`; or `no peer`, `not measured`, `quick`: not judged.
     """
 
     ours: float | None
@@ -79,6 +84,8 @@ def judge(result: Result, row: Row, *, ours: str, peer: str) -> Verdict:
         word = "failed"
     elif own_median is None:
         word = "not measured"
+    elif not result.judged:
+        word = "quick"
     elif score is None:
         word = "no peer"
     elif reaches(row, score, row.aim):

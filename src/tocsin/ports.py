@@ -132,7 +132,11 @@ class Batch(msgspec.Struct, kw_only=True):
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
-    """All that state needs to go on. alerts, incidents: only the live ones, by number; leases are merged in."""
+    """All that state needs to go on. alerts, incidents: only the live ones, by number.
+
+    A lease that was stored after its alert (its seen_at is later) is merged in: repeats, seen_at, lease. An older one
+    is not: the alert's own row knew it already, and whatever happened to the alert since.
+    """
 
     head: Head
     policies: Sequence[tuple[int, Policy]]
@@ -177,6 +181,18 @@ class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
     why: str
 
 
+def number_of(id_or_number: str) -> int | None:
+    """Read an incident's number out of its public id (the hex digits after the first 24) or a decimal.
+
+    Whoever finds the incident still has to compare: the id must be its id, the decimal its number as it is written.
+    """
+    try:
+        number = int(id_or_number[24:], 16) if len(id_or_number) >= 32 else int(id_or_number)
+    except ValueError:
+        return None
+    return number if 0 < number < 1 << 62 else None
+
+
 class Store(Protocol):
     """What Tocsin remembers. Writing is for one thread; reading for any, and sees only what was committed."""
 
@@ -189,11 +205,11 @@ class Store(Protocol):
         ...
 
     def recall(self, ids: Sequence[bytes]) -> list[LiveAlert]:
-        """Give those of these alerts that are stored, but not live; in one question."""
+        """Give those of these alerts that are stored, but not live, by number; in one question."""
         ...
 
     def leases(self, alerts: Sequence[int]) -> dict[int, int]:
-        """Give the stored leases of these alerts (number -> lease), where one is stored."""
+        """Give the leases of these alerts (number -> lease) that were stored after the alerts themselves."""
         ...
 
     def alive(self, at: int) -> None:
@@ -209,7 +225,7 @@ class Store(Protocol):
         ...
 
     def put_token(self, token: Token) -> None:
-        """Keep a token, or replace the one with its id."""
+        """Keep a token, or replace the one with its id. Safe from any thread. Raises: StoreFailed."""
         ...
 
     def tokens(self) -> list[Token]:
@@ -245,7 +261,7 @@ class Store(Protocol):
         ...
 
     def members(self, incident: int) -> list[LiveAlert]:
-        """Give the alerts of an incident, in the order in which they joined."""
+        """Give the alerts that ever were in an incident, in the order in which Tocsin first saw them."""
         ...
 
     def incident_view(self, number: int) -> IncidentView | None:

@@ -95,6 +95,11 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     )
 
 
+def child_environment(values: Mapping[str, str]) -> dict[str, str]:
+    """Give the environment for a child process: ours without any of Tocsin's settings, and these values."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")} | dict(values)
+
+
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word for word in text.replace(",", " ").split() if word)
 

@@ -12,12 +12,14 @@ from tocsin.core.model.access import Role
 from tocsin.core.model.notification import Target
 from tocsin.core.model.policy import ALL_LABELS, Policy, Route
 from tocsin.outbound import Outbound
-from tocsin.ports import Channel, Store
+from tocsin.ports import Channel, Clock, Ids, Store, Token
 from tocsin.runtime.node import Node
 from tocsin.runtime.world import MachineClock, MachineIds
 from tocsin.settings import Settings
 from tocsin.stores.sqlite import SqliteStore
-from tocsin.web.auth import make_token
+from tocsin.stores.sqlite.beside import LedgerReader
+from tocsin.stores.sqlite.beside import open_reader as open_reader_of_sqlite
+from tocsin.web.auth import hash_token, make_token
 
 
 def open_store(directory: Path) -> SqliteStore:
@@ -25,9 +27,32 @@ def open_store(directory: Path) -> SqliteStore:
     return SqliteStore(directory)
 
 
-def build_channels(settings: Settings) -> dict[str, Channel]:
+def open_reader(directory: Path) -> LedgerReader:
+    """Open the ledger of the embedded store beside whoever writes it.
+
+    Raises: NotFound if there is none; StoreRefused, StoreFailed, Damaged.
+    """
+    return open_reader_of_sqlite(directory)
+
+
+def build_outbound(settings: Settings) -> Outbound:
+    """Make the HTTP client of all channels; whoever makes it closes it. Raises: Invalid."""
+    return Outbound(allow_private=settings.allow_private)
+
+
+def build_clock() -> Clock:
+    """Make the machine's clock."""
+    return MachineClock()
+
+
+def build_ids() -> Ids:
+    """Make the source of chance."""
+    return MachineIds()
+
+
+def build_channels(settings: Settings, outbound: Outbound | None = None) -> dict[str, Channel]:
     """Make the channels that are configured. Raises: Invalid."""
-    outbound = Outbound(allow_private=settings.allow_private)
+    outbound = outbound or build_outbound(settings)
     channels: list[Channel] = []
     smtp = settings.smtp
     if smtp is not None:
@@ -73,12 +98,21 @@ def target_id(channel: str, address: str, id_key: bytes) -> str:
 
 
 def build_node(
-    settings: Settings, store: Store, *, failpoint: Callable[[str], None] | None = None
+    settings: Settings,
+    store: Store,
+    *,
+    failpoint: Callable[[str], None] | None = None,
+    accept_clock: bool = False,
+    first_token: bool = True,
+    opened: bool = True,
 ) -> tuple[Node, str | None]:
     """Make a node over an open store, with its state loaded.
 
+    accept_clock: start although the clock does not fit the ledger.
+    first_token: make the admin's token if there is no token yet; not for whoever could not show it.
+    opened: load the state and adopt the policy; without it, the node can only be asked for what is stored.
     Returns: the node, and the admin's token if this is the first start (it is kept nowhere).
-    Raises: Invalid, StoreFailed.
+    Raises: Invalid, StoreFailed, StoreRefused.
     """
     ids = MachineIds()
     clock = MachineClock()
@@ -88,9 +122,10 @@ def build_node(
     if (origin := store.secret("origin")) is None:
         origin = b"tocsin-" + ids.random_bytes(4).hex().encode()
         store.keep_secret("origin", origin)
-    channels = build_channels(settings)
+    outbound = build_outbound(settings)
+    channels = build_channels(settings, outbound)
     token = None
-    if not store.tokens():
+    if first_token and not store.tokens():
         token, stored = make_token(ids.random_bytes(36), name="first admin", role=Role.ADMIN, at=clock.now())
         store.put_token(stored)
     node = Node(
@@ -102,10 +137,31 @@ def build_node(
         origin=origin.decode(),
         dry_run=settings.dry_run,
         failpoint=failpoint or (lambda name: None),
+        close=outbound.close,
     )
-    node.open()
+    if opened:
+        node.open(accept_clock=accept_clock)
     # What was loaded lives as long as the process: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     return node, token
+
+
+OPERATOR = "local"
+"""Id of the token that a server makes anew at each start for whoever may read its data directory."""
+
+
+def make_operator_token(store: Store) -> str:
+    """Make the token of whoever may read the data directory, in place of the one of the last start.
+
+    Raises: StoreFailed.
+    """
+    token = f"toc_{OPERATOR}_{MachineIds().random_bytes(32).hex()}"
+    name = "operator on this machine, for this run"
+    store.put_token(
+        Token(
+            id=OPERATOR, name=name, role=Role.ADMIN, hash=hash_token(token), created_at=MachineClock().now()
+        )
+    )
+    return token

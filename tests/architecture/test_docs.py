@@ -20,7 +20,9 @@ def folder(tmp_path):
 
 
 def test_the_documentation_of_tocsin_is_alive():
-    assert check_docs.problems(ROOT) == []
+    found = check_docs.problems(ROOT)
+
+    assert not found, "\n".join(found)
 
 
 @pytest.mark.parametrize(

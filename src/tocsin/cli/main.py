@@ -1,6 +1,7 @@
 """Main: the verbs of the terminal. Each lives in a module of its own, loaded only when it is asked for."""
 
 import importlib
+import sys
 
 import click
 
@@ -33,3 +34,12 @@ class Verbs(click.Group):
 @click.version_option(package_name="tocsin")
 def main() -> None:
     """Tocsin: alerts in, incidents, the right person told, a record that proves itself."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(
+                errors="replace"
+            )  # A terminal without Unicode loses a character, not the answer.
+
+
+if __name__ == "__main__":
+    main(prog_name="tocsin")

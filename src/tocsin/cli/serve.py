@@ -1,15 +1,32 @@
-"""Serve: run a node with its HTTP face until it is told to stop."""
+"""Serve: run a node with its HTTP face until it is told to stop.
+
+What it prints first is all that a newcomer reads, so nothing else is printed beside it unless something is wrong.
+"""
 
 import asyncio
+import contextlib
 import logging
+import os
+import signal
+import socket
 import sys
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-DATA = Path("tocsin-data")
-URL_FILE = "url"
-"""In the data directory while a server runs on it: where it listens, for the other verbs to find it."""
+from tocsin.cli.client import DATA, TOKEN_FILE, URL_FILE
+from tocsin.cli.exits import UNEXPECTED, Failure, told
+
+if TYPE_CHECKING:
+    from tocsin.runtime.node import Node
+    from tocsin.settings import Settings
+
+HTTP_GRACE_S = 3
+"""What is being answered gets so long to end; then the node has its own grace."""
+
+BACKLOG = 2048
 
 
 @click.command()
@@ -18,74 +35,160 @@ URL_FILE = "url"
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8780, show_default=True, help="0 for a free one."
 )
-def serve(data: Path, host: str, port: int) -> None:
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="Of the log, on stderr.",
+)
+@click.option(
+    "--accept-clock", is_flag=True, help="Start although the clock does not fit the ledger's last entry."
+)
+@click.option(
+    "--with-parent", is_flag=True, hidden=True, help="Stop once stdin closes, as it does with its parent."
+)
+def serve(data: Path, host: str, port: int, log_level: str, accept_clock: bool, with_parent: bool) -> None:
     """Run Tocsin. The first start prints the admin's token, once."""
-    from tocsin.core.model.errors import Invalid
-    from tocsin.ports import StoreFailed, StoreRefused
-    from tocsin.settings import read_settings
+    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    for noisy in ("uvicorn", "uvicorn.error", "asyncio"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))
+    with told():
+        from tocsin.settings import read_settings
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    try:
-        settings = read_settings()
-        asyncio_run(_serve(settings, data, host, port))
-    except Invalid as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(2)
-    except (StoreFailed, StoreRefused) as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(1)
+        run(_serve(read_settings(), data, host, port, accept_clock, with_parent))
 
 
-def asyncio_run(coroutine: "asyncio.Future[None] | object") -> None:
+def run(coroutine: Coroutine[Any, Any, None]) -> None:
     """Run on uvloop where there is one."""
     try:
         import uvloop
     except ImportError:
-        asyncio.run(coroutine)  # type: ignore[arg-type]
+        asyncio.run(coroutine)
     else:
-        uvloop.run(coroutine)  # type: ignore[arg-type]
+        uvloop.run(coroutine)
 
 
-async def _serve(settings: object, data: Path, host: str, port: int) -> None:
-    import uvicorn
+async def _serve(
+    settings: "Settings", data: Path, host: str, port: int, accept_clock: bool, with_parent: bool
+) -> None:
+    from tocsin.wiring import build_node, make_operator_token, open_store
 
-    from tocsin.settings import Settings
-    from tocsin.web.app import build_app
-    from tocsin.wiring import build_node, open_store
-
-    assert isinstance(settings, Settings)
     store = open_store(data)
     try:
-        node, token = build_node(settings, store)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                build_app(node),
-                host=host,
-                port=port,
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                server_header=False,
-                timeout_graceful_shutdown=5,
-                http="httptools",
-                ws="none",
-            )
-        )
-        sockets = [server.config.bind_socket()]
-        bound = sockets[0].getsockname()
-        url = f"http://{f'[{bound[0]}]' if ':' in bound[0] else bound[0]}:{bound[1]}"
-        node.start()
-        try:
-            if token is not None:
-                click.echo("This is the admin's token. It is shown only now; keep it:")
-                click.echo(token)
-            channels = ", ".join(node.channels) or "none (set TOCSIN_SMTP_HOST, TOCSIN_WEBHOOK_URL, ...)"
-            click.echo(f"Tocsin listens on {url}; data in {data}; channels: {channels}")
-            sys.stdout.flush()
-            (data / URL_FILE).write_text(url)
-            await server.serve(sockets=sockets)
-        finally:
-            (data / URL_FILE).unlink(missing_ok=True)
-            await node.stop()
+        with _listening(host, port) as listener:
+            node, token = build_node(settings, store, accept_clock=accept_clock)
+            operator = make_operator_token(store)
+            url = _url(listener)
+            node.start()
+            try:
+                if token is not None:
+                    click.echo("This is the admin's token. It is shown only now; keep it:")
+                    click.echo(token)
+                with _found(data, url, operator):
+                    _welcome(node, url, data)
+                    await _answer(node, listener, with_parent)
+            finally:
+                await node.stop()
     finally:
         store.close()
+    click.echo("Tocsin has stopped.")
+
+
+async def _answer(node: "Node", listener: socket.socket, with_parent: bool) -> None:
+    """Answer requests until a signal asks to stop. A second one cuts short what is being answered."""
+    import uvicorn
+
+    from tocsin.web.app import build_app
+
+    class Server(uvicorn.Server):
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            # uvicorn would raise the signal again when it is done, before the node could stop in order.
+            yield
+
+    server = Server(
+        uvicorn.Config(
+            build_app(node),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=HTTP_GRACE_S,
+            http="httptools",
+            ws="none",
+        )
+    )
+
+    def stop() -> None:
+        server.force_exit = server.should_exit
+        server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    if with_parent:
+
+        def look() -> None:
+            if not os.read(0, 1024):
+                loop.remove_reader(0)
+                stop()
+
+        loop.add_reader(0, look)
+    await server.serve(sockets=[listener])
+
+
+@contextlib.contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    """Listen, so that whoever is told the address can connect at once. Raises: Failure (1)."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise Failure(
+            f"Tocsin cannot listen on {host} port {port}: {why}. "
+            "Choose another (--port, 0 for any free one; --host), or stop what is there.",
+            UNEXPECTED,
+        ) from error
+    with listener:
+        listener.setblocking(False)
+        yield listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+@contextlib.contextmanager
+def _found(data: Path, url: str, operator: str) -> Iterator[None]:
+    """Say in the data directory where the server is, and what its operator shows it; only while it runs."""
+    _write(data / TOKEN_FILE, operator)
+    _write(data / URL_FILE, url)
+    try:
+        yield
+    finally:
+        for name in (URL_FILE, TOKEN_FILE):
+            (data / name).unlink(missing_ok=True)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, at once or not at all."""
+    new = path.with_name(path.name + ".new")
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text + "\n")
+    new.replace(path)
+
+
+def _welcome(node: "Node", url: str, data: Path) -> None:
+    head = node.store.head()
+    channels = ", ".join(node.channels) or "none (set TOCSIN_SMTP_HOST, TOCSIN_WEBHOOK_URL, ...)"
+    entries = f"{head.size} entries in the ledger" if head.size > 2 else "new"
+    click.echo(f"Tocsin listens on {url}; data in {data} ({entries}); channels: {channels}")
+    if node.dry_run:
+        click.echo("DRY RUN: everything is decided and recorded, but nothing is sent to anybody.")
+    # Who started it in a pipe waits for these lines.
+    sys.stdout.flush()

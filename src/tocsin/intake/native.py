@@ -5,6 +5,7 @@ The fast way decodes the whole body at once in C; only when that fails is each i
 
 import hashlib
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -20,7 +21,8 @@ BODY_BYTES_MAX = 16 * 1024 * 1024
 DEPTH_MAX = 32
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
-Text = Annotated[str, msgspec.Meta(max_length=16_384)]
+TEXT_MAX = 16_384
+Text = Annotated[str, msgspec.Meta(max_length=TEXT_MAX)]
 Labels = Annotated[dict[Name, Text], msgspec.Meta(max_length=64)]
 
 
@@ -58,9 +60,12 @@ class AlertForm(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """What is wrong with an item. field: a path in it such as `scope.host`, "" for the item itself."""
+    """What is wrong with an item. field: a path in it such as `scope.host`, "" for the item itself.
 
-    index: int
+    index: of the item; None if it is the whole body that is wrong.
+    """
+
+    index: int | None
     field: str
     message: str
 
@@ -86,6 +91,10 @@ class _Wrong(Exception):
         self.field = field
 
 
+_MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_WHITE = b" \t\r\n"
+
+
 def parse(body: bytes, at: int) -> Parsed:
     """Read one alert (an object) or up to 10,000 (an array of them).
 
@@ -93,125 +102,212 @@ def parse(body: bytes, at: int) -> Parsed:
     """
     if len(body) > BODY_BYTES_MAX:
         return _all_wrong(f"the body has {len(body)} bytes; at most {BODY_BYTES_MAX} are taken")
-    if body.lstrip(b" \t\r\n")[:1] != b"[":
+    is_alone = body.lstrip(_WHITE)[:1] != b"["
+    if is_alone:
         body = b"[%s]" % body
     try:
         forms = _forms.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _one_by_one(body, at)
+    except _MALFORMED:
+        return _one_by_one(body, at, is_alone)
     if (
-        len(forms) > ALERTS_MAX
+        not 0 < len(forms) <= (1 if is_alone else ALERTS_MAX)
         or len(body) > ALERT_BYTES_MAX
         and any(len(item) > ALERT_BYTES_MAX for item in map(bytes, _items.decode(body)))
         or b"\\u" in body
         or _plain_encode(forms).count(b'"') != body.count(b'"')
     ):
-        return _one_by_one(body, at)
+        return _one_by_one(body, at, is_alone)
     instants: dict[str | int, int] = {}
     alerts: list[AlertReceived] = []
     try:
         for form in forms:
             alerts.append(_alert(form, at, instants))
     except _Wrong:
-        return _one_by_one(body, at)
+        return _one_by_one(body, at, is_alone)
     return Parsed(alerts, list(range(len(alerts))), [])
 
 
 def _all_wrong(message: str) -> Parsed:
-    return Parsed([], [], [Problem(0, "", message)])
+    return Parsed([], [], [Problem(None, "", message)])
 
 
-def _one_by_one(body: bytes, at: int) -> Parsed:
-    """Find out what is wrong with which item."""
+def _one_by_one(body: bytes, at: int, is_alone: bool) -> Parsed:
+    """Find out what is wrong with which item. is_alone: the brackets around the body are ours."""
     try:
         items = _items.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return _all_wrong(f"the body is no JSON: {error}")
+    except _MALFORMED as error:
+        return Parsed([], [], [_malformed(body, str(error))])
+    if not items:
+        return _all_wrong("the body is empty" if is_alone else "there are no alerts in it")
+    if is_alone and len(items) > 1:
+        return _all_wrong("the body has several alerts without brackets around them; send an array")
     if len(items) > ALERTS_MAX:
         return _all_wrong(f"the body has {len(items)} alerts; at most {ALERTS_MAX} are taken in one request")
     parsed = Parsed([], [], [])
     instants: dict[str | int, int] = {}
     for index, raw in enumerate(items):
-        item = bytes(raw)
         try:
-            parsed.alerts.append(_alert(_read(item), at, instants))
+            parsed.alerts.append(_alert(_read(bytes(raw)), at, instants))
             parsed.indexes.append(index)
         except _Wrong as wrong:
             parsed.problems.append(Problem(index, wrong.field, str(wrong)))
     return parsed
 
 
+def _malformed(body: bytes, why: str) -> Problem:
+    """Find the first item that is no JSON. Python's own parser takes more than JSON, so it finds where items end."""
+    text = body.decode(errors="surrogateescape")
+    scan = json.JSONDecoder(parse_float=str, parse_int=str).raw_decode
+    position, index = text.index("[") + 1, 0
+    try:
+        while True:
+            position = _end_of_white(text, position)
+            _, end = scan(text, position)
+            item = text[position:end].encode(errors="surrogateescape")
+            try:
+                _items.decode(b"[%s]" % item)
+            except _MALFORMED:
+                _check_json(item)
+                break
+            position = _end_of_white(text, end)
+            if text[position : position + 1] != ",":
+                return Problem(None, "", f"the body is no JSON: {why}")
+            position, index = position + 1, index + 1
+    except _Wrong as wrong:
+        return Problem(index, wrong.field, str(wrong))
+    except (ValueError, RecursionError):
+        pass
+    return Problem(index, "", f"it is no JSON: {why}")
+
+
+def _end_of_white(text: str, position: int) -> int:
+    while text[position : position + 1] in (" ", "\t", "\r", "\n"):
+        position += 1
+    return position
+
+
 def _read(item: bytes) -> AlertForm:
     if len(item) > ALERT_BYTES_MAX:
         raise _Wrong("", f"it has {len(item)} bytes; an alert has at most {ALERT_BYTES_MAX}")
-    _check_json(item)
+    read = _check_json(item)
     try:
         return _form.decode(item)
     except msgspec.ValidationError as error:
-        text = str(error)
-        message, _, path = text.partition(" - at `$")
-        field = path.rstrip("`").lstrip(".").replace("[...]", "")
-        if "unknown field `" in message:
-            unknown = message.split("`")[1]
-            field = f"{field}.{unknown}".lstrip(".")
-        elif "missing required field `" in message:
-            field = f"{field}.{message.split('`')[1]}".lstrip(".")
-        raise _Wrong(field, message[:1].lower() + message[1:]) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _wrong_form(str(error), read) from error
+    except _MALFORMED as error:
         raise _Wrong("", f"it is no JSON: {error}") from error
 
 
-def _check_json(text: bytes) -> None:
-    """Refuse what JSON parsers disagree about: keys that stand twice, lone surrogates, excessive depth."""
+def _wrong_form(text: str, read: object) -> _Wrong:
+    """Turn msgspec's message into ours. read: the item, to find the label that is meant."""
+    message, _, place = text.partition(" - at `")
+    is_key = place.startswith("key`")
+    path = place[place.find("$") + 1 :].rstrip("`") if "$" in place else ""
+    field = path.replace("[...]", "").lstrip(".")
+    for prefix in ("object contains unknown field `", "object missing required field `"):
+        if message.lower().startswith(prefix):
+            field = f"{field}.{message[len(prefix) :].rstrip('`')}".lstrip(".")
+    if is_key:
+        message = f"a name in it is wrong: {message}"
+    elif path.endswith("[...]") and isinstance(read, dict) and isinstance(labels := read.get(field), dict):
+        for name, value in labels.items():
+            if not isinstance(value, str) or len(value) > TEXT_MAX:
+                field = f"{field}.{name}"
+                break
+    return _Wrong(field, message[:1].lower() + message[1:])
+
+
+class _Suspect(dict[str, Any]):
+    """An object of the item in which something is wrong. key: at which key; why: what."""
+
+    key = why = ""
+
+
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_SQUARED = bytes.maketrans(b"{}", b"[]")
+_NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+
+
+def _check_json(text: bytes) -> object:
+    """Refuse what JSON parsers disagree about: keys that stand twice, lone surrogates, excessive depth.
+
+    Returns: what it says; decimals, and integers that not every reader keeps, as strings of their own digits.
+    """
+    if text.count(b"[") + text.count(b"{") > DEPTH_MAX:
+        brackets = _STRING.sub(b"", text).translate(_SQUARED, _NOT_BRACKETS)
+        for _ in range(DEPTH_MAX):
+            brackets = brackets.replace(b"[]", b"")
+        if brackets:
+            raise _Wrong("", f"it is more than {DEPTH_MAX} levels deep")
+    suspects: list[_Suspect] = []
+    has_escapes = b"\\u" in text
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        read: dict[str, Any] = {}
-        for key, value in items:
-            if key in read:
-                raise _Wrong(key, f"key {key!r} stands twice in one object")
-            _check_text(key, key)
-            read[key] = value
-            if isinstance(value, str):
-                _check_text(key, value)
-            elif isinstance(value, list):
-                for element in value:
-                    if isinstance(element, str):
-                        _check_text(key, element)
+        read = dict(items)
+        if len(read) < len(items) or has_escapes:
+            seen: set[str] = set()
+            for key, value in items:
+                why = ""
+                if key in seen:
+                    why = f"key {key!r} stands twice in one object"
+                elif has_escapes and not (_is_text(key) and _is_text(value)):
+                    why = "it has half of a surrogate pair, which is no text"
+                if why:
+                    suspect = _Suspect(read)
+                    suspect.key, suspect.why = key.encode(errors="replace").decode(), why
+                    suspects.append(suspect)
+                    return suspect
+                seen.add(key)
         return read
 
-    def constant(name: str) -> None:
-        raise _Wrong("", f"{name} is no JSON number")
-
-    depth = deepest = 0
-    in_string = escaped = False
-    for byte in text:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                in_string = False
-        elif byte == 0x22:
-            in_string = True
-        elif byte in (0x5B, 0x7B):
-            depth += 1
-            deepest = max(deepest, depth)
-        elif byte in (0x5D, 0x7D):
-            depth -= 1
-    if deepest > DEPTH_MAX:
-        raise _Wrong("", f"it is {deepest} levels deep; at most {DEPTH_MAX} are taken")
     try:
-        json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
+        read: object = json.loads(
+            text.decode(),
+            object_pairs_hook=pairs,
+            parse_float=str,
+            parse_int=_whole,
+            parse_constant=_constant,
+        )
     except (ValueError, RecursionError) as error:
         raise _Wrong("", f"it is no JSON: {error}") from error
+    if suspects:
+        suspect = suspects[0]
+        raise _Wrong(f"{_path_to(read, suspect)}.{suspect.key}".lstrip("."), suspect.why)
+    if has_escapes and not _is_text(read):
+        raise _Wrong("", "it has half of a surrogate pair, which is no text")
+    return read
 
 
-def _check_text(field: str, text: str) -> None:
-    if any(0xD800 <= ord(character) <= 0xDFFF for character in text):
-        raise _Wrong(
-            field.encode("utf-8", "replace").decode(), "it has half of a surrogate pair, which is no text"
-        )
+def _constant(name: str) -> None:
+    raise _Wrong("", f"{name} is no JSON number")
+
+
+def _is_text(value: object) -> bool:
+    """Say whether a value is free of lone surrogates. What lies in objects was looked at with these."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return False
+    elif isinstance(value, list):
+        return all(_is_text(element) for element in value)
+    return True
+
+
+def _path_to(value: object, wanted: object) -> str:
+    """Give the path to an object inside a value, such as `.links[0]`; "" if it is the value, or was replaced."""
+    children: list[tuple[str, object]] = []
+    if isinstance(value, dict):
+        children = [(f".{key}", child) for key, child in value.items()]
+    elif isinstance(value, list):
+        children = [(f"[{index}]", child) for index, child in enumerate(value)]
+    for step, child in children:
+        if child is wanted:
+            return step
+        deeper = _path_to(child, wanted)
+        if deeper:
+            return step + deeper
+    return ""
 
 
 def _alert(form: AlertForm, at: int, instants: dict[str | int, int]) -> AlertReceived:
@@ -239,7 +335,7 @@ def _alert(form: AlertForm, at: int, instants: dict[str | int, int]) -> AlertRec
         else tuple(
             [Link(href=link.href, text="" if link.text is UNSET else link.text) for link in form.links]
         ),
-        evidence=None if form.evidence is UNSET else _evidence(bytes(form.evidence)),
+        evidence=None if form.evidence is UNSET else _check_json(bytes(form.evidence)),
         source="" if form.source is UNSET else form.source,
         ends_at=ends_at,
     )
@@ -280,12 +376,6 @@ def _instant(field: str, value: str | int, instants: dict[str | int, int]) -> in
         raise _Wrong(field, f"{value!r} lies outside of 1970 to 9999")
     instants[value] = instant
     return instant
-
-
-def _evidence(raw: bytes) -> object:
-    _check_json(raw)
-    read: object = json.loads(raw, parse_float=str, parse_int=_whole)
-    return read
 
 
 def _whole(digits: str) -> int | str:

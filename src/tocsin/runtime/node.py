@@ -1,16 +1,22 @@
 """Node: one running Tocsin: the pump behind its gate, and the dispatcher; started and stopped in order."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 
 from tocsin.core.model.input import Input, PolicyChanged
-from tocsin.core.model.policy import Policy
-from tocsin.ports import Channel, Clock, Ids, Store
+from tocsin.core.model.policy import DAY, MINUTE, Policy
+from tocsin.ports import Channel, Clock, Head, Ids, Store, StoreRefused
 from tocsin.runtime.dispatcher import Dispatcher
 from tocsin.runtime.gate import Gate
 from tocsin.runtime.pump import Pump, Request, Result
 
-STOP_GRACE_S = 10.0
+STOP_GRACE_S = 6.0
+"""What is on its way gets so long to end; with the HTTP face's own grace this stays under 10 s."""
+
 POLICY_ACTOR = "settings"
+
+CLOCK_BEHIND_MAX = 10 * MINUTE
+CLOCK_AHEAD_MAX = 400 * DAY
 
 
 class Node:
@@ -27,6 +33,7 @@ class Node:
         origin: str,
         dry_run: bool = False,
         failpoint: Callable[[str], None] = lambda name: None,
+        close: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.store = store
         self.clock = clock
@@ -35,14 +42,22 @@ class Node:
         self.policy = policy
         self.origin = origin
         self.dry_run = dry_run
+        self._close = close
         self.gate = Gate(clock)
         self.dispatcher = Dispatcher(channels, self.gate, store, clock, dry_run=dry_run, failpoint=failpoint)
         self._pump = Pump(
             store, clock, ids, origin=origin, on_committed=self.gate.on_committed, failpoint=failpoint
         )
 
-    def open(self) -> None:
-        """Load the state and adopt the policy. Raises: StoreFailed, Invalid or Unavailable; nothing runs then."""
+    def open(self, *, accept_clock: bool = False) -> None:
+        """Load the state and adopt the policy.
+
+        accept_clock: start although the clock does not fit the ledger.
+        Raises: StoreRefused, StoreFailed, Invalid or Unavailable; nothing runs then.
+        """
+        why = "" if accept_clock else clock_trouble(self.clock.now(), self.store.head())
+        if why:
+            raise StoreRefused(f"{why} Set the machine's clock, or confirm that it is right: --accept-clock.")
         self._pump.open()
         refused: list[Exception] = []
 
@@ -65,6 +80,8 @@ class Node:
         """Let what is on its way end, then stop."""
         await self.dispatcher.stop(STOP_GRACE_S)
         await self.gate.stop()
+        if self._close is not None:
+            await self._close()
 
     async def ask(self, given: Input, actor: str) -> Result:
         """Hand over one input and wait for its commit.
@@ -79,3 +96,24 @@ class Node:
     def not_ready(self) -> str:
         """Say why this node should not be sent anything, "" if it should."""
         return self.gate.failed
+
+
+def clock_trouble(now: int, head: Head) -> str:
+    """Say why a node should not start at this time, "" if it may.
+
+    The ledger's time never goes back, so an entry from a wrong future would hold all later ones at its moment.
+    now: the clock's reading at the start, microseconds UTC.
+    """
+    if not head.size:
+        return ""
+    last = max(head.at, head.alive_at)
+    if now < last - CLOCK_BEHIND_MAX:
+        return f"The clock says {_minute(now)}, but the ledger was last written at {_minute(last)}, which is later."
+    if now > last + CLOCK_AHEAD_MAX:
+        days = (now - last) // DAY
+        return f"The clock says {_minute(now)}, {days} days after the ledger was last written ({_minute(last)})."
+    return ""
+
+
+def _minute(at: int) -> str:
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at)).strftime("%Y-%m-%d %H:%M UTC")

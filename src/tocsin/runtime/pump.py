@@ -14,8 +14,17 @@ import msgspec
 from tocsin.core.engine import compose
 from tocsin.core.engine.restore import restore
 from tocsin.core.engine.route import group_labels
-from tocsin.core.engine.state import LiveAlert, LiveIncident, State, next_wakeup, plan_lease, recall
-from tocsin.core.engine.step import SYSTEM, advance, leases_due
+from tocsin.core.engine.state import (
+    LiveAlert,
+    LiveIncident,
+    State,
+    begin,
+    leases_due,
+    next_wakeup,
+    plan_lease,
+    recall,
+)
+from tocsin.core.engine.step import SYSTEM, advance
 from tocsin.core.ledger import encoding
 from tocsin.core.ledger.encoding import NONCE_BYTES, Sealed, Segment
 from tocsin.core.ledger.merkle import Frontier
@@ -151,6 +160,9 @@ class Pump:
         if id_key is None:
             id_key = self._ids.random_bytes(32)
             self._store.keep_secret("id_key", id_key)
+        # Numbers that a failed turn gave are given again, so what was kept under them may be wrong.
+        self._alerts.clear()
+        self._titles.clear()
         memory = self._store.load()
         self._edge = Frontier.unpack(memory.head.edge)
         self._alive_at = memory.head.alive_at
@@ -200,6 +212,9 @@ class Pump:
                     if request.answer is not None:
                         request.answer(request, unavailable)
                 return
+            except Exception:
+                self._state = None  # Whatever it was, this state has seen half a turn.
+                raise
         self._failpoint("before-answer")
         answers, committed = turned
         for request, results in zip(requests, answers, strict=True):
@@ -214,7 +229,8 @@ class Pump:
         state = self._ready()
         at = max(self._clock.now(), state.at + 1)
         turn = Turn(self, state, at)
-        self._recall(state, requests)
+        begin(state, at)  # Before the recall: what is forgotten now is asked for again.
+        recalled = self._recall(state, requests)
         answers: list[list[Result]] = []
         for request_number, request in enumerate(requests):
             results: list[Result] = []
@@ -225,23 +241,30 @@ class Pump:
                     continue
                 results.append(turn.take(given, request.actor, (request_number, position)))
             answers.append(results)
+        for alert in recalled:
+            if not alert.incidents:  # Nothing came of it: it stays in the store.
+                del state.alerts[alert.id], state.touched.alerts[alert.id]
         for alert in self._expired(state, at):
             turn.take(AlertExpired(id=alert.id), SYSTEM, None)
         turn.take(Tick(), SYSTEM, None)
         return answers, turn.commit()
 
-    def _recall(self, state: State, requests: Sequence[Request]) -> None:
-        """Ask the store, once, for the alerts that state does not know."""
+    def _recall(self, state: State, requests: Sequence[Request]) -> list[LiveAlert]:
+        """Take back the alerts that state does not know, asking the store once."""
         unknown: dict[bytes, None] = {}
         for request in requests:
             for given in request.inputs:
                 if type(given) is AlertReceived:
-                    id_ = given.id = state.alert_id(given.fingerprint)
+                    manual = given.manual
+                    id_ = given.id = state.alert_id(
+                        given.fingerprint, dry_run=manual is not None and manual.dry_run
+                    )
                     if id_ not in state.alerts:
                         unknown[id_] = None
-        if unknown:
-            for alert in self._store.recall(list(unknown)):
-                recall(state, alert)
+        recalled = self._store.recall(list(unknown)) if unknown else []
+        for alert in recalled:
+            recall(state, alert)
+        return recalled
 
     def _expired(self, state: State, at: int) -> list[LiveAlert]:
         """Find alerts whose lease ran out; the store's side table has the last word."""
@@ -310,7 +333,7 @@ class Turn:
             for draft in drafts:
                 seq = self._first + len(self._drafts)
                 self._drafts.append((draft, first if draft.follows else None))
-                if first is None:
+                if not draft.follows:
                     first = seq
                 self._project(draft, seq, given)
         except TocsinError as error:
@@ -365,9 +388,10 @@ class Turn:
                 self._withheld[event.reason] = self._withheld.get(event.reason, 0) + len(event.targets)
             elif kind is ev.DeliveryRetried:
                 assert isinstance(event, ev.DeliveryRetried)
-                delivery = state.deliveries[event.delivery]
-                self._delivery(delivery, DeliveryState.PENDING, _why(given))
-                self._dispatches.append(_dispatch(state, event.delivery))
+                delivery = state.deliveries.get(event.delivery)
+                if delivery is not None:  # Else a flush that was due with it merged it into newer news already.
+                    self._delivery(delivery, DeliveryState.PENDING, _why(given))
+                    self._dispatches.append(_dispatch(state, event.delivery))
             elif kind is ev.DeliveryEnded:
                 assert isinstance(event, ev.DeliveryEnded)
                 self._delivery_ended(event, given)
@@ -395,7 +419,8 @@ class Turn:
 
     def _delivery_ended(self, event: ev.DeliveryEnded, given: Input) -> None:
         self._ended.append(event.delivery)
-        why = event.because if event.state is DeliveryState.MERGED else _why(given)
+        by_us = event.state in (DeliveryState.MERGED, DeliveryState.CANCELLED)
+        why = event.because if by_us else _why(given)
         self._delivery(self._state.touched.ended[event.delivery], event.state, why)
 
     def _notified(self, event: ev.Notified, given: Input) -> None:

@@ -22,9 +22,9 @@ class Unguarded(Exception):
     """A route declares no permission. This is our mistake, and the server does not start with it."""
 
 
-def build_app(node: Node) -> ASGI:
-    """Make the application over a node."""
-    doorkeeper = Doorkeeper(node.store)
+def build_app(node: Node, doorkeeper: Doorkeeper | None = None) -> ASGI:
+    """Make the application over a node. doorkeeper: who admits people, None for the one who asks for a token."""
+    doorkeeper = doorkeeper or Doorkeeper(node.store)
     app = FastAPI(title="Tocsin", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.node = node
     app.state.doorkeeper = doorkeeper

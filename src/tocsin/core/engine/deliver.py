@@ -6,8 +6,6 @@ from typing import assert_never
 from tocsin.core.engine import flush
 from tocsin.core.engine.state import LiveDelivery, State, told_for
 from tocsin.core.model import event as ev
-from tocsin.core.model.alert import severity_rank
-from tocsin.core.model.incident import IncidentState
 from tocsin.core.model.input import OutcomeReported
 from tocsin.core.model.notification import (
     Accepted,
@@ -74,17 +72,9 @@ def _ended(
     told = told_for(incident, delivery.target) if incident is not None else None
     if incident is None or told is None or told.delivery != delivery.number:
         return (ended,)
-    plan = state.plan(incident)
-    resolved = incident.state is IncidentState.RESOLVED
-    urgent = (resolved and not told.resolved and plan.send_resolved) or (
-        severity_rank[incident.severity] > severity_rank[told.severity]
-    )
-    latest = max(incident.fire_change, incident.clear_change, incident.muted_change)
-    if not urgent and (resolved or latest <= told.change):
-        return (ended,)
-    # Something happened while it was on its way: compare again, now that the line is free.
-    due = at if urgent else max(at, incident.flushed_at + plan.group_interval)
-    if 0 < incident.flush_at <= due:
+    # Something may have happened while it was on its way: compare again, now that the line is free.
+    due = flush.look_at(state, incident, told, at)
+    if not due or 0 < incident.flush_at <= due:
         return (ended,)
     return (ended, ev.FlushPlanned(incident=incident.number, due=due, because="the line to a target is free"))
 

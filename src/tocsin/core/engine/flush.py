@@ -3,9 +3,11 @@
 Events only plan flushes; what goes out is decided here, so a return of trouble after a silence is never missed.
 """
 
+from typing import NamedTuple
+
 from tocsin.core.engine import rate_limit, suppress
 from tocsin.core.engine.route import Plan
-from tocsin.core.engine.state import LiveIncident, State, Told, told_for
+from tocsin.core.engine.state import LiveDelivery, LiveIncident, State, Told, told_for
 from tocsin.core.model import event as ev
 from tocsin.core.model.alert import severity_rank
 from tocsin.core.model.incident import IncidentState
@@ -17,111 +19,166 @@ from tocsin.core.model.notification import (
     delivery_key,
 )
 
-Told_or_none = Told | None
+
+class News(NamedTuple):
+    """What somebody has to hear about an incident.
+
+    hidden: all that is new about it lies under silences; exempt: the rate limit does not ask for it.
+    """
+
+    kind: NotificationKind
+    hidden: bool = False
+    exempt: bool = False
+
+
+OPENED, RESOLVED = News(NotificationKind.OPENED), News(NotificationKind.RESOLVED)
+UPDATED, REMINDER = News(NotificationKind.UPDATED), News(NotificationKind.REMINDER)
+UPDATED_HIDDEN = News(NotificationKind.UPDATED, hidden=True)
 
 
 def flush(state: State, incident: LiveIncident, at: int) -> tuple[ev.Decided, ...]:
     """Decide who is told about the incident now, and when to look again. The last event is always `Flushed`."""
     plan = state.plan(incident)
-    news: dict[NotificationKind, list[Target]] = {}
-    merged: dict[str, int] = {}
+    groups: dict[News, list[Target]] = {}
+    waiting: dict[str, LiveDelivery] = {}
+    times = []
     for target in plan.targets:
         if target.id not in state.plans.targets:
             continue  # No longer configured: whoever left is told nothing more.
         told = told_for(incident, target.id)
-        kind = _news(incident, plan, told, at)
-        if kind is None:
+        news = _news(incident, plan, told, at)
+        if news is None:
+            if told is not None:
+                times.append(_reminder_at(told, plan))
             continue
         if told is not None and told.delivery:
             ahead = state.deliveries[told.delivery]
-            if ahead.due <= at:
-                continue  # It may be on the wire. When it ends, this target is compared again.
-            merged[target.id] = told.delivery
-        news.setdefault(kind, []).append(target)
+            if ahead.due <= at or news.kind is NotificationKind.REMINDER:
+                continue  # It may be on the wire, or says it all. When it ends, this target is compared again.
+            waiting[target.id] = ahead
+            if ahead.kind is NotificationKind.OPENED and news.kind is NotificationKind.UPDATED:
+                news = news._replace(kind=NotificationKind.OPENED)
+        times.append(at + plan.repeat_interval)
+        news = news._replace(exempt=rate_limit.is_exempt(incident, news.kind, told))
+        groups.setdefault(news, []).append(target)
     events: list[ev.Decided] = []
-    notification, delivery = state.counters.notification, state.counters.delivery
-    charged = 0
-    for kind, targets in news.items():
-        withheld = _withhold(state, incident, kind, at, charged)
-        if withheld is not None:
-            events.extend(_withheld(state, incident, kind, targets, withheld, at))
+    notification, delivery, charged = state.counters.notification, state.counters.delivery, 0
+    for news, targets in groups.items():
+        why = _why_withheld(state, incident, news, at, charged)
+        if why is not None:
+            events.extend(_withheld(state, incident, news.kind, targets, *why, at))
             continue
         notification += 1
-        exempt = rate_limit.is_exempt(incident, kind)
-        told_now, ended = _notified(
-            state, incident, kind, targets, merged, notification, delivery, at, exempt
+        events.extend(
+            ev.DeliveryEnded(
+                delivery=waiting[target.id].number,
+                state=DeliveryState.MERGED,
+                attempts=waiting[target.id].attempts,
+                into=notification,
+                because="a newer notification says it too",
+            )
+            for target in targets
+            if target.id in waiting
+        )
+        id_ = state.public_id("notification", notification, at, incident.id.encode())
+        events.append(
+            ev.Notified(
+                notification=notification,
+                id=id_,
+                incident=incident.number,
+                kind=news.kind,
+                severity=incident.audible,
+                change=state.counters.change,
+                deliveries=new_deliveries(targets, id_, delivery, waiting),
+                charged="" if news.exempt or state.plans.policy.rate_limit is None else incident.rule_id,
+                rule_id=incident.rule_id,
+                dry_run=incident.dry_run,
+                because=_WHY[news.kind],
+            )
         )
         delivery += len(targets)
-        charged += not exempt
-        events.extend(ended)
-        events.append(told_now)
+        charged += not news.exempt
+    reminds = incident.state is IncidentState.OPEN and incident.firing and times
+    told_now = notification > state.counters.notification
     events.append(
         ev.Flushed(
-            incident=incident.number, next=_next(state, incident, plan, at, events), because=_look_why(events)
+            incident=incident.number,
+            next=min(times) if reminds else 0,
+            because="told what is new" if told_now else "nothing to tell",
         )
     )
     return tuple(events)
 
 
-def _news(incident: LiveIncident, plan: Plan, told: Told_or_none, at: int) -> NotificationKind | None:
-    """Say what kind of news the incident is to somebody who was told this much; None if it is none."""
-    never = told is None or told.change == 0
-    withheld = 0 if told is None else told.withheld
+def _news(incident: LiveIncident, plan: Plan, told: Told | None, at: int) -> News | None:
+    """Say what the incident is to somebody who was told this much; None if it is no news."""
     if incident.state is IncidentState.RESOLVED:
-        if told is None or never or told.resolved or not plan.send_resolved or withheld > told.change:
+        if told is None or not told.change or told.resolved or not plan.send_resolved:
             return None
-        return NotificationKind.RESOLVED
+        return RESOLVED if incident.clear_change > told.withheld else None
     if not incident.firing:
         return None
-    if told is None or told.change == 0 or told.resolved:
-        if max(incident.fire_change, incident.muted_change) <= withheld and not _due_again(told, plan, at):
-            return None
-        return NotificationKind.OPENED
-    rose = severity_rank[incident.severity] > severity_rank[told.severity] and withheld < incident.fire_change
-    if incident.state is IncidentState.ACK:
-        return NotificationKind.UPDATED if rose else None
-    known = max(told.change, withheld)
-    if rose or max(incident.fire_change, incident.muted_change) > known:
-        return NotificationKind.UPDATED
-    if plan.send_resolved and incident.clear_change > known:
-        return NotificationKind.UPDATED
-    if _due_again(told, plan, at):
-        return NotificationKind.REMINDER
-    return None
-
-
-def _due_again(told: Told_or_none, plan: Plan, at: int) -> bool:
+    latest = max(incident.fire_change, incident.muted_change)
     if told is None:
-        return True
-    return at >= max(told.at, told.withheld_at) + plan.repeat_interval
+        return OPENED
+    reminds = at >= _reminder_at(told, plan)
+    if not told.change or told.resolved or told.generation != incident.generation:
+        return OPENED if latest > told.withheld or reminds else None
+    rose = is_rise(incident, told) and incident.fire_change > told.withheld
+    if incident.state is IncidentState.ACK:
+        return UPDATED if rose else None
+    known = max(told.change, told.withheld)
+    if rose or incident.fire_change > known or (plan.send_resolved and incident.clear_change > known):
+        return UPDATED
+    if reminds:
+        return REMINDER
+    return UPDATED_HIDDEN if incident.muted_change > known else None
 
 
-def _withhold(
-    state: State, incident: LiveIncident, kind: NotificationKind, at: int, charged: int
+def is_rise(incident: LiveIncident, told: Told) -> bool:
+    """Say whether it is worse than what this target was told."""
+    return severity_rank[incident.audible] > severity_rank[told.severity]
+
+
+def _reminder_at(told: Told, plan: Plan) -> int:
+    return max(told.at, told.withheld_at) + plan.repeat_interval
+
+
+def look_at(state: State, incident: LiveIncident, told: Told, at: int) -> int:
+    """Say when a target whose line is free again is to be compared, 0 for when something changes.
+
+    What is urgent is told at once, what joined or cleared with the next group.
+    """
+    plan = state.plan(incident)
+    if told.target not in state.plans.targets:
+        return 0
+    news = _news(incident, plan, told, at)
+    if news is None:
+        reminds = incident.state is IncidentState.OPEN and incident.firing
+        return _reminder_at(told, plan) if reminds else 0
+    if news.kind is NotificationKind.UPDATED and not is_rise(incident, told):
+        return max(at, incident.flushed_at + plan.group_interval)
+    return at
+
+
+def _why_withheld(
+    state: State, incident: LiveIncident, news: News, at: int, charged: int
 ) -> tuple[Withheld, str] | None:
     """Ask, in order, whether this must be withheld. charged: notifications this flush has charged already."""
     why = suppress.why_suppressed(state, incident)
-    if why is None and kind is NotificationKind.UPDATED and incident.silenced_firing:
-        # Only what began under a silence is new: nothing of it remains to be told.
-        if all(
-            told.change >= max(incident.fire_change, incident.clear_change)
-            and severity_rank[told.severity] >= severity_rank[incident.severity]
-            for told in incident.told
-            if told.change
-        ):
-            why = "silences cover all that is new"
+    if why is None and news.hidden:
+        why = "silences cover all that is new"
     if why is not None:
         return Withheld.SUPPRESSED, why
     limit = state.plans.policy.rate_limit
-    if limit is None or rate_limit.is_exempt(incident, kind):
+    if limit is None or news.exempt:
         return None
-    window = state.rates.get(incident.rule_id)
-    if rate_limit.is_full(window, limit, at):
-        return (
-            Withheld.RATE_LIMITED,
-            f"rule {incident.rule_id} had {limit.limit} notifications in {limit.window // 60_000_000} min",
-        )
-    return None
+    if not rate_limit.is_full(state.rates.get(incident.rule_id), limit, at, charged):
+        return None
+    return (
+        Withheld.RATE_LIMITED,
+        f"rule {incident.rule_id} had {limit.limit} notifications in {limit.window // 60_000_000} min",
+    )
 
 
 def _withheld(
@@ -129,10 +186,11 @@ def _withheld(
     incident: LiveIncident,
     kind: NotificationKind,
     targets: list[Target],
-    withheld: tuple[Withheld, str],
+    reason: Withheld,
+    because: str,
     at: int,
 ) -> list[ev.Decided]:
-    reason, because = withheld
+    limit = state.plans.policy.rate_limit if reason is Withheld.RATE_LIMITED else None
     events: list[ev.Decided] = [
         ev.NotificationWithheld(
             incident=incident.number,
@@ -141,12 +199,11 @@ def _withheld(
             reason=reason,
             change=state.counters.change,
             targets=tuple(target.id for target in targets),
-            rule_id=incident.rule_id if reason is Withheld.RATE_LIMITED else "",
+            rule_id=incident.rule_id if limit is not None else "",
             because=because,
         )
     ]
-    limit = state.plans.policy.rate_limit
-    if reason is Withheld.RATE_LIMITED and limit is not None:
+    if limit is not None:
         due = rate_limit.digest_due(state.rates.get(incident.rule_id), limit, at)
         if due is not None:
             events.append(
@@ -157,46 +214,6 @@ def _withheld(
     return events
 
 
-def _notified(
-    state: State,
-    incident: LiveIncident,
-    kind: NotificationKind,
-    targets: list[Target],
-    merged: dict[str, int],
-    notification: int,
-    delivery: int,
-    at: int,
-    exempt: bool,
-) -> tuple[ev.Notified, list[ev.Decided]]:
-    id_ = state.public_id("notification", notification, at, incident.id.encode())
-    ended: list[ev.Decided] = [
-        ev.DeliveryEnded(
-            delivery=merged[target.id],
-            state=DeliveryState.MERGED,
-            attempts=state.deliveries[merged[target.id]].attempts,
-            into=notification,
-            because="a newer notification says it too",
-        )
-        for target in targets
-        if target.id in merged
-    ]
-    return (
-        ev.Notified(
-            notification=notification,
-            id=id_,
-            incident=incident.number,
-            kind=kind,
-            severity=incident.severity,
-            change=state.counters.change,
-            deliveries=new_deliveries(targets, id_, delivery),
-            charged="" if exempt or state.plans.policy.rate_limit is None else incident.rule_id,
-            rule_id=incident.rule_id,
-            because=_WHY[kind],
-        ),
-        ended,
-    )
-
-
 _WHY = {
     NotificationKind.OPENED: "something is wrong that this target was not told of",
     NotificationKind.UPDATED: "alerts joined, cleared or rose since this target was told",
@@ -205,37 +222,23 @@ _WHY = {
 }
 
 
-def new_deliveries(targets: list[Target], notification_id: str, last: int) -> tuple[ev.NewDelivery, ...]:
-    """Number the deliveries of a notification, one a target, after the last number given."""
+def new_deliveries(
+    targets: list[Target], notification_id: str, last: int, merged: dict[str, LiveDelivery] | None = None
+) -> tuple[ev.NewDelivery, ...]:
+    """Number the deliveries of a notification, one a target, after the last number given.
+
+    merged: by target, the deliveries that these take the place of.
+    """
     return tuple(
         ev.NewDelivery(
             delivery=last + position,
             channel=target.channel,
             target=target.id,
             key=delivery_key(notification_id, target),
+            since=merged[target.id].first_at if merged and target.id in merged else 0,
         )
         for position, target in enumerate(targets, 1)
     )
-
-
-def _next(state: State, incident: LiveIncident, plan: Plan, at: int, events: list[ev.Decided]) -> int:
-    """Say when the next comparison is due by itself: a reminder; 0 for none."""
-    if incident.state is not IncidentState.OPEN or not incident.firing or not plan.targets:
-        return 0
-    touched = {d.target for e in events if isinstance(e, ev.Notified) for d in e.deliveries}
-    touched.update(t for e in events if isinstance(e, ev.NotificationWithheld) for t in e.targets)
-    times = []
-    for target in plan.targets:
-        told = told_for(incident, target.id)
-        if target.id in touched:
-            times.append(at)
-        elif told is not None:
-            times.append(max(told.at, told.withheld_at))
-    return max(min(times) + plan.repeat_interval, at + 1) if times else 0
-
-
-def _look_why(events: list[ev.Decided]) -> str:
-    return "told what is new" if any(isinstance(e, ev.Notified) for e in events) else "nothing to tell"
 
 
 def manual(
@@ -245,10 +248,10 @@ def manual(
 
     channels: () for those of the incident's route.
     """
-    plan = state.plan(incident)
-    targets = (
-        [t for t in state.plans.targets.values() if t.channel in channels] if channels else list(plan.targets)
-    )
+    if channels:
+        targets = [target for target in state.plans.targets.values() if target.channel in channels]
+    else:
+        targets = [target for target in state.plan(incident).targets if target.id in state.plans.targets]
     number = state.counters.notification + 1
     id_ = state.public_id("notification", number, at, incident.id.encode())
     return ev.Notified(

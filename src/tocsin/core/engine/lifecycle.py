@@ -2,7 +2,7 @@
 
 from tocsin.core.engine.state import LiveIncident, State
 from tocsin.core.model import event as ev
-from tocsin.core.model.errors import Conflict
+from tocsin.core.model.errors import Conflict, Invalid
 from tocsin.core.model.incident import IncidentState
 from tocsin.core.model.input import Acted, Action
 
@@ -23,7 +23,7 @@ TABLE: dict[IncidentState, dict[Action, IncidentState | str]] = {
 def act(state: State, incident: LiveIncident, acted: Acted, *, actor: str, at: int) -> tuple[ev.Decided, ...]:
     """Decide what a person's action does; () if it is so already.
 
-    Raises: Conflict if the table has no such move.
+    Raises: Conflict if the table has no such move; Invalid for a silence that has ended already.
     """
     number = incident.number
     if acted.action is Action.NOTE:
@@ -45,11 +45,17 @@ def act(state: State, incident: LiveIncident, acted: Acted, *, actor: str, at: i
             until = at + timeout if timeout else 0
             return (
                 ev.IncidentAcknowledged(incident=number, by=actor, until=until, because=because),
-                *_wake(incident, at, because, was_silenced=incident.state is SILENCED),
+                # Acknowledging a silenced incident ends its silence; a rise of severity under it is then told.
+                *((_look_again(number, at),) if incident.state is SILENCED else ()),
             )
         case Action.UNACK:
             return (ev.IncidentUnacknowledged(incident=number, because=because), _look_again(number, at))
         case Action.SILENCE:
+            if 0 < acted.until <= at:
+                raise Invalid(
+                    "A silence that has ended already would do nothing. Give an end in the future.",
+                    field="until",
+                )
             return (ev.IncidentSilenced(incident=number, until=acted.until, because=because),)
         case Action.UNSILENCE:
             return (ev.IncidentUnsilenced(incident=number, because=because), _look_again(number, at))
@@ -61,6 +67,12 @@ def act(state: State, incident: LiveIncident, acted: Acted, *, actor: str, at: i
                 _look_again(number, at),
             )
         case Action.REOPEN:
+            newer = state.by_key[incident.key]
+            if newer is not incident:
+                raise Conflict(
+                    f"Incident #{number} cannot be reopened: #{newer.number} has taken its place. Reopen that one.",
+                    state=incident.state,
+                )
             return (reopened(state, incident, because), _look_again(number, at))
 
 
@@ -90,8 +102,3 @@ def lapsed(incident: LiveIncident, kind: str, at: int) -> tuple[ev.Decided, ...]
 
 def _look_again(number: int, at: int) -> ev.FlushPlanned:
     return ev.FlushPlanned(incident=number, due=at, because="its state changed")
-
-
-def _wake(incident: LiveIncident, at: int, because: str, *, was_silenced: bool) -> tuple[ev.Decided, ...]:
-    # Acknowledging a silenced incident ends its silence; a rise of severity under it is then told.
-    return (_look_again(incident.number, at),) if was_silenced else ()

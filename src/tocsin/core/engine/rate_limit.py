@@ -1,6 +1,6 @@
 """Rate limit: at most so many notifications of one rule in a sliding window; the rest is told as a digest."""
 
-from tocsin.core.engine.state import LiveIncident, RateWindow
+from tocsin.core.engine.state import LiveIncident, RateWindow, Told
 from tocsin.core.model.alert import Severity
 from tocsin.core.model.notification import NotificationKind
 from tocsin.core.model.policy import RateLimit
@@ -9,17 +9,31 @@ CHARGED = (NotificationKind.OPENED, NotificationKind.UPDATED, NotificationKind.R
 """The kinds that count. The others are exempt: they end something, were asked for, or are rare by themselves."""
 
 
-def is_exempt(incident: LiveIncident, kind: NotificationKind) -> bool:
-    """Say whether a notification goes out whatever the window holds: also the first one at CRITICAL."""
-    return kind not in CHARGED or (incident.severity is Severity.CRITICAL and not incident.critical_told)
+def is_exempt(incident: LiveIncident, kind: NotificationKind, told: Told | None) -> bool:
+    """Say whether a notification goes out whatever the window holds.
 
-
-def is_full(window: RateWindow | None, limit: RateLimit, at: int) -> bool:
-    """Say whether the window (at - limit.window, at] holds as many notifications as it may."""
-    if window is None:
+    So does the first that tells somebody of an incident at CRITICAL, and a dry run, which reaches nobody.
+    """
+    if kind not in CHARGED or incident.dry_run:
+        return True
+    if incident.audible is not Severity.CRITICAL:
         return False
+    return (
+        told is None
+        or not told.change
+        or told.generation != incident.generation
+        or told.severity is not Severity.CRITICAL
+    )
+
+
+def is_full(window: RateWindow | None, limit: RateLimit, at: int, charged: int = 0) -> bool:
+    """Say whether the window (at - limit.window, at] holds as many notifications as it may.
+
+    charged: how many were decided just now and do not stand in the window yet.
+    """
     since = at - limit.window
-    return sum(time > since for time in window.times) >= limit.limit
+    times = window.times if window is not None else ()
+    return charged + sum(time > since for time in times) >= limit.limit
 
 
 def digest_due(window: RateWindow | None, limit: RateLimit, at: int) -> int | None:

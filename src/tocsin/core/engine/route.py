@@ -78,6 +78,11 @@ def labels_of(rule_id: str, severity: str, source: str, scope: Mapping[str, str]
     return {**scope, "rule_id": rule_id, "severity": severity, "source": source}
 
 
+def matches_all(tests: tuple[Test, ...], labels: Labels) -> bool:
+    """Say whether every test lets these labels in."""
+    return all(test(labels) for test in tests)
+
+
 def matcher_test(matcher: Matcher) -> Test:
     """Make the test of one matcher.
 
@@ -116,8 +121,10 @@ def _pattern(matcher: Matcher) -> "re2._Regexp[str]":
 def compile_policy(policy: Policy, version: int) -> Plans:
     """Read a policy into plans.
 
-    Raises: Invalid if a route's name is used twice, a channel is unknown, or a pattern is not RE2.
+    Raises: Invalid if a route's name is used twice, a channel is unknown, a pattern is not RE2, the root asks for
+    something, a target's id is used twice, or a number makes no sense.
     """
+    _check(policy)
     by_name: dict[str, Plan] = {}
     known = {target.channel for target in policy.targets}
 
@@ -138,11 +145,17 @@ def compile_policy(policy: Policy, version: int) -> Plans:
         for channel in channels:
             if channel not in known:
                 raise Invalid(f"Route {route.name!r} names channel {channel!r}, which is not configured.")
+        for field in ("group_wait", "group_interval", "reopen_within", "resolve_timeout", "ack_timeout"):
+            if getattr(full, field) < 0:
+                raise Invalid(f"Route {route.name!r} has a negative {field}. Give 0 or more.")
+        for field in ("repeat_interval", "greens"):
+            if getattr(full, field) <= 0:
+                raise Invalid(f"Route {route.name!r} has {field} {getattr(full, field)}. Give more than 0.")
         assert full.group_by is not None
         plan = Plan(
             name=full.name,
             policy=version,
-            targets=tuple(t for c in channels for t in policy.targets if t.channel == c),
+            targets=tuple(t for c in dict.fromkeys(channels) for t in policy.targets if t.channel == c),
             group_by=(ALL_LABELS,) if ALL_LABELS in full.group_by else tuple(sorted(set(full.group_by))),
             **{
                 field: getattr(full, field)
@@ -161,6 +174,26 @@ def compile_policy(policy: Policy, version: int) -> Plans:
     return Plans(version, policy, root, by_name, {target.id: target for target in policy.targets})
 
 
+def _check(policy: Policy) -> None:
+    """Raise Invalid for what is wrong with a policy outside its routes."""
+    root = policy.routes
+    if root.matchers or root.continue_:
+        raise Invalid(
+            f"The root route {root.name!r} takes every alert. Move its matchers to a route below it."
+        )
+    ids = [target.id for target in policy.targets]
+    for id_ in ids:
+        if ids.count(id_) > 1:
+            raise Invalid(f"Target id {id_!r} is used twice. Give each address its own.")
+    if not policy.retries.steps or min(policy.retries.steps) <= 0:
+        raise Invalid("Retries need at least one step, and every step must be more than 0.")
+    limit = policy.rate_limit
+    if limit is not None and (limit.limit < 0 or min(limit.window, limit.digest_interval) <= 0):
+        raise Invalid(
+            "A rate limit needs a limit of 0 or more, and a window and digest_interval of more than 0."
+        )
+
+
 def plans_for(plans: Plans, alert: Alert) -> list[Plan]:
     """Find the plans that an alert falls under, in the tree's order; never empty."""
     root = plans.root
@@ -174,7 +207,7 @@ def plans_for(plans: Plans, alert: Alert) -> list[Plan]:
 def _descend(node: Node, labels: Labels, found: list[Plan]) -> None:
     matched = False
     for child in node.children:
-        if all(test(labels) for test in child.tests):
+        if matches_all(child.tests, labels):
             matched = True
             _descend(child, labels, found)
             if not child.continues:
@@ -195,12 +228,19 @@ def group_labels(plan: Plan, alert: Alert) -> dict[str, str]:
     return labels
 
 
-def incident_key(plan: Plan, alert: Alert, fingerprint: bytes, id_key: bytes) -> bytes:
-    """Name the incident that the alert belongs to: 16 bytes, keyed, so that labels cannot be guessed from it."""
+def incident_key(
+    plan: Plan, alert: Alert, fingerprint: bytes, id_key: bytes, *, dry_run: bool = False
+) -> bytes:
+    """Name the incident that the alert belongs to: 16 bytes, keyed, so that labels cannot be guessed from it.
+
+    dry_run: for a send that reaches nobody; it never joins what is real, nor the other way round.
+    """
     if plan.group_by == (ALL_LABELS,):
         named = plan.name.encode() + b"\x00" + fingerprint
     else:
         scope = alert.scope
         values = [getattr(alert, name) if name in OWN_LABELS else scope.get(name) for name in plan.group_by]
         named = CANONICAL.encode((plan.name, plan.group_by, values))
+    if dry_run:
+        named = b"dry run of " + named
     return hashlib.blake2b(named, key=id_key, digest_size=16).digest()

@@ -13,7 +13,15 @@ from typing import Any
 
 import msgspec
 
-from tocsin.core.engine.route import Plan, Plans, Test, compile_policy, labels_of, matcher_test
+from tocsin.core.engine.route import (
+    Plan,
+    Plans,
+    Test,
+    compile_policy,
+    labels_of,
+    matcher_test,
+    matches_all,
+)
 from tocsin.core.model import event as ev
 from tocsin.core.model.alert import CANONICAL, Alert, Severity, Status, severity_rank
 from tocsin.core.model.incident import IncidentState
@@ -34,7 +42,9 @@ class LiveAlert(msgspec.Struct, kw_only=True, array_like=True, gc=False):
     """An alert that state knows. id: 16 bytes; scope: canonical JSON; looks: the last 16, packed as LOOK.
 
     incidents: numbers of those it is a member of; firing_in: of those in which it fires.
-    fired: change number of its last beginning; untold: it fires, but was silenced before anybody was told.
+    fired: change number of its last beginning.
+    untold: silences cover it, and hide something that people must hear when they end: that it fires, or (if it does
+    not any more) that it cleared.
     lease: when it expires unless it is seen again, 0 for never; expires_after: see AlertFired.
     timer: when its one lease timer is due, 0 for none.
     repeats, seen_at: looks that left no entry since the last one that did, and when it was last seen.
@@ -71,6 +81,7 @@ class LiveAlert(msgspec.Struct, kw_only=True, array_like=True, gc=False):
 class Told(msgspec.Struct, kw_only=True, array_like=True, gc=False):
     """What a target was last told about an incident. change: 0 if nothing yet.
 
+    generation: the incident's, when it was told.
     delivery: number of the one that is on its way, 0 if none; withheld: change number last withheld from it.
     """
 
@@ -82,14 +93,17 @@ class Told(msgspec.Struct, kw_only=True, array_like=True, gc=False):
     delivery: int = 0
     withheld: int = 0
     withheld_at: int = 0
+    generation: int = 0
 
 
 class LiveIncident(msgspec.Struct, kw_only=True, array_like=True, gc=False):
-    """An incident that is not over, or may come back. severity: the highest since it opened.
+    """An incident that is not over, or may come back.
 
-    firing, silenced, silenced_firing: counts of its members.
-    fire_change, clear_change, muted_change: the last change of each kind; `muted` is for alerts that began to
-    fire under a silence.
+    severity: the highest since it opened; audible: the highest of alerts that no silence covered.
+    dry_run: nothing about it ever goes out.
+    firing, cleared, silenced, silenced_firing: counts of its members.
+    fire_change, clear_change, muted_change: the last change of each kind; `fire` is also for a rise of `audible`,
+    `clear` also for its resolution, `muted` for what happened under a silence.
     flush_at: when the next comparison is due, 0 for none. entries, last_seq: its back-links in the ledger.
     """
 
@@ -116,7 +130,8 @@ class LiveIncident(msgspec.Struct, kw_only=True, array_like=True, gc=False):
     fire_change: int = 0
     clear_change: int = 0
     muted_change: int = 0
-    critical_told: bool = False
+    audible: Severity = Severity.INFO
+    dry_run: bool = False
     auto_resolved: bool = False
     greens: int = 0
     flush_at: int = 0
@@ -127,7 +142,7 @@ class LiveIncident(msgspec.Struct, kw_only=True, array_like=True, gc=False):
 
 
 class LiveDelivery(msgspec.Struct, kw_only=True, array_like=True, gc=False):
-    """A delivery with a next action. incident: 0 for one that belongs to none."""
+    """A delivery with a next action. incident: 0 for one that belongs to none; first_at: see NewDelivery.since."""
 
     number: int
     notification: int
@@ -206,13 +221,18 @@ class State:
         self.deliveries: dict[int, LiveDelivery] = {}
         self.rates: dict[str, RateWindow] = {}
         self.silences: dict[int, LiveSilence] = {}
-        self.timers: list[tuple[int, int, str, Any]] = []
-        self.timer_serial = 0
+        self.timers: list[tuple[int, str, Any]] = []
+        self.leases: list[tuple[int, bytes]] = []
+        self.forgetting: list[tuple[int, int]] = []
         self.touched = Touched()
 
-    def alert_id(self, fingerprint: bytes) -> bytes:
-        """Name an alert by a keyed digest (16 bytes) of its fingerprint."""
-        return hashlib.blake2b(fingerprint, key=self.id_key, digest_size=16).digest()
+    def alert_id(self, fingerprint: bytes, *, dry_run: bool = False) -> bytes:
+        """Name an alert by a keyed digest (16 bytes) of its fingerprint.
+
+        dry_run: for one that somebody sends as a dry run; it has nothing to do with the real one.
+        """
+        named = b"dry run of " + fingerprint if dry_run else fingerprint
+        return hashlib.blake2b(named, key=self.id_key, digest_size=16).digest()
 
     def public_id(self, kind: str, number: int, at: int, about: bytes = b"") -> str:
         """Make a stable name: 24 hex digits that say nothing about what it names, and its number in 8 more."""
@@ -224,14 +244,34 @@ class State:
         return self.policies[incident.policy].by_name[incident.route]
 
     def plan_timer(self, due: int, kind: str, ref: Any) -> None:
-        """Ask to be looked at when `due` has come. Timers are never taken back; whoever looks checks."""
-        self.timer_serial += 1
-        heapq.heappush(self.timers, (due, self.timer_serial, kind, ref))
+        """Ask to be looked at when `due` has come. Timers are never taken back; whoever looks checks.
+
+        Those that are due together come in the order of kind and ref, so that it does not matter when each was planned.
+        """
+        heapq.heappush(self.timers, (due, kind, ref))
 
 
 def next_wakeup(state: State) -> int | None:
     """Say when a timer is due (microseconds UTC), or None."""
-    return state.timers[0][0] if state.timers else None
+    if not state.leases:
+        return state.timers[0][0] if state.timers else None
+    lease = state.leases[0][0]
+    return min(lease, state.timers[0][0]) if state.timers else lease
+
+
+def begin(state: State, at: int) -> None:
+    """Move on to a moment: what has been over for long enough is forgotten now, before anything is decided at it.
+
+    So it depends on the entries and their instants alone what is remembered when one of them is decided or folded.
+    Whoever recalls alerts for some inputs calls this before; `advance` does it too, and a second time does nothing.
+    """
+    if at <= state.at:
+        return
+    state.at = at
+    while state.forgetting and state.forgetting[0][0] <= at:
+        incident = state.incidents.get(heapq.heappop(state.forgetting)[1])
+        if incident is not None and _may_forget(state, incident, at):
+            _forget(state, incident)
 
 
 def has_look(alert: LiveAlert, window_start: int, window_end: int, status: Status, at: int) -> bool:
@@ -262,7 +302,28 @@ def _renew(state: State, alert: LiveAlert, ends_at: int | None, at: int) -> None
 def plan_lease(state: State, alert: LiveAlert) -> None:
     """Give the alert its one lease timer; an earlier one that is still planned is ignored when it comes."""
     alert.timer = alert.lease
-    state.plan_timer(alert.lease, "lease", alert.id)
+    heapq.heappush(state.leases, (alert.lease, alert.id))
+
+
+def leases_due(state: State, at: int) -> list[LiveAlert]:
+    """Take out the alerts whose lease timer has come, and plan the timer of those that were renewed since.
+
+    The caller feeds an AlertExpired for each that the store agrees on, and plans the others anew.
+    """
+    due: list[LiveAlert] = []
+    while state.leases and state.leases[0][0] <= at:
+        planned, id_ = heapq.heappop(state.leases)
+        alert = state.alerts.get(id_)
+        if alert is None or planned != alert.timer:
+            continue
+        alert.timer = 0
+        if not alert.lease or not alert.firing_in:
+            continue
+        if alert.lease > at:
+            plan_lease(state, alert)
+        else:
+            due.append(alert)
+    return due
 
 
 def told_for(incident: LiveIncident, target: str) -> Told | None:
@@ -276,7 +337,8 @@ def told_for(incident: LiveIncident, target: str) -> Told | None:
 def apply(state: State, event: ev.Decided, at: int, private: Mapping[str, Any]) -> None:
     """Fold one event into the state.
 
-    private: the entry's private part, decoded: `alert`, `silence` or `policy` for the events that bring one.
+    private: the entry's private part, decoded: `alert`, `silence` or `policy` for the events that bring one. The
+    alert may be missing (privacy law): matchers then see none of its labels.
     """
     _APPLY[type(event)](state, event, at, private)
 
@@ -309,6 +371,56 @@ def _raise_severity(incident: LiveIncident, severity: Severity) -> None:
         incident.severity = severity
 
 
+def is_louder(severity: Severity, incident: LiveIncident) -> bool:
+    """Say whether people hear of a higher severity than before if an alert of this one is not silenced."""
+    return severity_rank[severity] > severity_rank[incident.audible]
+
+
+def _cover(state: State, alert: LiveAlert, silenced_by: tuple[int, ...]) -> None:
+    """Note which silences cover an alert, and count that in its incidents."""
+    step = bool(silenced_by) - bool(alert.silenced_by)
+    alert.silenced_by = silenced_by
+    if step:
+        for number in alert.incidents:
+            incident = state.incidents[number]
+            incident.silenced += step
+            if number in alert.firing_in:
+                incident.silenced_firing += step
+            state.touched.incidents[number] = incident
+
+
+def _uncovered(state: State, alert: LiveAlert, change: int) -> None:
+    """An alert is no longer silenced: what was hidden about it is news now, and nothing counts as withheld."""
+    for number in alert.incidents:
+        incident = state.incidents[number]
+        if number in alert.firing_in:
+            if alert.untold or is_louder(alert.severity, incident):
+                incident.fire_change = change
+            if is_louder(alert.severity, incident):
+                incident.audible = alert.severity
+        elif alert.untold:
+            incident.clear_change = change
+        for told in incident.told:
+            told.withheld = 0
+        if incident.state is IncidentState.RESOLVED:
+            plan_forgetting(state, incident)
+        state.touched.incidents[number] = incident
+    if alert.untold and alert.firing_in:
+        alert.fired = change
+    alert.untold = False
+
+
+def _everybody_knows(state: State, alert: LiveAlert) -> bool:
+    """Say whether all who are told about the alert's incidents know already that it fires."""
+    for number in alert.firing_in:
+        incident = state.incidents[number]
+        for target in state.plan(incident).targets:
+            told = told_for(incident, target.id)
+            if target.id in state.plans.targets and (told is None or told.change < alert.fired):
+                return False
+    return True
+
+
 def _incident_opened(state: State, e: ev.IncidentOpened, at: int, private: Mapping[str, Any]) -> None:
     incident = LiveIncident(
         number=e.incident,
@@ -318,6 +430,7 @@ def _incident_opened(state: State, e: ev.IncidentOpened, at: int, private: Mappi
         policy=e.policy,
         opened_at=at,
         previous=e.previous,
+        dry_run=e.dry_run,
     )
     state.incidents[e.incident] = incident
     state.members[e.incident] = []
@@ -333,13 +446,18 @@ def _incident_reopened(state: State, e: ev.IncidentReopened, at: int, private: M
     incident.opened_at = at
     incident.resolved_at = incident.flushed_at = 0
     incident.acked_by = ""
-    incident.auto_resolved = incident.critical_told = False
-    incident.severity = Severity.INFO
+    incident.auto_resolved = False
+    incident.greens = 0
+    incident.severity = incident.audible = Severity.INFO
     for member in state.members[e.incident]:
         if e.incident in member.firing_in:
             _raise_severity(incident, member.severity)
-    if incident.firing:
+            if not member.silenced_by and is_louder(member.severity, incident):
+                incident.audible = member.severity
+    if incident.firing > incident.silenced_firing:
         incident.fire_change = e.change
+    elif incident.firing:
+        incident.muted_change = e.change
     state.counters.change = e.change
     _touch(state, incident, at)
 
@@ -348,30 +466,28 @@ def _alert_fired(state: State, e: ev.AlertFired, at: int, private: Mapping[str, 
     id_ = bytes.fromhex(e.id)
     alert = state.alerts.get(id_)
     incident = state.incidents[e.incident]
+    told_us: Alert | None = private.get("alert")
     if alert is None:
-        told_us: Alert = private["alert"]
-        alert = LiveAlert(
+        alert = state.alerts[id_] = LiveAlert(
             number=e.alert,
             id=id_,
             rule_id=e.rule_id,
             severity=e.severity,
-            source=told_us.source,
-            scope=CANONICAL.encode(told_us.scope),
+            source="",
+            scope=CANONICAL.encode(told_us.scope) if told_us is not None else b"",
         )
-        state.alerts[id_] = alert
-        state.counters.alert = e.alert
+        state.counters.alert = max(state.counters.alert, e.alert)
+    if told_us is not None:
+        alert.source = told_us.source
+    if e.silenced_by or alert.silenced_by:
+        _cover(state, alert, e.silenced_by)
     if e.incident not in alert.incidents:
         alert.incidents = (*alert.incidents, e.incident)
         state.members[e.incident].append(alert)
-        incident.silenced += bool(alert.silenced_by)
+        incident.silenced += bool(e.silenced_by)
     else:
         incident.cleared -= 1
     alert.firing_in = alert.incidents if len(alert.incidents) == 1 else (*alert.firing_in, e.incident)
-    if bool(alert.silenced_by) != bool(e.silenced_by):
-        # A label that a silence asks for (the severity) is not part of the scope, and may have changed.
-        for number in alert.incidents:
-            state.incidents[number].silenced += 1 if e.silenced_by else -1
-    alert.silenced_by = e.silenced_by
     alert.severity = e.severity
     alert.greens = 0
     alert.fired = e.change
@@ -384,6 +500,8 @@ def _alert_fired(state: State, e: ev.AlertFired, at: int, private: Mapping[str, 
         incident.muted_change = e.change
     else:
         incident.fire_change = e.change
+        if is_louder(e.severity, incident):
+            incident.audible = e.severity
     _raise_severity(incident, e.severity)
     state.counters.change = e.change
     _look(state, alert, e.window_start, e.window_end, Status.FIRING, at)
@@ -396,10 +514,26 @@ def _alert_seen(state: State, e: ev.AlertSeen, at: int, private: Mapping[str, An
     alert = state.alerts[bytes.fromhex(e.id)]
     alert.severity = e.severity
     alert.greens = 0
+    told_us: Alert | None = private.get("alert")
+    if told_us is not None:
+        alert.source = told_us.source
     if e.change:
         incident.rule_id = alert.rule_id
         _raise_severity(incident, e.severity)
         state.counters.change = e.change
+        if e.silenced_by is not None and e.silenced_by != alert.silenced_by:
+            was_silenced = bool(alert.silenced_by)
+            if not was_silenced:
+                alert.untold = not _everybody_knows(state, alert)
+            _cover(state, alert, e.silenced_by)
+            if was_silenced and not e.silenced_by:
+                _uncovered(state, alert, e.change)
+        if is_louder(e.severity, incident):
+            if alert.silenced_by:
+                incident.muted_change = e.change
+            else:
+                incident.audible = e.severity
+                incident.fire_change = e.change
     _look(state, alert, e.window_start, e.window_end, Status.FIRING, at)
     _renew(state, alert, e.ends_at, at)
     _touch(state, incident, at)
@@ -420,14 +554,17 @@ def _alert_cleared(state: State, e: ev.AlertCleared, at: int, private: Mapping[s
     incident.cleared += 1
     if alert.silenced_by:
         incident.silenced_firing -= 1
-    if not alert.untold:
+        if not alert.untold:
+            incident.muted_change = e.change
+    else:
         incident.clear_change = e.change
     state.counters.change = e.change
     if e.status is not None:
         _look(state, alert, e.window_start, e.window_end, e.status, at)
     if not alert.firing_in:
         alert.lease = alert.greens = 0
-        alert.untold = False
+        # Whoever was told that it fires must hear that it cleared; if nobody was, there is nothing left to say.
+        alert.untold = bool(alert.silenced_by) and not alert.untold
     if incident.state is IncidentState.RESOLVED:
         plan_forgetting(state, incident)
     state.touched.alerts[alert.id] = alert
@@ -441,6 +578,7 @@ def _incident_resolved(state: State, e: ev.IncidentResolved, at: int, private: M
     incident.auto_resolved = e.auto
     incident.greens = e.greens
     incident.silenced_until = incident.ack_until = 0
+    incident.clear_change = e.change
     state.counters.change = e.change
     plan_forgetting(state, incident)
     _touch(state, incident, at)
@@ -450,6 +588,9 @@ def _incident_acknowledged(
     state: State, e: ev.IncidentAcknowledged, at: int, private: Mapping[str, Any]
 ) -> None:
     incident = state.incidents[e.incident]
+    if incident.state is IncidentState.SILENCED:
+        for told in incident.told:
+            told.withheld = 0
     incident.state = IncidentState.ACK
     incident.acked_by = e.by
     incident.ack_until = e.until
@@ -512,11 +653,7 @@ def _flushed(state: State, e: ev.Flushed, at: int, private: Mapping[str, Any]) -
 def _notified(state: State, e: ev.Notified, at: int, private: Mapping[str, Any]) -> None:
     state.counters.notification = e.notification
     incident = state.incidents.get(e.incident)
-    tells = (
-        incident is not None
-        and not e.dry_run
-        and e.kind not in (NotificationKind.MANUAL, NotificationKind.META)
-    )
+    tells = incident is not None and e.kind is not NotificationKind.META
     for new in e.deliveries:
         state.counters.delivery = new.delivery
         state.deliveries[new.delivery] = LiveDelivery(
@@ -528,7 +665,7 @@ def _notified(state: State, e: ev.Notified, at: int, private: Mapping[str, Any])
             channel=new.channel,
             target=new.target,
             key=new.key,
-            first_at=at,
+            first_at=new.since or at,
             due=at,
             dry_run=e.dry_run,
         )
@@ -539,11 +676,11 @@ def _notified(state: State, e: ev.Notified, at: int, private: Mapping[str, Any])
             told.severity = e.severity
             told.resolved = e.kind is NotificationKind.RESOLVED
             told.at = at
-            told.delivery = new.delivery
+            told.generation = incident.generation
             told.withheld = 0
+            if e.kind is not NotificationKind.MANUAL or not told.delivery:
+                told.delivery = new.delivery  # What somebody sends by hand waits for nobody in the line.
     if incident is not None:
-        if tells and e.severity is Severity.CRITICAL:
-            incident.critical_told = True
         state.touched.incidents[e.incident] = incident
     if e.charged:
         window = _rate(state, e.charged)
@@ -630,9 +767,7 @@ def add_silence(state: State, silence: Silence, *, began: bool) -> None:
 def covered(state: State, silence: LiveSilence) -> list[LiveAlert]:
     """Find the live alerts that a silence matches, in the order in which they were first seen."""
     return [
-        alert
-        for alert in state.alerts.values()
-        if alert.scope and all(t(alert.labels()) for t in silence.tests)
+        alert for alert in state.alerts.values() if alert.scope and matches_all(silence.tests, alert.labels())
     ]
 
 
@@ -641,16 +776,8 @@ def _silence_began(state: State, e: ev.SilenceBegan, at: int, private: Mapping[s
     silence.began = True
     for alert in covered(state, silence):
         if not alert.silenced_by:
-            for number in alert.incidents:
-                incident = state.incidents[number]
-                incident.silenced += 1
-                if number in alert.firing_in:
-                    incident.silenced_firing += 1
-                    # Nobody was told yet that it fires: remember that when the silence ends.
-                    if any(alert.fired > told.change for told in incident.told) or not incident.told:
-                        alert.untold = True
-                state.touched.incidents[number] = incident
-        alert.silenced_by = (*alert.silenced_by, e.silence)
+            alert.untold = not _everybody_knows(state, alert)
+        _cover(state, alert, (*alert.silenced_by, e.silence))
         state.touched.alerts[alert.id] = alert
 
 
@@ -658,29 +785,22 @@ def _silence_ended(state: State, e: ev.SilenceEnded, at: int, private: Mapping[s
     state.silences.pop(e.silence, None)
     state.counters.change = e.change
     for alert in state.alerts.values():
-        if e.silence not in alert.silenced_by:
-            continue
-        alert.silenced_by = tuple(number for number in alert.silenced_by if number != e.silence)
-        state.touched.alerts[alert.id] = alert
-        if alert.silenced_by:
-            continue
-        for number in alert.incidents:
-            incident = state.incidents[number]
-            incident.silenced -= 1
-            if number in alert.firing_in:
-                incident.silenced_firing -= 1
-                if alert.untold:
-                    incident.fire_change = e.change
-            for told in incident.told:
-                told.withheld = 0
-            incident.flush_at = at
-            state.plan_timer(at, "flush", number)
-            if incident.state is IncidentState.RESOLVED:
-                plan_forgetting(state, incident)
-            state.touched.incidents[number] = incident
-        if alert.untold:
-            alert.untold = False
-            alert.fired = e.change
+        if e.silence in alert.silenced_by:
+            _cover(state, alert, tuple(number for number in alert.silenced_by if number != e.silence))
+            if not alert.silenced_by:
+                _uncovered(state, alert, e.change)
+            state.touched.alerts[alert.id] = alert
+
+
+def covered_only_by(state: State, silence: int) -> list[int]:
+    """Give the numbers of the incidents with an alert that is heard again when this silence ends, oldest first."""
+    numbers = {
+        number: None
+        for alert in state.alerts.values()
+        if alert.silenced_by == (silence,)
+        for number in alert.incidents
+    }
+    return sorted(numbers)
 
 
 def _policy_adopted(state: State, e: ev.PolicyAdopted, at: int, private: Mapping[str, Any]) -> None:
@@ -727,27 +847,38 @@ _APPLY: dict[type, Callable[..., None]] = {
 
 def plan_forgetting(state: State, incident: LiveIncident) -> None:
     """Plan to look whether a resolved incident can be forgotten."""
-    due = max(incident.resolved_at + state.plan(incident).reopen_within + 1, state.at)
-    state.plan_timer(due, "forget", incident.number)
+    due = max(incident.resolved_at + state.plan(incident).reopen_within + 1, state.at + 1)
+    heapq.heappush(state.forgetting, (due, incident.number))
 
 
-def may_forget(state: State, incident: LiveIncident, at: int) -> bool:
-    """Say whether nothing can happen to a resolved incident that its memory here would change."""
+def _may_forget(state: State, incident: LiveIncident, at: int) -> bool:
+    """Say whether nothing can happen to a resolved incident that its memory here would change.
+
+    Of several with one key the oldest goes first, so that the key's owner is always the newest that is here.
+    """
     return (
         incident.state is IncidentState.RESOLVED
         and not incident.firing
         and not incident.silenced
+        and incident.previous not in state.incidents
         and not any(told.delivery for told in incident.told)
         and at > incident.resolved_at + state.plan(incident).reopen_within
     )
 
 
-def forget(state: State, incident: LiveIncident) -> None:
+def _forget(state: State, incident: LiveIncident) -> None:
     """Drop a resolved incident, and those of its alerts that are in no other. The store keeps them."""
     number = incident.number
     del state.incidents[number]
-    if state.by_key.get(incident.key) is incident:
+    newer = state.by_key[incident.key]
+    if newer is incident:
         del state.by_key[incident.key]
+    else:
+        while newer.previous != number:
+            newer = state.incidents[newer.previous]
+        if newer.state is IncidentState.RESOLVED:
+            due = newer.resolved_at + state.plan(newer).reopen_within + 1
+            heapq.heappush(state.forgetting, (due, newer.number))
     state.touched.incidents.pop(number, None)
     state.touched.forgotten_incidents[number] = incident
     for alert in state.members.pop(number):
@@ -763,5 +894,6 @@ def forget(state: State, incident: LiveIncident) -> None:
 def recall(state: State, alert: LiveAlert) -> None:
     """Take back an alert that was forgotten: what it remembers of its looks still counts."""
     alert.incidents = alert.firing_in = ()
+    alert.lease = alert.timer = 0  # Its timer may have come while it was away.
     state.alerts[alert.id] = alert
     state.touched.alerts[alert.id] = alert

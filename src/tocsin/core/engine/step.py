@@ -5,7 +5,6 @@ by it be decided too, and so gives the entries of one input, in order.
 """
 
 import heapq
-from collections.abc import Mapping
 from typing import Any, assert_never
 
 import msgspec
@@ -17,10 +16,10 @@ from tocsin.core.engine.state import (
     LiveIncident,
     State,
     apply,
+    begin,
     covered,
-    forget,
-    may_forget,
-    plan_lease,
+    covered_only_by,
+    is_louder,
     refresh,
 )
 from tocsin.core.model import event as ev
@@ -34,6 +33,7 @@ from tocsin.core.model.input import (
     AlertExpired,
     AlertReceived,
     Input,
+    Manual,
     NodeStart,
     OutcomeReported,
     PolicyChanged,
@@ -41,6 +41,7 @@ from tocsin.core.model.input import (
     SilenceRequested,
     Tick,
 )
+from tocsin.core.model.notification import DeliveryState
 from tocsin.core.model.policy import MINUTE, policy_digest
 from tocsin.core.model.silence import Silence
 
@@ -102,125 +103,94 @@ def advance(state: State, given: Input, *, at: int, actor: str) -> tuple[Step, l
     Returns: the step, and all drafts in order; those of the input first, the ones that follow from it after.
     Raises: as `step`, before anything changed.
     """
+    begin(state, at)
     decided = step(state, given, at=at, actor=actor)
-    state.at = at
     drafts: list[Draft] = []
     if decided.refreshed is not None:
         refresh(state, decided.refreshed, decided.ends_at, at)
     for draft in decided.drafts:
-        _apply_all(state, draft.events, at, draft.private)
-        more: tuple[ev.Decided, ...] = ()
-        incident = state.incidents.get(draft.incident)
-        if incident is not None:
-            if isinstance(given, AlertReceived) and given.manual is not None:
-                more = (
-                    flush.manual(state, incident, given.manual.channels, dry_run=given.manual.dry_run, at=at),
-                )
-                _apply_all(state, more, at, {})
-            if 0 < incident.flush_at <= at:
-                flushed = flush.flush(state, incident, at)
-                _apply_all(state, flushed, at, {})
-                more += flushed
-        if more:
-            draft = msgspec.structs.replace(draft, events=draft.events + more)
-        drafts.append(draft)
-    if state.timers and state.timers[0][0] <= at:
-        drafts.extend(_due(state, at, follows=bool(drafts)))
+        drafts.extend(_take(state, draft, at, given.manual if isinstance(given, AlertReceived) else None))
+    while state.timers and state.timers[0][0] <= at:
+        due, kind, ref = heapq.heappop(state.timers)
+        draft_due = _timer(state, kind, ref, due, at)
+        if draft_due is not None:
+            drafts.extend(_take(state, draft_due, at, None))
     return decided, drafts
 
 
-def _apply_all(state: State, events: tuple[ev.Decided, ...], at: int, private: Mapping[str, Any]) -> None:
-    for event in events:
-        apply(state, event, at, private)
-
-
-def leases_due(state: State, at: int) -> list[LiveAlert]:
-    """Take out the alerts whose lease timer has come, and plan the timer of those that were renewed since.
-
-    The caller feeds an AlertExpired for each that the store agrees on, and plans the others anew.
-    """
-    due: list[LiveAlert] = []
-    waiting = []
-    while state.timers and state.timers[0][0] <= at:
-        timer = heapq.heappop(state.timers)
-        if timer[2] != "lease":
-            waiting.append(timer)
-            continue
-        alert = state.alerts.get(timer[3])
-        if alert is None or timer[0] != alert.timer:
-            continue
-        alert.timer = 0
-        if not alert.lease or not alert.firing_in:
-            continue
-        if alert.lease > at:
-            plan_lease(state, alert)
-        else:
-            due.append(alert)
-    for timer in waiting:
-        heapq.heappush(state.timers, timer)
-    return due
-
-
-def _due(state: State, at: int, *, follows: bool) -> list[Draft]:
-    """Decide everything whose time has come, in order; leases are left to `leases_due`."""
-    drafts: list[Draft] = []
-    leases = []
-    while state.timers and state.timers[0][0] <= at:
-        due, serial, kind, ref = heapq.heappop(state.timers)
-        if kind == "lease":
-            leases.append((due, serial, kind, ref))
-            continue
-        events, incident = _timer(state, kind, ref, due, at)
-        if events:
-            _apply_all(state, events, at, {})
-            touched = state.incidents.get(incident)
-            if touched is not None and kind != "flush" and 0 < touched.flush_at <= at:
-                flushed = flush.flush(state, touched, at)
-                _apply_all(state, flushed, at, {})
-                events += flushed
-            late_by = at - due if at - due > MINUTE else 0
+def _take(state: State, draft: Draft, at: int, manual: Manual | None) -> list[Draft]:
+    """Apply a draft, and decide what follows from it at once: in the same entry, or in entries of their own."""
+    heard_again: list[int] = []
+    for event in draft.events:
+        if isinstance(event, ev.SilenceEnded):
+            heard_again = covered_only_by(state, event.silence)
+        apply(state, event, at, draft.private)
+    incident = state.incidents.get(draft.incident)
+    if incident is not None:
+        more: tuple[ev.Decided, ...] = ()
+        if manual is not None and not (draft.follows and manual.channels):
+            more = (flush.manual(state, incident, manual.channels, dry_run=manual.dry_run, at=at),)
+            apply(state, more[0], at, {})
+        if 0 < incident.flush_at <= at:
+            more += _flush(state, incident, at)
+        if more:
+            draft = msgspec.structs.replace(draft, events=draft.events + more)
+    drafts = [draft]
+    for number in heard_again:
+        flushed = _flush(state, state.incidents[number], at)
+        if len(flushed) > 1:
             drafts.append(
-                Draft(
-                    kind=f"due_{kind}",
-                    actor=SYSTEM,
-                    events=events,
-                    incident=incident,
-                    follows=follows,
-                    late_by=late_by,
-                )
+                Draft(kind="due_flush", actor=SYSTEM, events=flushed, incident=number, follows=True)
             )
-    for timer in leases:
-        heapq.heappush(state.timers, timer)
+    for event in draft.events:
+        if isinstance(event, ev.SilenceCreated) and event.starts_at <= at:
+            began = _began(state, event.silence)
+            apply(state, began, at, {})
+            drafts.append(Draft(kind="due_silence_begin", actor=SYSTEM, events=(began,), follows=True))
     return drafts
 
 
-def _timer(state: State, kind: str, ref: Any, due: int, at: int) -> tuple[tuple[ev.Decided, ...], int]:
-    """Decide one timer: its events, and the incident that they touch. A timer that is out of date does nothing."""
-    if kind in ("flush", "ack", "unsilence", "forget"):
-        incident = state.incidents.get(ref)
-        if incident is None:
-            return (), 0
-        if kind == "flush":
-            return (flush.flush(state, incident, at) if incident.flush_at == due else ()), ref
-        if kind == "forget":
-            if may_forget(state, incident, at):
-                forget(state, incident)
-            return (), 0
-        return lifecycle.lapsed(incident, kind, at), ref
-    if kind == "digest":
+def _flush(state: State, incident: LiveIncident, at: int) -> tuple[ev.Decided, ...]:
+    flushed = flush.flush(state, incident, at)
+    for event in flushed:
+        apply(state, event, at, {})
+    return flushed
+
+
+def _timer(state: State, kind: str, ref: Any, due: int, at: int) -> Draft | None:
+    """Decide what a timer does; None if it is out of date."""
+    incident = 0
+    events: tuple[ev.Decided, ...] = ()
+    if kind in ("flush", "ack", "unsilence"):
+        live = state.incidents.get(ref)
+        if live is None:
+            return None
+        incident = live.number
+        if kind != "flush":
+            events = lifecycle.lapsed(live, kind, at)
+        elif live.flush_at == due:
+            events = flush.flush(state, live, at)
+    elif kind == "digest":
         digest = flush.digest(state, ref, at)
-        return ((digest,) if digest is not None else ()), 0
-    silence = state.silences.get(ref)
-    if silence is None:
-        return (), 0
-    if kind == "silence_begin" and not silence.began:
-        because = "its time has come"
-        return (ev.SilenceBegan(silence=ref, covers=len(covered(state, silence)), because=because),), 0
-    if kind == "silence_end" and silence.silence.ends_at <= at:
-        return (
-            ev.SilenceEnded(silence=ref, change=state.counters.change + 1, because="its time is over"),
-        ), 0
-    return (), 0
+        events = (digest,) if digest is not None else ()
+    else:
+        silence = state.silences.get(ref)
+        if silence is None:
+            return None
+        if kind == "silence_end":
+            change = state.counters.change + 1
+            events = (ev.SilenceEnded(silence=ref, change=change, because="its time is over"),)
+        elif not silence.began:
+            events = (_began(state, ref),)
+    if not events:
+        return None
+    late_by = at - due if at - due > MINUTE else 0
+    return Draft(kind=f"due_{kind}", actor=SYSTEM, events=events, incident=incident, late_by=late_by)
+
+
+def _began(state: State, silence: int) -> ev.SilenceBegan:
+    covers = len(covered(state, state.silences[silence]))
+    return ev.SilenceBegan(silence=silence, covers=covers, because="its time has come")
 
 
 # Alerts
@@ -228,7 +198,8 @@ def _timer(state: State, kind: str, ref: Any, due: int, at: int) -> tuple[tuple[
 
 def _alert(state: State, given: AlertReceived, at: int, actor: str) -> Step:
     alert = given.alert
-    id_ = given.id or state.alert_id(given.fingerprint)
+    manual = given.manual
+    id_ = given.id or state.alert_id(given.fingerprint, dry_run=manual is not None and manual.dry_run)
     live = state.alerts.get(id_)
     if alert.status is not Status.FIRING:
         if live is None or not live.firing_in:
@@ -236,17 +207,14 @@ def _alert(state: State, given: AlertReceived, at: int, actor: str) -> Step:
         return _calmer(state, live, alert, at, actor)
     if live is None or not live.firing_in:
         return _fires(state, given, id_, live, at, actor)
-    if given.manual is None and deduplicate.is_duplicate(live, alert, at):
-        outcome = "duplicate"
-    else:
-        outcome = "occurrence"
+    duplicate = manual is None and deduplicate.is_duplicate(live, alert, at)
     incidents = [state.incidents[number] for number in live.firing_in]
-    if not any(incident.state is IncidentState.RESOLVED for incident in incidents):
-        if outcome == "duplicate":
-            concerned = tuple((incident.number, outcome) for incident in incidents)
-            return Step((), outcome, concerned, live, alert.ends_at)
-        return _seen_again(state, live, alert, incidents, at, actor)
-    return _still_fires(state, live, alert, incidents, outcome, at, actor)
+    if any(incident.state is IncidentState.RESOLVED for incident in incidents):
+        return _still_fires(state, live, alert, incidents, duplicate, manual is not None, at, actor)
+    if duplicate:
+        concerned = tuple((incident.number, "duplicate") for incident in incidents)
+        return Step((), "duplicate", concerned, live, alert.ends_at)
+    return _seen_again(state, live, alert, incidents, at, actor)
 
 
 def _fires(
@@ -254,6 +222,7 @@ def _fires(
 ) -> Step:
     """An alert that did not fire begins to: in a new incident, an open one, or one that comes back."""
     alert = given.alert
+    dry_run = given.manual is not None and given.manual.dry_run
     number = live.number if live is not None else state.counters.alert + 1
     change = state.counters.change + 1
     silenced_by = suppress.silences_of(state, alert)
@@ -262,15 +231,14 @@ def _fires(
     concerned: list[tuple[int, str]] = []
     opened = state.counters.incident
     private: dict[str, object] = {"alert": alert}
-    joined: list[LiveIncident] = []
+    joined: list[int] = []
     for plan in plans:
-        key = incident_key(plan, alert, given.fingerprint, state.id_key)
+        key = incident_key(plan, alert, given.fingerprint, state.id_key, dry_run=dry_run)
         incident = state.by_key.get(key)
         events: list[ev.Decided] = []
+        previous = 0
         if incident is not None and _is_past(state, incident, at):
-            events_previous, incident = incident.number, None
-        else:
-            events_previous = 0
+            previous, incident = incident.number, None
         if incident is None:
             opened += 1
             into, outcome = opened, "opened"
@@ -281,7 +249,8 @@ def _fires(
                     key=key.hex(),
                     route=plan.name,
                     policy=plan.policy,
-                    previous=events_previous,
+                    previous=previous,
+                    dry_run=dry_run,
                     because="no incident with its route and group is open",
                 )
             )
@@ -291,18 +260,19 @@ def _fires(
             into, outcome = incident.number, "reopened"
             because = "it came back soon after the incident was resolved"
             events.append(lifecycle.reopened(state, incident, because))
-            joined.append(incident)
+            joined.append(into)
             flush_due = at + plan.group_wait
         else:
             into, outcome = incident.number, "joined"
             because = "its route and group have an open incident"
-            joined.append(incident)
-            flush_due = _flush_due(state, incident, alert.severity, at)
+            joined.append(into)
+            flush_due = _flush_due(state, incident, alert.severity, silenced_by, at)
         events.append(_fired(into, number, id_, alert, change, plan, silenced_by, because))
-        if plan.targets and (
-            incident is None or outcome == "reopened" or not 0 < incident.flush_at <= flush_due
-        ):
+        if outcome != "joined":
             events.append(ev.FlushPlanned(incident=into, due=flush_due, because="an alert fires"))
+        else:
+            assert incident is not None
+            events.extend(_flush_planned(incident, flush_due, "an alert fires"))
         drafts.append(
             Draft(
                 kind="alert",
@@ -317,13 +287,14 @@ def _fires(
     for other in live.incidents if live is not None else ():
         # It is a member of an open incident that today's routes would not choose: that one keeps its copy.
         incident = state.incidents[other]
-        if incident.state is IncidentState.RESOLVED or incident in joined:
+        if incident.state is IncidentState.RESOLVED or other in joined:
             continue
         because = "it is one of the incident's alerts"
-        events = [_fired(other, number, id_, alert, change, state.plan(incident), silenced_by, because)]
-        due = _flush_due(state, incident, alert.severity, at)
-        if not 0 < incident.flush_at <= due:
-            events.append(ev.FlushPlanned(incident=other, due=due, because="an alert fires"))
+        due = _flush_due(state, incident, alert.severity, silenced_by, at)
+        events = [
+            _fired(other, number, id_, alert, change, state.plan(incident), silenced_by, because),
+            *_flush_planned(incident, due, "an alert fires"),
+        ]
         drafts.append(
             Draft(
                 kind="alert", actor=actor, events=tuple(events), incident=other, follows=True, private=private
@@ -368,87 +339,36 @@ def _is_past(state: State, incident: LiveIncident, at: int) -> bool:
     )
 
 
-def _flush_due(state: State, incident: LiveIncident, severity: Severity, at: int) -> int:
-    """Say when a change in an open incident is told: after group_interval, but a rise of severity at once."""
+def _flush_due(
+    state: State, incident: LiveIncident, severity: Severity, silenced_by: tuple[int, ...], at: int
+) -> int:
+    """Say when a change in an open incident is told: after group_interval, but a rise of severity at once.
+
+    The first time is after group_wait, whatever happens until then.
+    """
     plan = state.plan(incident)
-    first = incident.opened_at + plan.group_wait
-    if not incident.flushed_at or severity_rank[severity] > severity_rank[incident.severity]:
-        return max(at, first)
+    if not incident.flushed_at:
+        return max(at, incident.opened_at + plan.group_wait)
+    if is_louder(severity, incident) and not silenced_by:
+        return at
     return max(at, incident.flushed_at + plan.group_interval)
+
+
+def _flush_planned(incident: LiveIncident, due: int, because: str) -> tuple[ev.FlushPlanned, ...]:
+    """Plan to compare an incident, unless that is planned for then or earlier."""
+    if 0 < incident.flush_at <= due:
+        return ()
+    return (ev.FlushPlanned(incident=incident.number, due=due, because=because),)
 
 
 def _seen_again(
     state: State, live: LiveAlert, alert: Alert, incidents: list[LiveIncident], at: int, actor: str
 ) -> Step:
-    rose = severity_rank[alert.severity] > severity_rank[live.severity]
+    """It fires already, and this is another look at it."""
     drafts: list[Draft] = []
+    private = {"alert": alert}
     for incident in incidents:
-        events: list[ev.Decided] = [_seen(state, live, alert, incident, rose)]
-        if severity_rank[alert.severity] > severity_rank[incident.severity] and state.plan(incident).targets:
-            due = _flush_due(state, incident, alert.severity, at)
-            if not 0 < incident.flush_at <= due:
-                events.append(ev.FlushPlanned(incident=incident.number, due=due, because="its severity rose"))
-        drafts.append(
-            Draft(
-                kind="alert",
-                actor=actor,
-                events=tuple(events),
-                incident=incident.number,
-                follows=bool(drafts),
-                private={"alert": alert},
-            )
-        )
-    return Step(tuple(drafts), "occurrence", tuple((incident.number, "occurrence") for incident in incidents))
-
-
-def _seen(state: State, live: LiveAlert, alert: Alert, incident: LiveIncident, rose: bool) -> ev.AlertSeen:
-    return ev.AlertSeen(
-        incident=incident.number,
-        id=live.id.hex(),
-        severity=alert.severity,
-        window_start=alert.window_start,
-        window_end=alert.window_end,
-        change=state.counters.change + 1 if rose else 0,
-        ends_at=alert.ends_at,
-        repeats=live.repeats,
-        last_at=live.seen_at,
-        because="its severity rose" if rose else "it fires already; this is another look",
-    )
-
-
-def _still_fires(
-    state: State,
-    live: LiveAlert,
-    alert: Alert,
-    incidents: list[LiveIncident],
-    outcome: str,
-    at: int,
-    actor: str,
-) -> Step:
-    """Some incident of the alert was resolved by a person while it fires: hold, then come back."""
-    drafts: list[Draft] = []
-    concerned: list[tuple[int, str]] = []
-    for incident in incidents:
-        if incident.state is not IncidentState.RESOLVED:
-            concerned.append((incident.number, outcome))
-            if outcome == "duplicate":
-                continue
-            events: tuple[ev.Decided, ...] = (
-                _seen(
-                    state, live, alert, incident, severity_rank[alert.severity] > severity_rank[live.severity]
-                ),
-            )
-        elif at <= incident.resolved_at + state.plan(incident).reopen_within:
-            concerned.append((incident.number, "held"))
-            continue
-        else:
-            concerned.append((incident.number, "reopened"))
-            because = "it was resolved by hand, but its alert still fires"
-            events = (
-                lifecycle.reopened(state, incident, because),
-                _seen(state, live, alert, incident, False),
-                ev.FlushPlanned(incident=incident.number, due=at, because=because),
-            )
+        events = _seen(state, live, alert, incident, at)
         drafts.append(
             Draft(
                 kind="alert",
@@ -456,13 +376,89 @@ def _still_fires(
                 events=events,
                 incident=incident.number,
                 follows=bool(drafts),
-                private={"alert": alert},
+                private=private,
             )
         )
-    first = concerned[0][1] if len(concerned) == 1 else next((o for _, o in concerned if o != "held"), "held")
+    return Step(tuple(drafts), "occurrence", tuple((incident.number, "occurrence") for incident in incidents))
+
+
+def _seen(
+    state: State, live: LiveAlert, alert: Alert, incident: LiveIncident, at: int
+) -> tuple[ev.Decided, ...]:
+    rose = severity_rank[alert.severity] > severity_rank[live.severity]
+    silenced_by = live.silenced_by
+    if state.silences and (alert.severity is not live.severity or alert.source != live.source):
+        # Labels that a silence may ask for and that are not part of the scope have changed.
+        silenced_by = suppress.silences_of(state, alert)
+    resilenced = silenced_by != live.silenced_by
+    seen = ev.AlertSeen(
+        incident=incident.number,
+        id=live.id.hex(),
+        severity=alert.severity,
+        window_start=alert.window_start,
+        window_end=alert.window_end,
+        change=state.counters.change + 1 if rose or resilenced else 0,
+        ends_at=alert.ends_at,
+        repeats=live.repeats,
+        last_at=live.seen_at,
+        silenced_by=silenced_by if resilenced else None,
+        because="its severity rose" if rose else "it fires already; this is another look",
+    )
+    if live.silenced_by and not silenced_by:
+        return seen, *_flush_planned(incident, at, "no silence covers it any more")
+    if rose and is_louder(alert.severity, incident):
+        due = _flush_due(state, incident, alert.severity, silenced_by, at)
+        return seen, *_flush_planned(incident, due, "its severity rose")
+    return (seen,)
+
+
+def _still_fires(
+    state: State,
+    live: LiveAlert,
+    alert: Alert,
+    incidents: list[LiveIncident],
+    duplicate: bool,
+    manual: bool,
+    at: int,
+    actor: str,
+) -> Step:
+    """Some incident of the alert was resolved by a person while it fires: hold, then come back.
+
+    What is worse than before, or sent by hand, is not held.
+    """
+    insists = manual or severity_rank[alert.severity] > severity_rank[live.severity]
+    drafts: list[Draft] = []
+    concerned: list[tuple[int, str]] = []
+    for incident in incidents:
+        events: tuple[ev.Decided, ...] = ()
+        if incident.state is not IncidentState.RESOLVED:
+            outcome = "duplicate" if duplicate else "occurrence"
+            if not duplicate:
+                events = _seen(state, live, alert, incident, at)
+        elif at <= incident.resolved_at + state.plan(incident).reopen_within and not insists:
+            outcome = "held"
+        else:
+            outcome = "reopened"
+            because = "it was resolved by hand, but its alert still fires"
+            seen, *_ = _seen(state, live, alert, incident, at)
+            planned = ev.FlushPlanned(incident=incident.number, due=at, because=because)
+            events = (lifecycle.reopened(state, incident, because), seen, planned)
+        concerned.append((incident.number, outcome))
+        if events:
+            drafts.append(
+                Draft(
+                    kind="alert",
+                    actor=actor,
+                    events=events,
+                    incident=incident.number,
+                    follows=bool(drafts),
+                    private={"alert": alert},
+                )
+            )
+    said = next((outcome for _, outcome in concerned if outcome != "held"), "held")
     if drafts:
-        return Step(tuple(drafts), first, tuple(concerned))
-    return Step((), first, tuple(concerned), live, alert.ends_at)
+        return Step(tuple(drafts), said, tuple(concerned))
+    return Step((), said, tuple(concerned), live, alert.ends_at)
 
 
 def _calmer(state: State, live: LiveAlert, alert: Alert, at: int, actor: str) -> Step:
@@ -487,6 +483,8 @@ def _calmer(state: State, live: LiveAlert, alert: Alert, at: int, actor: str) ->
                             greens=greens,
                             window_start=alert.window_start,
                             window_end=alert.window_end,
+                            repeats=live.repeats,
+                            last_at=live.seen_at if live.repeats else 0,
                             because=f"green look {greens} of {needed}",
                         ),
                     ),
@@ -526,6 +524,8 @@ def _cleared(
                 status=alert.status if alert is not None else None,
                 window_start=alert.window_start if alert is not None else 0,
                 window_end=alert.window_end if alert is not None else 0,
+                repeats=live.repeats,
+                last_at=live.seen_at if live.repeats else 0,
                 because=because,
             )
         ]
@@ -543,9 +543,9 @@ def _cleared(
             )
             events.append(ev.FlushPlanned(incident=incident.number, due=at, because="it is resolved"))
         elif incident.firing > 1 and incident.state is not IncidentState.RESOLVED:
-            due = _flush_due(state, incident, Severity.INFO, at)
-            if state.plan(incident).send_resolved and not 0 < incident.flush_at <= due:
-                events.append(ev.FlushPlanned(incident=incident.number, due=due, because="an alert cleared"))
+            due = _flush_due(state, incident, Severity.INFO, (), at)
+            if state.plan(incident).send_resolved:
+                events.extend(_flush_planned(incident, due, "an alert cleared"))
         drafts.append(
             Draft(
                 kind="alert" if alert is not None else "expiry",
@@ -590,6 +590,8 @@ def _outcome(state: State, given: OutcomeReported, at: int) -> Step:
 def _acted(state: State, given: Acted, at: int, actor: str) -> Step:
     incident = state.incidents.get(given.incident)
     if incident is None:
+        if not 0 < given.incident <= state.counters.incident:
+            raise NotFound(f"Incident #{given.incident} is not there.")
         if given.action is Action.RESOLVE:
             return Step((), "unchanged", ((given.incident, "resolve"),))
         raise Conflict(
@@ -652,14 +654,28 @@ def _policy(state: State, given: PolicyChanged, actor: str) -> Step:
     if state.plans.version and digest == policy_digest(state.plans.policy):
         return Step((), "unchanged")
     version = state.plans.version + 1
-    compile_policy(given.policy, version)  # Refused here, it changes nothing.
+    plans = compile_policy(given.policy, version)  # Refused here, it changes nothing.
     adopted = ev.PolicyAdopted(version=version, digest=digest, because=f"{actor} brought another policy")
-    return Step(
-        (Draft(kind="policy", actor=actor, events=(adopted,), private={"policy": given.policy}),), "adopted"
+    drafts = [Draft(kind="policy", actor=actor, events=(adopted,), private={"policy": given.policy})]
+    cancelled: dict[int, list[ev.Decided]] = {}
+    for delivery in state.deliveries.values():
+        if delivery.target not in plans.targets:
+            incident = delivery.incident if delivery.incident in state.incidents else 0
+            ended = ev.DeliveryEnded(
+                delivery=delivery.number,
+                state=DeliveryState.CANCELLED,
+                attempts=delivery.attempts,
+                because="its target is no longer configured",
+            )
+            cancelled.setdefault(incident, []).append(ended)
+    drafts.extend(
+        Draft(kind="cancelled", actor=SYSTEM, events=tuple(ended), incident=incident, follows=True)
+        for incident, ended in cancelled.items()
     )
+    return Step(tuple(drafts), "adopted")
 
 
 def _node(given: NodeStart) -> Step:
-    extended = given.gap + EXTENSION if given.gap > MINUTE else 0
+    extended = given.gap + EXTENSION if given.gap > 0 else 0
     started = ev.NodeStarted(gap=given.gap, extended=extended, because="a node began to listen")
     return Step((Draft(kind="node", actor=SYSTEM, events=(started,)),), "started")

@@ -1,6 +1,6 @@
 """Suppress: which silences cover an alert, and whether anything remains to be told of an incident."""
 
-from tocsin.core.engine.route import labels_of
+from tocsin.core.engine.route import labels_of, matches_all
 from tocsin.core.engine.state import LiveIncident, State
 from tocsin.core.model.alert import Alert
 from tocsin.core.model.incident import IncidentState
@@ -14,7 +14,7 @@ def silences_of(state: State, alert: Alert) -> tuple[int, ...]:
     return tuple(
         number
         for number, silence in state.silences.items()
-        if silence.began and all(test(labels) for test in silence.tests)
+        if silence.began and matches_all(silence.tests, labels)
     )
 
 

@@ -1,7 +1,9 @@
 """Encoding: the bytes of an entry. What is hashed, and how entries lie together in a segment.
 
 Canonical JSON: sorted keys, no white space, UTF-8, integers only, instants in microseconds. Byte-equal to RFC 8785
-in that subset; the golden vectors in the tests hold every later version to it.
+in that subset; the golden vectors in the tests hold every later version to it. One difference: keys are sorted by
+code point, there by UTF-16 unit, so a label with an emoji and one with a character from U+E000 to U+FFFF change
+places. Only a private part can hold such keys.
 """
 
 import hashlib

@@ -8,6 +8,9 @@ import struct
 from collections.abc import Iterable
 
 EMPTY_ROOT = hashlib.sha256(b"").digest()
+HEIGHT_MAX = 62
+"""Of a subtree, so that every size is a signed 64-bit integer."""
+
 _EDGE = struct.Struct("<B32s")
 
 
@@ -74,7 +77,11 @@ class Frontier:
         if len(packed) % _EDGE.size:
             raise ValueError(f"A tree's edge is a multiple of {_EDGE.size} bytes, these are {len(packed)}.")
         frontier = cls()
+        above = HEIGHT_MAX + 1
         for height, digest in _EDGE.iter_unpack(packed):
+            if height >= above:
+                raise ValueError("The subtrees of a tree's edge are of falling height; these are not.")
+            above = height
             frontier._heights.append(height)
             frontier._hashes.append(digest)
             frontier.size += 1 << height

@@ -1,10 +1,11 @@
 """Verify: was anything in the ledger changed, moved or removed? Found by recomputing all of it.
 
 It notices what does not fit together. Who rewrites *everything*, roots included, is noticed by whoever kept an
-older root; the checkpoints are made for that.
+older root; the checkpoints are made for that. Whether the events are the right ones is for a replay to say.
 """
 
 import hashlib
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -15,9 +16,25 @@ from tocsin.core.ledger.merkle import Frontier, hash_leaf
 from tocsin.core.model.alert import CANONICAL
 from tocsin.core.model.entry import VERSION, Header
 
+INTEGER_MAX = (1 << 53) - 1
+"""The largest integer that every reader of JSON keeps (RFC 8785, RFC 7493)."""
+
+_INCIDENT_ID = re.compile(r"[0-9a-f]{32}")
+_COUNTS = 1 << 40  # (last seq, count) of an incident as last * _COUNTS + count
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class Damaged(Exception):
+    """What holds the ledger cannot be read any more from here on; says where. Stores raise it for `verify`."""
+
 
 class Verdict(NamedTuple):
-    """What verification found. bad_seq: the first entry that is wrong, None if none is; what: in words."""
+    """What verification found.
+
+    size, root: of the entries that were read until then, all of them if none is wrong.
+    bad_seq: the first wrong entry, None if none is. If only its segment can be told, the first of the segment.
+    what: in words.
+    """
 
     size: int
     root: bytes
@@ -29,81 +46,147 @@ class Verdict(NamedTuple):
         return self.bad_seq is None
 
 
-def verify(segments: Iterable[Segment], *, size: int, root: bytes) -> Verdict:
+class End(NamedTuple):
+    """Where the head says that the ledger ends. root: 32 bytes; edge: as `Frontier.pack` gives it.
+
+    at: of the last entry, or of something later that left none.
+    """
+
+    size: int
+    root: bytes
+    edge: bytes
+    at: int
+
+
+def verify(
+    segments: Iterable[Segment], *, size: int, root: bytes, edge: bytes | None = None, at: int | None = None
+) -> Verdict:
     """Recompute the ledger from its first entry.
 
-    segments: in order of first_seq. size, root: as the head says, to be met exactly at the end.
+    segments: in order of first_seq; that they raise Damaged is one of the things that can be wrong.
+    size, root, edge, at: as the head says (see `End`), to be met exactly at the end; None for not to be checked.
     """
-    tree = Frontier()
-    last_of: dict[str, tuple[int, int]] = {}
-    last_at = 0
-    for segment in segments:
-        if segment.first_seq != tree.size:
-            return _bad(
-                tree, tree.size, f"entries are missing: the next segment begins at {segment.first_seq}"
-            )
-        try:
-            entries = list(unpack(segment.data))
-        except ValueError as error:
-            return _bad(tree, tree.size, str(error))
-        for header_bytes, decision, private in entries:
-            what = _entry(header_bytes, decision, private, tree.size, last_at, last_of)
-            if isinstance(what, str):
-                return _bad(tree, tree.size, what)
-            last_at = what.at
-            tree.append(hash_leaf(header_bytes))
-        if len(entries) != segment.count:
-            return _bad(
-                tree, tree.size, f"the segment holds {len(entries)} entries instead of {segment.count}"
-            )
-        if tree.root() != segment.root:
-            return _bad(tree, segment.first_seq, "the tree's root after this segment is not the one recorded")
+    walk = _Walk()
+    try:
+        for segment in segments:
+            wrong = _segment(walk, segment)
+            if wrong is not None:
+                return walk.verdict(*wrong)
+    except Damaged as error:
+        return walk.verdict(walk.tree.size, str(error))
+    tree = walk.tree
     if tree.size != size:
-        return _bad(tree, min(tree.size, size), f"the head counts {size} entries, there are {tree.size}")
+        return walk.verdict(
+            max(0, min(tree.size, size)), f"the head counts {size} entries, there are {tree.size}"
+        )
+    last = max(0, size - 1)
     if tree.root() != root:
-        return _bad(tree, max(0, size - 1), "the head's root is not the root of the entries")
-    return Verdict(tree.size, tree.root())
+        return walk.verdict(last, "the head's root is not the root of the entries")
+    if edge is not None and tree.pack() != edge:
+        return walk.verdict(last, "the head's edge of the tree is not the one of the entries")
+    if at is not None and at < walk.at:
+        return walk.verdict(last, "the head says that the ledger ended before its last entry")
+    return walk.verdict()
 
 
-def _bad(tree: Frontier, seq: int, what: str) -> Verdict:
-    return Verdict(tree.size, tree.root(), seq, what)
+class _Walk:
+    """What is remembered from entry to entry. at, policy: of the last one.
+
+    incidents: the last entry of each incident, and how many it had; in one integer, because there may be millions.
+    """
+
+    def __init__(self) -> None:
+        self.tree = Frontier()
+        self.at = 0
+        self.policy = 0
+        self.incidents: dict[str, int] = {}
+
+    def verdict(self, bad_seq: int | None = None, what: str = "") -> Verdict:
+        return Verdict(self.tree.size, self.tree.root(), bad_seq, what)
 
 
-def _entry(
-    header_bytes: bytes,
-    decision: bytes,
-    private: bytes,
-    seq: int,
-    last_at: int,
-    last_of: dict[str, tuple[int, int]],
-) -> Header | str:
-    """Check one entry; the header if it is sound, else what is wrong with it."""
+def _segment(walk: _Walk, segment: Segment) -> tuple[int, str] | None:
+    """Check one segment; None if it is sound, else the first wrong entry and what is wrong."""
+    tree = walk.tree
+    first, count = segment.first_seq, segment.count
+    if first > tree.size:
+        return tree.size, f"entries are missing: the next segment begins at {first}"
+    if first < tree.size:
+        return max(0, first), f"a segment begins at {first}, but entry {tree.size} comes next"
+    misfit = None
+    try:
+        for header_bytes, decision, private in unpack(segment.data):
+            header = _entry(tree.size, header_bytes, decision, private)
+            if isinstance(header, str):
+                return tree.size, header
+            if misfit is None and (what := _fit(walk, header)) is not None:
+                misfit = tree.size, what
+            tree.append(hash_leaf(header_bytes))
+    except ValueError as error:
+        return tree.size, str(error)
+    found = tree.size - first
+    if found != count:
+        return first + max(0, min(found, count)), f"the segment holds {found} entries instead of {count}"
+    if not found:
+        return first, "a segment is empty"
+    if tree.root() != segment.root:
+        # Some header was changed: one that does not fit, or one before it which the others no longer fit.
+        return first, misfit[1] if misfit else "the tree's root after this segment is not the one recorded"
+    return misfit
+
+
+def _entry(seq: int, header_bytes: bytes, decision: bytes, private: bytes) -> Header | str:
+    """Check what one entry says of itself; its header if that is sound, else what is wrong with it."""
     try:
         header = read_header(header_bytes)
-        read_decision(decision)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return f"it cannot be read: {error}"
+    except _UNREADABLE as error:
+        return f"the header cannot be read: {error}"
+    # Also finds fields that no header has, keys that stand twice, white space, and bytes after the end.
     if CANONICAL.encode(header) != header_bytes:
         return "the header is not in canonical form"
     if header.v != VERSION:
         return f"it has version {header.v}; this program knows {VERSION}"
     if header.seq != seq:
         return f"it says that it is entry {header.seq}"
-    if header.at < last_at:
-        return "it is older than the entry before it"
     if hashlib.sha256(decision).hexdigest() != header.decision_hash:
         return "the decision was changed"
     if hashlib.sha256(private).hexdigest() != header.private_hash:
         return "the private part was changed" if private else "the private part is missing"
+    try:
+        read = read_decision(decision)
+    except _UNREADABLE as error:
+        return f"the decision cannot be read: {error}"
+    if CANONICAL.encode(read) != decision:
+        return "the decision is not in canonical form"
+    if not 0 <= header.at <= INTEGER_MAX or not 0 <= header.policy <= INTEGER_MAX:
+        return "its instant or its policy is out of range"
+    if not header.kind or not header.actor:
+        return "it does not say what kind it is, or who caused it"
     if header.cause is not None and not 0 <= header.cause < seq:
         return f"its cause {header.cause} is not before it"
-    if header.incident is None:
-        return header
-    count, last = last_of.get(header.incident, (0, -1))
-    if (
-        header.incident_n != count
-        or (header.incident_prev if header.incident_prev is not None else -1) != last
-    ):
-        return "its links to the entries of its incident are wrong"
-    last_of[header.incident] = (count + 1, seq)
+    if header.incident is None and (header.incident_n is not None or header.incident_prev is not None):
+        return "it has links to an incident, but names none"
+    if header.incident is not None and _INCIDENT_ID.fullmatch(header.incident) is None:
+        return "the incident that it names is not 32 hex digits"
     return header
+
+
+def _fit(walk: _Walk, header: Header) -> str | None:
+    """Check how an entry fits the ones before it, and remember it; None if it does, else what is wrong."""
+    if header.at < walk.at:
+        return "it is older than the entry before it"
+    if header.policy < walk.policy:
+        return f"it has policy {header.policy}, but the entry before it has {walk.policy} already"
+    walk.at, walk.policy = header.at, header.policy
+    if header.incident is None:
+        return None
+    known = walk.incidents.get(header.incident)
+    if known is None:
+        is_linked, count = header.incident_n == 0 and header.incident_prev is None, 0
+    else:
+        last, count = divmod(known, _COUNTS)
+        is_linked = header.incident_n == count and header.incident_prev == last
+    if not is_linked:
+        return "its links to the entries of its incident are wrong"
+    walk.incidents[header.incident] = header.seq * _COUNTS + count + 1
+    return None

@@ -45,7 +45,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An entry before it has its place in the ledger.
 
     incident: number of the incident that it touches, 0 for none.
-    follows: whether it follows from the first entry of the same input (then that one is its cause).
+    follows: whether it follows from an earlier entry: the last one before it, within the same input, that follows
+    from none. That one is its cause.
     private: what may be erased later, by name; values are text, structs of text, or lists of them.
     """
 

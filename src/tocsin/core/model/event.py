@@ -19,7 +19,10 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_de
 
 class IncidentOpened(Event, frozen=True, tag="incident_opened"):
     """A new incident. key: keyed digest of (route, group labels), 32 hex digits; previous: the number of the last
-    incident with this key, 0 if none is remembered; policy: the version of the policy that it keeps."""
+    incident with this key, 0 if none is remembered; policy: the version of the policy that it keeps.
+
+    dry_run: a send that is a dry run opened it, so nothing about it ever goes out.
+    """
 
     incident: int
     id: str
@@ -27,6 +30,7 @@ class IncidentOpened(Event, frozen=True, tag="incident_opened"):
     route: str
     policy: int
     previous: int = 0
+    dry_run: bool = False
 
 
 class IncidentReopened(Event, frozen=True, tag="incident_reopened"):
@@ -61,7 +65,8 @@ class AlertSeen(Event, frozen=True, tag="alert_seen"):
     """It still fires: another look (an occurrence).
 
     repeats, last_at: how many looks left no entry since the last one that did, and when the last of all came.
-    change: 0, or the change number if its severity rose.
+    change: 0, or the change number if its severity rose or silences take it differently now.
+    silenced_by: numbers of the silences that match it now; None if that did not change.
     """
 
     incident: int
@@ -73,20 +78,26 @@ class AlertSeen(Event, frozen=True, tag="alert_seen"):
     ends_at: int | None = None
     repeats: int = 0
     last_at: int = 0
+    silenced_by: tuple[int, ...] | None = None
 
 
 class AlertGreen(Event, frozen=True, tag="alert_green"):
-    """A look that found nothing wrong. greens: how many in a row now."""
+    """A look that found nothing wrong. greens: how many in a row now; repeats, last_at: as in AlertSeen."""
 
     incident: int
     id: str
     greens: int
     window_start: int
     window_end: int
+    repeats: int = 0
+    last_at: int = 0
 
 
 class AlertCleared(Event, frozen=True, tag="alert_cleared"):
-    """An alert is over. status, window: of the look that cleared it; None and zeros where time did."""
+    """An alert is over. status, window: of the look that cleared it; None and zeros where time did.
+
+    repeats, last_at: as in AlertSeen.
+    """
 
     incident: int
     id: str
@@ -94,6 +105,8 @@ class AlertCleared(Event, frozen=True, tag="alert_cleared"):
     status: Status | None = None
     window_start: int = 0
     window_end: int = 0
+    repeats: int = 0
+    last_at: int = 0
 
 
 class IncidentResolved(Event, frozen=True, tag="incident_resolved"):
@@ -152,13 +165,18 @@ class Flushed(Event, frozen=True, tag="flushed"):
     next: int
 
 
-class NewDelivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """An intent that goes out. target: the target's id; key: the idempotency key of all its attempts."""
+class NewDelivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """An intent that goes out. target: the target's id; key: the idempotency key of all its attempts.
+
+    since: when the target began to be out of reach, if a delivery that failed was merged into this one, else 0. The
+    time after which we give up counts from there, so that news about a dead sink does not keep it alive.
+    """
 
     delivery: int
     channel: str
     target: str
     key: str
+    since: int = 0
 
 
 class Notified(Event, frozen=True, tag="notified"):

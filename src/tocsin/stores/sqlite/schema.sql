@@ -11,10 +11,9 @@ CREATE TABLE head (
     root BLOB NOT NULL,
     edge BLOB NOT NULL,
     at INTEGER NOT NULL,
+    alive_at INTEGER NOT NULL,
     counters BLOB NOT NULL
 ) STRICT;
-
-CREATE TABLE alive (one INTEGER PRIMARY KEY CHECK (one = 1), at INTEGER NOT NULL) STRICT;
 
 -- Entries, as they were committed together.
 CREATE TABLE segments (
@@ -36,7 +35,7 @@ CREATE INDEX alerts_past ON alerts (id) WHERE live = 0;
 
 CREATE TABLE members (incident INTEGER, alert INTEGER, PRIMARY KEY (incident, alert)) STRICT, WITHOUT ROWID;
 
--- Looks that left no entry.
+-- Looks that left no entry. A row counts only while it is younger than its alert's (seen_at).
 CREATE TABLE leases (
     number INTEGER PRIMARY KEY,
     repeats INTEGER NOT NULL,

@@ -1,0 +1,127 @@
+"""Channel: try out a channel as it is configured here, without a server and without an incident."""
+
+import asyncio
+from typing import Any
+
+import click
+
+from tocsin.cli.exits import NOT_FOUND, OK, PARTLY_DONE, UNEXPECTED, UNREACHABLE, Failure, told
+from tocsin.cli.show import console, output_option, show_json, table, text, wants_json
+
+
+@click.group()
+def channel() -> None:
+    """Ways to speak."""
+
+
+@channel.command("test")
+@click.argument("name")
+@click.option(
+    "--dry-run/--no-dry-run", default=False, show_default=True, help="Do everything but the sending."
+)
+@output_option
+def test_channel(name: str, dry_run: bool, output: str | None) -> None:
+    """Send a test message through one channel, with the settings of this shell.
+
+    Exit code 0 if it was taken, 6 if nobody could be reached, 1 if it was refused.
+    """
+    with told():
+        results = asyncio.run(_test(name, dry_run))
+    if dry_run:
+        click.echo(
+            "DRY RUN: nothing was sent to anybody. To send: the same again without --dry-run.", err=True
+        )
+    if wants_json(output):
+        show_json({"channel": name, "dry_run": dry_run, "results": results})
+    else:
+        shown = table("address", "outcome", "in the provider's words", wide="in the provider's words")
+        for result in results:
+            shown.add_row(
+                text(result["address"], "", 40), text(WORDS[result["outcome"]]), text(result["why"], "", 2000)
+            )
+        console().print(shown)
+    code = exit_code([result["outcome"] for result in results])
+    if code != OK:
+        raise click.exceptions.Exit(code)
+
+
+WORDS = {
+    "delivered": "delivered",
+    "accepted": "accepted by the provider (which proves no more than that)",
+    "dry_run": "dry run, not sent",
+    "retry": "not now",
+    "refused": "refused",
+}
+TAKEN = ("delivered", "accepted", "dry_run")
+
+
+def exit_code(outcomes: list[str]) -> int:
+    """Give the exit code for the outcomes of all addresses."""
+    if all(outcome in TAKEN for outcome in outcomes):
+        return OK
+    if any(outcome in TAKEN for outcome in outcomes):
+        return PARTLY_DONE
+    return UNEXPECTED if "refused" in outcomes else UNREACHABLE
+
+
+async def _test(name: str, dry_run: bool) -> list[dict[str, Any]]:
+    from tocsin.core.model.alert import Severity
+    from tocsin.core.model.notification import Message, NotificationKind, Target, delivery_key
+    from tocsin.settings import read_settings
+    from tocsin.wiring import build_channels, build_clock, build_ids, build_outbound, target_id
+
+    settings = read_settings()
+    outbound = build_outbound(settings)
+    channels = build_channels(settings, outbound)
+    tested = channels.get(name)
+    if tested is None:
+        known = ", ".join(channels)
+        raise Failure(
+            f"Channel {name!r} is not configured. Configured: {known}."
+            if known
+            else f"Channel {name!r} is not configured, and no other is. Set TOCSIN_SMTP_HOST, "
+            "TOCSIN_TEAMS_WEBHOOK_URL or TOCSIN_WEBHOOK_URL.",
+            NOT_FOUND,
+        )
+    clock, random = build_clock(), build_ids().random_bytes(16)
+    at = clock.now()
+    message = Message(
+        notification_id=random.hex(),
+        origin="tocsin-test",
+        kind=NotificationKind.TEST,
+        at=at,
+        severity=Severity.INFO,
+        title="A test from Tocsin",
+        text="This is a test. Nothing is wrong, and nothing needs to be done.",
+        because="somebody ran `tocsin channel test`",
+    )
+    results = []
+    try:
+        for address in tested.addresses:
+            target = Target(id=target_id(name, address, random), channel=name, address=address)
+            outcome = await tested.send(
+                message, target, key=delivery_key(message.notification_id, target), at=at, dry_run=dry_run
+            )
+            results.append({"address": address} | _outcome(outcome))
+    finally:
+        await tested.close()
+        await outbound.close()
+    return results
+
+
+def _outcome(outcome: Any) -> dict[str, str]:
+    from tocsin.core.model.notification import Accepted, Delivered, DryRun, Refused, Retry
+
+    match outcome:
+        case Delivered(detail=why):
+            return {"outcome": "delivered", "why": why}
+        case Accepted(detail=why):
+            return {"outcome": "accepted", "why": why}
+        case DryRun(preview=why):
+            return {"outcome": "dry_run", "why": why}
+        case Retry(why=why):
+            return {"outcome": "retry", "why": why}
+        case Refused(why=why):
+            return {"outcome": "refused", "why": why}
+        case _:
+            raise AssertionError(f"{outcome!r} is no outcome")

@@ -1,0 +1,222 @@
+"""Client: how a verb reaches Tocsin: the server at --url, the one that runs on the data directory, or none.
+
+Standard library only, and no proxies: `tocsin status` must answer at once, and from the machine that was named.
+"""
+
+import fcntl
+import http.client
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+from urllib.parse import urlencode, urlsplit
+
+import click
+
+from tocsin.cli.exits import NOT_ALLOWED, UNREACHABLE, USAGE, Failure, exit_code_of_status, told
+
+DATA = Path("tocsin-data")
+URL_FILE = "url"
+"""In the data directory while a server runs on it: where it listens."""
+
+TOKEN_FILE = "operator-token"
+"""Beside it, readable by its owner only: what the other verbs show to that server."""
+
+LOCK_FILE = "lock"
+TIMEOUT_S = 30.0
+ANSWER_BYTES_MAX = 256 * 1024 * 1024
+FREE_LOOKS = 50
+LOOK_EVERY_S = 0.1
+
+Query = Mapping[str, str | int | list[str] | tuple[str, ...] | None]
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class Api(Protocol):
+    """The HTTP interface, wherever it is: across the network, or in this process."""
+
+    def request(self, method: str, path: str, *, query: Query | None = None, body: object = None) -> Any:
+        """Give the decoded answer of a success. Raises: Failure with the exit code that fits."""
+        ...
+
+
+def server_options(command: _F) -> _F:
+    """Add --data, --url and --token to a verb."""
+    command = click.option(
+        "--token", envvar="TOCSIN_TOKEN", show_envvar=True, help="What to show to the server, toc_..."
+    )(command)
+    command = click.option("--url", envvar="TOCSIN_URL", show_envvar=True, help="The server to talk to.")(
+        command
+    )
+    return click.option(
+        "--data",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=DATA,
+        show_default=True,
+        help="The data directory; used if there is no --url.",
+    )(command)
+
+
+class Server:
+    """A server that is spoken to over HTTP.
+
+    url: http or https, with a path in front of the API's if there is one. token: "" to show none.
+    Raises: Failure (2) if the URL or the token cannot be one.
+    """
+
+    def __init__(self, url: str, token: str, *, timeout_s: float = TIMEOUT_S) -> None:
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            host, port = None, None
+        if not host or parts.scheme not in ("http", "https") or parts.username is not None:
+            raise Failure(f"{url!r} is not a server's URL. Write it like http://127.0.0.1:8780.", USAGE)
+        if not token.isascii() or not token.isprintable():
+            raise Failure("The token holds characters that no token has. Copy it again.", USAGE)
+        self.url = url.rstrip("/")
+        self._secure = parts.scheme == "https"
+        self._host, self._port, self._prefix = host, port, parts.path.rstrip("/")
+        self._token = token
+        self._timeout_s = timeout_s
+
+    def request(self, method: str, path: str, *, query: Query | None = None, body: object = None) -> Any:
+        """See `Api`."""
+        headers = {"Accept": "application/json", "User-Agent": "tocsin-cli"}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        data = None
+        if body is not None:
+            data = body if isinstance(body, bytes) else json.dumps(body).encode()
+            headers["Content-Type"] = "application/json"
+        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
+        connection = kind(self._host, self._port, timeout=self._timeout_s)
+        try:
+            connection.request(method, self._prefix + path_of(path, query), data, headers)
+            answer = connection.getresponse()
+            return read_answer(answer.status, answer.read(ANSWER_BYTES_MAX), self.url)
+        except TimeoutError as error:
+            raise Failure(
+                f"{self.url} did not answer within {self._timeout_s:.0f} s, so whether it did what was asked is "
+                "unknown. Look with: tocsin status",
+                UNREACHABLE,
+            ) from error
+        except (OSError, http.client.HTTPException) as error:
+            why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise Failure(
+                f"{self.url} cannot be reached: {why}. Is the server running? Start one: tocsin serve",
+                UNREACHABLE,
+            ) from error
+        finally:
+            connection.close()
+
+
+@contextmanager
+def reach(
+    data: Path, url: str | None, token: str | None, *, writes: bool, creates: bool = False
+) -> Iterator[tuple[Api, bool]]:
+    """Find the server, or be it for a moment.
+
+    writes: something will be decided, so the settings must be those of the directory; else nothing is written.
+    creates: make the data directory if there is none.
+    Yields: where to ask, and whether that is in this process.
+    """
+    server = find_server(data, url, token)
+    if server is not None:
+        yield server, False
+        return
+    if not creates and not (data / "tocsin.db").exists():
+        raise Failure(
+            f"There is no Tocsin: no server runs on {data}, and nothing is stored there. "
+            "Start one (tocsin serve), or say where it is: --url, --data.",
+            UNREACHABLE,
+        )
+    with told():
+        from tocsin.cli.local import opened  # It brings the whole server, which a client can do without.
+
+        with opened(data, writes=writes) as local:
+            yield local, True
+
+
+def path_of(path: str, query: Query | None) -> str:
+    """Give a path with its query; what is None or empty is left out."""
+    wanted = {name: value for name, value in (query or {}).items() if value not in (None, [], (), "")}
+    return f"{path}?{urlencode(wanted, doseq=True)}" if wanted else path
+
+
+def read_answer(status: int, body: bytes, where: str) -> Any:
+    """Decode an answer. Raises: Failure with the exit code of its status, in the words of its problem."""
+    try:
+        answer = json.loads(body)
+    except ValueError as error:
+        code = exit_code_of_status(status) if status >= 400 else 1
+        raise Failure(
+            f"{where} answered with HTTP {status} and no JSON. Is this a Tocsin? Look at --url.", code
+        ) from error
+    if 200 <= status < 300:
+        return answer
+    detail = answer.get("detail") if isinstance(answer, dict) else None
+    message = str(detail or f"{where} answered with HTTP {status}.")
+    code = exit_code_of_status(status)
+    if status == 401:
+        message += (
+            " Give one with --token or TOCSIN_TOKEN; the first start of the server printed the admin's."
+        )
+    if isinstance(answer, dict) and answer.get("state"):
+        message += f" It is {answer['state']}."
+    raise Failure(message, code)
+
+
+def find_server(data: Path, url: str | None, token: str | None) -> Server | None:
+    """Find the server to talk to; None if none runs on the data directory, which is free then.
+
+    Raises: Failure (6) if somebody holds the directory, but cannot be talked to.
+    """
+    if url:
+        return Server(url, token or _token_for(data, url))
+    pause = threading.Event()
+    for _ in range(FREE_LOOKS):
+        if not is_held(data):
+            return None
+        found = _read(data / URL_FILE)
+        if found:
+            return Server(found, token or _read(data / TOKEN_FILE))
+        pause.wait(LOOK_EVERY_S)  # It is starting or stopping, or another verb holds the directory.
+    raise Failure(
+        f"Another Tocsin holds {data}, but does not say where it listens. Wait, or give its --url.",
+        UNREACHABLE,
+    )
+
+
+def is_held(data: Path) -> bool:
+    """Say whether a process holds the data directory. A file that a killed server left behind proves nothing."""
+    try:
+        with (data / LOCK_FILE).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise Failure(f"{data} cannot be read: {error.strerror}.", NOT_ALLOWED) from error
+    return False
+
+
+def _token_for(data: Path, url: str) -> str:
+    """Give the local operator's token if that very server runs here."""
+    local = _read(data / URL_FILE)
+    return _read(data / TOKEN_FILE) if local and local == url.rstrip("/") and is_held(data) else ""
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except OSError as error:
+        raise Failure(
+            f"{path} cannot be read: {error.strerror}. Run this as the user of the server, or give --token.",
+            NOT_ALLOWED,
+        ) from error

@@ -1,0 +1,171 @@
+"""Ledger: check the record, and look at single entries of it. Needs the data directory and no server.
+
+Reads beside a running server, without its lock and without asking it anything: whoever checks should not have to
+take its word.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tocsin.cli.client import DATA
+from tocsin.cli.exits import NOT_FOUND, VERIFICATION_FAILED, Failure, told
+from tocsin.cli.plain import plain, plain_lines
+from tocsin.cli.show import console, output_option, show_json, wants_json
+
+if TYPE_CHECKING:
+    from tocsin.core.ledger.encoding import Segment
+
+PARTS = ("header", "decision", "private")
+SHOWN_EVERY = 2000
+"""Entries between two movements of the progress bar."""
+
+data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=DATA,
+    show_default=True,
+    help="The server's data directory, or a copy of it.",
+)
+
+
+@click.group()
+def ledger() -> None:
+    """Check the record of all decisions, and look into it."""
+
+
+@ledger.command()
+@data_option
+@output_option
+def verify(data: Path, output: str | None) -> None:
+    """Recompute the whole ledger: was anything changed, moved or removed?
+
+    Exits 0 if it is sound, 7 if it is not. Compare the root with one that you kept from earlier: who can write the
+    data directory can rewrite all of it, and only an older root tells.
+    """
+    from tocsin.core.ledger.merkle import EMPTY_ROOT
+    from tocsin.core.ledger.verify import Damaged, Verdict
+    from tocsin.core.ledger.verify import verify as verify_segments
+    from tocsin.wiring import build_clock, open_reader
+
+    clock = build_clock()
+    began = clock.now()
+    with told():
+        try:
+            reader = open_reader(data)
+            try:
+                end = reader.end()
+                segments = _watched(reader.segments(), end.size)
+                verdict = verify_segments(segments, size=end.size, root=end.root, edge=end.edge, at=end.at)
+            finally:
+                reader.close()
+        except Damaged as error:
+            verdict = Verdict(0, EMPTY_ROOT, 0, str(error))
+    seconds = (clock.now() - began) / 1_000_000
+    root = verdict.root.hex()
+    answer = {
+        "sound": verdict.is_sound,
+        "bad_seq": verdict.bad_seq,
+        "what": verdict.what,
+        "size": verdict.size,
+        "root": root,
+        "short": f"{verdict.size}:{root[:8]}",
+        "seconds": round(seconds, 3),
+        "entries_per_s": round(verdict.size / max(seconds, 1e-6)),
+    }
+    if wants_json(output):
+        show_json(answer)
+    else:
+        _show_verdict(answer)
+    if not verdict.is_sound:
+        sys.exit(VERIFICATION_FAILED)
+
+
+def _show_verdict(answer: dict[str, Any]) -> None:
+    if answer["sound"]:
+        click.echo("The ledger is sound: no entry was changed, moved or removed.")
+        counted = "size    "
+    else:
+        click.echo(
+            f"The ledger is NOT sound. First wrong entry: {answer['bad_seq']}: {plain(answer['what'])}."
+        )
+        counted = "read    "
+    click.echo(f"{counted}{answer['size']} entries")
+    click.echo(f"root    {answer['root']}")
+    click.echo(f"short   {answer['short']}")
+    click.echo(f"time    {answer['seconds']:.2f} s, {answer['entries_per_s']} entries/s")
+
+
+def _watched(segments: "Iterable[Segment]", size: int) -> "Iterator[Segment]":
+    """Pass the segments on; at a terminal, show on stderr how far it is."""
+    if not sys.stderr.isatty():
+        yield from segments
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("verifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
+        task = progress.add_task("verifying", total=max(size, 0))
+        waiting = 0
+        for segment in segments:
+            yield segment
+            waiting += segment.count
+            if waiting >= SHOWN_EVERY:
+                progress.advance(task, waiting)
+                waiting = 0
+
+
+@ledger.command()
+@click.argument("seq", type=click.IntRange(0, (1 << 62) - 1))
+@click.option(
+    "--part", type=click.Choice(PARTS), help="Only this part, byte for byte as it is hashed, for sha256sum."
+)
+@data_option
+@output_option
+def show(seq: int, part: str | None, data: Path, output: str | None) -> None:
+    """Show one entry: its header, what was decided, and its private part.
+
+    It is not checked; `tocsin ledger verify` does that.
+    """
+    from tocsin.core.ledger.merkle import hash_leaf
+    from tocsin.core.ledger.verify import Damaged
+    from tocsin.wiring import open_reader
+
+    with told():
+        try:
+            reader = open_reader(data)
+            try:
+                parts = reader.entry(seq)
+            finally:
+                reader.close()
+        except Damaged as error:
+            raise Failure(f"Entry {seq} cannot be read: {error}.", VERIFICATION_FAILED) from error
+    if parts is None:
+        raise Failure(f"There is no entry {seq} in {data}; `tocsin ledger verify` counts them.", NOT_FOUND)
+    if part is not None:
+        content = parts[PARTS.index(part)]
+        if sys.stdout.isatty():
+            click.echo(plain(content.decode(errors="backslashreplace")))
+        else:
+            sys.stdout.buffer.write(content)
+        return
+    shown = {name: _read(content) for name, content in zip(PARTS, parts, strict=True)}
+    shown["leaf"] = hash_leaf(parts[0]).hex()
+    if wants_json(output):
+        show_json(shown)
+    else:
+        click.echo(plain_lines(json.dumps(shown, indent=2, ensure_ascii=False)))
+
+
+def _read(part: bytes) -> Any:
+    """Read a part of an entry; None if it is gone, its text if it is no JSON."""
+    if not part:
+        return None
+    try:
+        return json.loads(part)
+    except (ValueError, RecursionError):
+        return part.decode(errors="backslashreplace")

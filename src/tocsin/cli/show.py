@@ -1,0 +1,109 @@
+"""Show: how answers look: tables for people at a terminal, JSON for whatever reads a pipe.
+
+rich is imported only when there is a table to draw. All text from outside goes through `plain` first, and reaches
+rich as text, never as markup.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from tocsin.cli.plain import plain
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+SEVERITY_STYLE = {"info": "cyan", "warning": "yellow", "error": "red", "critical": "bold white on red"}
+STATE_STYLE = {"OPEN": "bold red", "ACK": "yellow", "SILENCED": "magenta", "RESOLVED": "green"}
+DELIVERY_STYLE = {"dead": "bold red", "pending": "yellow", "delivered": "green", "accepted": "green"}
+DELIVERY_WORDS = {
+    "accepted": "accepted by the provider",
+    "delivered": "delivered",
+    "dry_run": "dry run, not sent",
+    "pending": "on its way",
+    "dead": "given up",
+    "merged": "merged into a newer one",
+}
+"""`accepted` proves nothing more than that the provider took it, so it is not called delivered."""
+
+
+def output_option(command: _F) -> _F:
+    """Add --output to a verb; `wants_json` reads it."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(["table", "json"]),
+        help="Default: table at a terminal, json in a pipe.",
+    )(command)
+
+
+def wants_json(output: str | None) -> bool:
+    """Say whether JSON is wanted: where nothing was asked for, a terminal gets a table."""
+    return output == "json" if output else not sys.stdout.isatty()
+
+
+def show_json(value: object) -> None:
+    """Write JSON in ASCII: no byte of it can do anything to a terminal."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=True).replace("\x7f", "\\u007f"))
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """Make a console: as wide as the terminal, 80 columns in a pipe; NO_COLOR holds."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+def text(value: object, style: str = "", length_max: int = 0, *, one_line: bool = False) -> "Text":
+    """Give text from outside as rich may have it. one_line: it ends with an ellipsis instead of wrapping."""
+    from rich.text import Text
+
+    return Text(
+        plain(value, length_max),
+        style=style,
+        no_wrap=one_line or None,
+        overflow="ellipsis" if one_line else None,
+    )
+
+
+def table(*columns: str, wide: str = "") -> "Table":
+    """Make a table; columns are as wide as they need, and `wide` takes what is left.
+
+    columns: their names, `>` in front of one that stands at the right.
+    """
+    from rich.table import Table
+
+    made = Table(box=None, pad_edge=False, show_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for column in columns:
+        right = column.startswith(">")
+        name = column.lstrip(">")
+        if name == wide:
+            made.add_column(name, overflow="fold")
+        else:
+            made.add_column(name, justify="right" if right else "left", no_wrap=True)
+    return made
+
+
+def moment(iso: str | None) -> str:
+    """Show an instant of the API: in local time at a terminal, else in UTC."""
+    if not iso:
+        return ""
+    try:
+        at = datetime.fromisoformat(iso)
+    except ValueError:
+        return iso
+    at = at.astimezone() if sys.stdout.isatty() else at.astimezone(UTC)
+    return at.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def zone() -> str:
+    """Name the zone that `moment` shows."""
+    return "local time" if sys.stdout.isatty() else "UTC"

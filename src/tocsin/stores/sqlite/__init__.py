@@ -1,0 +1,373 @@
+"""The embedded store: one SQLite file, WAL, synchronous=FULL, one writing connection which alone checkpoints.
+
+Turns belong to the pump's thread; a lock keeps a token that another thread puts from falling into one of them.
+Readers have a connection a thread, and cannot write.
+"""
+
+import fcntl
+import gc
+import os
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from sys import intern
+from typing import Any
+
+import apsw
+import msgspec
+
+from tocsin.core.engine.state import Counters, LiveAlert, LiveDelivery, LiveIncident, RateWindow
+from tocsin.core.ledger.merkle import EMPTY_ROOT
+from tocsin.core.model.policy import Policy
+from tocsin.core.model.silence import Silence
+from tocsin.ports import Batch, Memory, StoreFailed, StoreRefused, Token
+from tocsin.stores.sqlite.reading import HEAD, Question, Reading, decode_alert, decode_incident, head_of
+from tocsin.stores.sqlite.rows import encode, statements
+
+SCHEMA_VERSION = 1
+CHECKPOINT_PAGES = 4000
+"""The WAL is folded into the file about every 16 MiB."""
+WAL_BYTES_KEPT = 32 << 20
+"""A WAL that one large batch made longer than this is cut back after its checkpoint."""
+CACHE_KIB = 16_384
+BUSY_MS = 5000
+IDS_AT_ONCE = 500
+
+_delivery = msgspec.msgpack.Decoder(LiveDelivery).decode
+_rate = msgspec.msgpack.Decoder(RateWindow).decode
+_silence = msgspec.msgpack.Decoder(Silence).decode
+_policy = msgspec.json.Decoder(Policy).decode
+
+
+class SqliteStore(Reading):
+    """See `tocsin.ports.Store`. Opening takes an exclusive lock on the data directory.
+
+    Raises: StoreRefused if another process holds the directory, its schema is newer than this program, or the file
+    is damaged or not Tocsin's; StoreFailed if the file cannot be read or written.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / "tocsin.db"
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = _lock(directory)
+        except OSError as error:
+            raise StoreRefused(
+                f"{directory} cannot hold the data: {error}. Choose another --data."
+            ) from error
+        self._writing = threading.Lock()
+        self._mine = threading.local()
+        self._readers: weakref.WeakSet[_Reader] = weakref.WeakSet()
+        self._readers_lock = threading.Lock()
+        self._generation = 0
+        self._closed = False
+        try:
+            self._open()
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def _open(self) -> None:
+        try:
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self._path.chmod(0o600)
+            self._writer = writer = apsw.Connection(str(self._path))
+        except (OSError, apsw.Error) as error:
+            raise StoreFailed(f"{self._path} cannot be opened: {error}") from error
+        try:
+            self._prepare(writer)
+        except (apsw.NotADBError, apsw.CorruptError) as error:
+            writer.close(True)
+            raise StoreRefused(
+                f"{self._path} is damaged, or not an SQLite file ({error}). Restore it from a backup."
+            ) from error
+        except apsw.Error as error:
+            writer.close(True)
+            raise StoreFailed(f"{self._path} cannot be opened: {_said(error)}") from error
+        except BaseException:
+            writer.close(True)
+            raise
+
+    def _prepare(self, writer: apsw.Connection) -> None:
+        """Set the pragmas, and make the tables if there are none."""
+        writer.set_busy_timeout(BUSY_MS)
+        for setting in (
+            "journal_mode = wal",
+            "synchronous = full",
+            "foreign_keys = off",
+            f"cache_size = -{CACHE_KIB}",
+            f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
+            f"journal_size_limit = {WAL_BYTES_KEPT}",
+        ):
+            writer.execute(f"PRAGMA {setting}").fetchall()
+        mode = writer.pragma("journal_mode"), writer.pragma("synchronous")
+        if mode != ("wal", 2):
+            raise StoreRefused(
+                f"{self._path} runs with journal_mode, synchronous = {mode} instead of ('wal', 2), so what is accepted "
+                "might be lost. Is the directory on a network file system? Use a local disk."
+            )
+        version = writer.pragma("user_version")
+        if version == SCHEMA_VERSION:
+            return
+        if version:
+            raise StoreRefused(
+                f"{self._path} has schema {version}; this program knows {SCHEMA_VERSION}. "
+                "Start the newer Tocsin that wrote it."
+            )
+        if writer.execute("SELECT 1 FROM sqlite_schema").fetchall():
+            raise StoreRefused(
+                f"{self._path} is somebody else's: it has tables that Tocsin did not make. Choose another --data."
+            )
+        with writer:
+            writer.execute(resources.files(__name__).joinpath("schema.sql").read_text()).fetchall()
+            writer.execute(
+                "INSERT INTO head VALUES (1, 0, ?, x'', 0, 0, ?)", (EMPTY_ROOT, encode(Counters()))
+            ).fetchall()
+            writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}").fetchall()
+
+    def reopen(self) -> None:
+        """Begin anew with the file as it is, after a failure; readers do so when they are next asked.
+
+        Raises: StoreFailed, also while the file still takes no writes; it may be tried again.
+        """
+        with self._writing:
+            if self._closed:
+                raise StoreFailed(f"{self._path} is closed.")
+            self._writer.close(True)
+            self._generation += 1
+            try:
+                self._open()
+            except StoreRefused as refused:
+                raise StoreFailed(str(refused)) from refused
+        # To load 100,000 incidents only to find that the disk is still full helps nobody.
+        self._write("UPDATE head SET alive_at = alive_at", ())
+
+    # Writing
+
+    def commit(self, batch: Batch) -> None:
+        """See `tocsin.ports.Store`, as for every method here."""
+        with self._turn() as writer:
+            for sql, rows in statements(batch):
+                if rows:
+                    writer.executemany(sql, rows)
+
+    def alive(self, at: int) -> None:
+        self._write("UPDATE head SET alive_at = ?", (at,))
+
+    def keep_secret(self, name: str, value: bytes) -> None:
+        self._write("INSERT INTO meta VALUES (?, ?)", (f"secret:{name}", value))
+
+    def put_token(self, token: Token) -> None:
+        self._write(
+            "INSERT OR REPLACE INTO tokens VALUES (?, ?, ?, ?, ?, ?)",
+            (token.id, token.name, token.role.value, token.hash, token.created_at, token.revoked_at),
+        )
+
+    def _write(self, sql: str, bindings: tuple[Any, ...]) -> None:
+        with self._turn() as writer:
+            writer.execute(sql, bindings).fetchall()
+
+    @contextmanager
+    def _turn(self) -> Iterator[apsw.Connection]:
+        """Hold the writer for one transaction."""
+        try:
+            with self._writing, self._writer as writer:
+                yield writer
+        except apsw.Error as error:
+            raise StoreFailed(f"{self._path} did not commit: {_said(error)}") from error
+
+    # Reading what state needs, on the writer's own connection
+
+    def load(self) -> Memory:
+        was_on = gc.isenabled()
+        gc.disable()  # Half a million objects that will stay: looking for garbage among them takes as long as loading.
+        try:
+            with self._writing:
+                memory = self._load()
+        except apsw.Error as error:
+            raise StoreFailed(f"{self._path} cannot be read: {_said(error)}") from error
+        except msgspec.MsgspecError as error:
+            raise StoreFailed(
+                f"{self._path} holds what this program cannot read ({error}). Restore it from a backup."
+            ) from error
+        finally:
+            if was_on:
+                gc.enable()
+        return memory
+
+    def _load(self) -> Memory:
+        ask = self._writer.execute
+        incidents = [
+            _lean_incident(decode_incident(body))
+            for (body,) in ask("SELECT body FROM incidents WHERE live = 1 ORDER BY number")
+        ]
+        alerts = [
+            _lean_alert(decode_alert(body))
+            for (body,) in ask("SELECT body FROM alerts WHERE live = 1 ORDER BY number")
+        ]
+        by_number: dict[int, LiveAlert] = {}
+        for number, repeats, seen_at, lease in ask("SELECT number, repeats, seen_at, lease FROM leases"):
+            if not by_number:
+                by_number = {alert.number: alert for alert in alerts}
+            alert = by_number.get(number)
+            if alert is not None and seen_at > alert.seen_at:
+                alert.repeats, alert.seen_at, alert.lease = repeats, seen_at, lease
+        memory = Memory(
+            head=head_of(ask(HEAD).fetchall()),
+            policies=[
+                (version, _policy(body))
+                for version, body in ask("SELECT version, body FROM policies ORDER BY version")
+            ],
+            incidents=incidents,
+            alerts=alerts,
+            deliveries=[
+                _delivery(body)
+                for (body,) in ask("SELECT body FROM deliveries WHERE state = 'pending' ORDER BY number")
+            ],
+            rates=[
+                (rule, _rate(body)) for rule, body in ask("SELECT rule_id, body FROM rates ORDER BY rule_id")
+            ],
+            silences=[
+                (_silence(body), bool(began))
+                for body, began in ask("SELECT body, began FROM silences WHERE ended = 0 ORDER BY number")
+            ],
+        )
+        ask("PRAGMA shrink_memory").fetchall()
+        return memory
+
+    def recall(self, ids: Sequence[bytes]) -> list[LiveAlert]:
+        found: list[LiveAlert] = []
+        if not self._all("SELECT 1 FROM alerts INDEXED BY alerts_past WHERE live = 0 LIMIT 1"):
+            return found
+        for start in range(0, len(ids), IDS_AT_ONCE):
+            some = tuple(ids[start : start + IDS_AT_ONCE])
+            found += [
+                decode_alert(body)
+                for (body,) in self._all(
+                    f"SELECT body FROM alerts WHERE live = 0 AND id IN ({_marks(some)})", some
+                )
+            ]
+        return sorted(found, key=lambda alert: alert.number)
+
+    def leases(self, alerts: Sequence[int]) -> dict[int, int]:
+        found: dict[int, int] = {}
+        for start in range(0, len(alerts), IDS_AT_ONCE):
+            some = tuple(alerts[start : start + IDS_AT_ONCE])
+            rows = self._all(
+                "SELECT l.number, l.lease, l.seen_at, a.body FROM leases l JOIN alerts a USING (number) "
+                f"WHERE l.number IN ({_marks(some)}) ORDER BY l.number",
+                some,
+            )
+            found.update(
+                (n, lease) for n, lease, seen_at, body in rows if seen_at > decode_alert(body).seen_at
+            )
+        return found
+
+    def _all(self, sql: str, bindings: tuple[Any, ...] = ()) -> list[Any]:
+        try:
+            with self._writing:
+                return self._writer.execute(sql, bindings).fetchall()
+        except apsw.Error as error:
+            raise StoreFailed(f"{self._path} cannot be read: {_said(error)}") from error
+
+    # Reading for everybody
+
+    def _ask_all(self, *questions: Question) -> list[list[Any]]:
+        reader: _Reader | None = getattr(self._mine, "reader", None)
+        try:
+            if reader is None or reader.generation != self._generation:
+                reader = self._mine.reader = self._new_reader()
+            with reader.asking:
+                connection = reader.connection
+                if len(questions) == 1:
+                    return [connection.execute(*questions[0]).fetchall()]
+                with connection:
+                    answers = [connection.execute(*question).fetchall() for question in questions]
+        except apsw.Error as error:
+            raise StoreFailed(f"{self._path} cannot be read: {_said(error)}") from error
+        return answers
+
+    def _new_reader(self) -> "_Reader":
+        with self._readers_lock:
+            if self._closed:
+                raise StoreFailed(f"{self._path} is closed.")
+            reader = _Reader(self._path, self._generation)
+            self._readers.add(reader)
+        return reader
+
+    def close(self) -> None:
+        """Let running questions end, and close the writer last: the last one to go checkpoints and removes the WAL."""
+        with self._readers_lock:
+            if self._closed:
+                return
+            self._closed = True
+            for reader in self._readers:
+                with reader.asking:
+                    reader.connection.close(True)
+        with self._writing:
+            self._writer.close(True)
+            os.close(self._lock)
+
+
+class _Reader:
+    """A thread's own connection; it goes when its thread does. asking: held while a question runs."""
+
+    def __init__(self, path: Path, generation: int) -> None:
+        self.generation = generation
+        self.asking = threading.Lock()
+        self.connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        self.connection.set_busy_timeout(BUSY_MS)
+        for setting in ("wal_autocheckpoint = 0", "query_only = on"):
+            self.connection.execute(f"PRAGMA {setting}").fetchall()
+
+
+def _lock(directory: Path) -> int:
+    """Take the exclusive lock on the directory; the kernel gives it back when the process ends, however it ends."""
+    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise StoreRefused(
+            f"Another Tocsin runs on {directory}. Talk to it (--url), stop it, or choose another --data."
+        ) from error
+    return descriptor
+
+
+def _lean_alert(alert: LiveAlert) -> LiveAlert:
+    """Share what many alerts have in common; decoding made a copy for each."""
+    alert.rule_id = intern(alert.rule_id)
+    alert.source = intern(alert.source)
+    if alert.firing_in == alert.incidents:
+        alert.firing_in = alert.incidents
+    return alert
+
+
+def _lean_incident(incident: LiveIncident) -> LiveIncident:
+    """As `_lean_alert`."""
+    incident.rule_id = intern(incident.rule_id)
+    incident.route = intern(incident.route)
+    opened_at, change = incident.opened_at, incident.fire_change
+    if incident.updated_at == opened_at:
+        incident.updated_at = opened_at
+    for told in incident.told:
+        told.target = intern(told.target)
+        if told.at == opened_at:
+            told.at = opened_at
+        if told.change == change:
+            told.change = change
+    return incident
+
+
+def _marks(values: Sequence[Any]) -> str:
+    return ",".join("?" * len(values))
+
+
+def _said(error: apsw.Error) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+__all__ = ["SqliteStore"]

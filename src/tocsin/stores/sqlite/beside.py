@@ -1,0 +1,136 @@
+"""Beside: reads the ledger without the directory's lock, so also while a server runs on it. Writes nothing.
+
+What is damaged is raised as Damaged, because it is what whoever verifies is looking for.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from tocsin.core.ledger.encoding import Segment, unpack
+from tocsin.core.ledger.verify import Damaged, End
+from tocsin.core.model.errors import NotFound
+from tocsin.ports import StoreFailed, StoreRefused
+from tocsin.stores.sqlite import BUSY_MS, SCHEMA_VERSION
+
+SEGMENTS_AT_ONCE = 16
+_LOWEST = -(1 << 63)
+
+
+class LedgerReader:
+    """The ledger's rows in one data directory, for one thread.
+
+    Raises, everywhere: Damaged if the file is; StoreFailed if it cannot be read for another reason.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with _told(path):
+            self._connection = _open(path)
+        self._last: int | None = None
+
+    def end(self) -> End:
+        """Read where the ledger ends, and remember that it does: `segments` gives nothing that came later."""
+        rows = self._ask("SELECT size, root, edge, at, (SELECT max(first_seq) FROM segments) FROM head")
+        if len(rows) != 1:
+            raise Damaged(f"the head has {len(rows)} rows instead of one")
+        size, root, edge, at, self._last = rows[0]
+        return End(size, root, edge, at)
+
+    def segments(self) -> Iterator[Segment]:
+        """Give the segments in order, up to the last one that was there when `end` was asked.
+
+        No question stays open meanwhile, so a server beside us can go on folding its WAL into the file.
+        """
+        position = _LOWEST
+        while self._last is not None and position <= self._last:
+            rows = self._ask(
+                "SELECT first_seq, count, root, data FROM segments WHERE first_seq BETWEEN ? AND ? "
+                f"ORDER BY first_seq LIMIT {SEGMENTS_AT_ONCE}",
+                (position, self._last),
+            )
+            if not rows:
+                return
+            for first, count, root, data in rows:
+                yield Segment(first_seq=first, count=count, root=root, data=data)
+                position = first + 1
+
+    def entry(self, seq: int) -> tuple[bytes, bytes, bytes] | None:
+        """Give the header, decision and private bytes of an entry, None if there is none."""
+        rows = self._ask(
+            "SELECT first_seq, data FROM segments WHERE first_seq <= ? ORDER BY first_seq DESC LIMIT 1",
+            (seq,),
+        )
+        try:
+            for first, data in rows:
+                for position, parts in enumerate(unpack(data), first):
+                    if position == seq:
+                        return parts
+        except ValueError as error:
+            raise Damaged(str(error)) from error
+        return None
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._connection.close(True)
+
+    def _ask(self, sql: str, bindings: tuple[Any, ...] = ()) -> list[Any]:
+        with _told(self._path):
+            return self._connection.execute(sql, bindings).fetchall()
+
+
+def open_reader(directory: Path) -> LedgerReader:
+    """Open the ledger in a data directory for reading only, whether a server runs on it or not.
+
+    Raises: NotFound if there is no ledger; StoreRefused if its schema is another; and as `LedgerReader`.
+    """
+    path = directory / "tocsin.db"
+    if not path.is_file():
+        raise NotFound(f"There is no ledger in {directory}. Name the server's data directory: --data DIR.")
+    reader = LedgerReader(path)
+    try:
+        with _told(path):
+            version = reader._connection.pragma("user_version")
+        if version == 0:
+            raise NotFound(f"The ledger in {directory} was never begun. Start a server on it once.")
+        if version != SCHEMA_VERSION:
+            raise StoreRefused(
+                f"{path} has schema {version}; this program knows {SCHEMA_VERSION}. "
+                "Verify it with the newer Tocsin that wrote it."
+            )
+    except BaseException:
+        reader.close()
+        raise
+    return reader
+
+
+def _open(path: Path) -> apsw.Connection:
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    connection.set_busy_timeout(BUSY_MS)
+    try:
+        connection.pragma("user_version")
+    except apsw.CantOpenError:
+        connection.close(True)
+        wal = path.with_name(path.name + "-wal")
+        if wal.exists() and wal.stat().st_size:
+            raise
+        # A directory that may not be written, such as an auditor's copy: nobody can be changing it.
+        only = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+        connection = apsw.Connection(f"{path.resolve().as_uri()}?immutable=1", flags=only)
+    except BaseException:
+        connection.close(True)
+        raise
+    return connection
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError) as error:
+        raise Damaged(f"{path} is damaged: {error}") from error
+    except apsw.Error as error:
+        raise StoreFailed(f"{path} cannot be read: {type(error).__name__}: {error}") from error

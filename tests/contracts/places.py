@@ -1,0 +1,45 @@
+"""Where stores live: a place is opened again and again, as a data directory is by one process after another.
+
+A new kind of store joins the contract by one more entry in PLACES.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tocsin.ports import Store
+from tocsin.stores.memory import MemoryStore
+from tocsin.stores.sqlite import SqliteStore
+
+
+class Place:
+    """A place for one store. Opening it again closes what was open: that is a restart."""
+
+    def __init__(self, open_it: Callable[[], Store]) -> None:
+        self._open_it = open_it
+        self._opened: Store | None = None
+
+    def open(self) -> Store:
+        """Open the store, as the next process would."""
+        self.close()
+        self._opened = self._open_it()
+        return self._opened
+
+    def close(self) -> None:
+        """Close what is open."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+
+def memory(_: Path) -> Place:
+    """Give a place in memory: the store itself outlives its openings."""
+    store = MemoryStore()
+    return Place(lambda: store)
+
+
+def sqlite(directory: Path) -> Place:
+    """Give a data directory."""
+    return Place(lambda: SqliteStore(directory / "data"))
+
+
+PLACES: dict[str, Callable[[Path], Place]] = {"memory": memory, "sqlite": sqlite}

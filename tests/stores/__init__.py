@@ -1,0 +1,1 @@
+"""What one store promises beyond the contract that all of them share."""
