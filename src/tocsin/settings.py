@@ -11,6 +11,9 @@ from tocsin.core.model.errors import Invalid
 from tocsin.core.model.policy import SECOND, RateLimit, Route
 from tocsin.core.model.silence import Matcher, MatchOp
 
+FAILPOINTS = ("before-commit", "after-commit", "before-answer", "after-send")
+"""Where a test may have the server die."""
+
 
 class SmtpSettings(msgspec.Struct, frozen=True, kw_only=True):
     """TOCSIN_SMTP_*: how e-mail leaves. tls: `starttls`, `implicit` or `none`."""
@@ -38,6 +41,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     routes: Route | None = None
     rate_limit: RateLimit | None = RateLimit()
     dry_run: bool = False
+    failpoint: tuple[str, int] | None = None
     url: str = ""
     token: str = ""
 
@@ -90,6 +94,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         routes=routes,
         rate_limit=rate_limit,
         dry_run=_flag(env, "TOCSIN_DRY_RUN"),
+        failpoint=_failpoint(env.get("TOCSIN_FAILPOINT", "")),
         url=env.get("TOCSIN_URL", ""),
         token=env.get("TOCSIN_TOKEN", ""),
     )
@@ -97,7 +102,9 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
 
 def child_environment(values: Mapping[str, str]) -> dict[str, str]:
     """Give the environment for a child process: ours without any of Tocsin's settings, and these values."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")} | dict(values)
+    return {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")} | dict(
+        values
+    )
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -111,6 +118,20 @@ def _flag(env: Mapping[str, str], name: str) -> bool:
     if text in ("1", "true", "yes"):
         return True
     raise Invalid(f"{name} is {text!r}; it takes 1 or 0.", field=name)
+
+
+def _failpoint(text: str) -> tuple[str, int] | None:
+    """Read TOCSIN_FAILPOINT, which is for tests only: `after-commit:3` kills the server when it is there again."""
+    if not text:
+        return None
+    name, _, hit = text.partition(":")
+    if name not in FAILPOINTS or not hit.isdecimal() or not int(hit):
+        raise Invalid(
+            f"TOCSIN_FAILPOINT is {text!r}; it takes one of {', '.join(FAILPOINTS)}, a colon and a count. "
+            "It kills the server, for its tests. Unset it.",
+            field="TOCSIN_FAILPOINT",
+        )
+    return name, int(hit)
 
 
 def _smtp(env: Mapping[str, str]) -> SmtpSettings | None:

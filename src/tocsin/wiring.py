@@ -2,6 +2,8 @@
 
 import gc
 import hashlib
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -97,6 +99,22 @@ def target_id(channel: str, address: str, id_key: bytes) -> str:
     return hashlib.blake2b(f"{channel}\n{address}".encode(), key=id_key, digest_size=8).hexdigest()
 
 
+def build_failpoint(settings: Settings) -> Callable[[str], None]:
+    """Make what is called at each named point of the code: nothing, unless a test wants the process dead there."""
+    if settings.failpoint is None:
+        return lambda name: None
+    wanted, left = settings.failpoint
+
+    def die(name: str) -> None:
+        nonlocal left
+        if name == wanted:
+            left -= 1
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return die
+
+
 def build_node(
     settings: Settings,
     store: Store,
@@ -136,7 +154,7 @@ def build_node(
         policy=build_policy(settings, channels, id_key),
         origin=origin.decode(),
         dry_run=settings.dry_run,
-        failpoint=failpoint or (lambda name: None),
+        failpoint=failpoint or build_failpoint(settings),
         close=outbound.close,
     )
     if opened:

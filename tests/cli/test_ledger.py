@@ -394,8 +394,8 @@ def test_nothing_in_an_entry_can_control_the_terminal(data, ledger, output):
         data, "SELECT first_seq, data FROM segments WHERE first_seq <= ? ORDER BY first_seq DESC LIMIT 1", seq
     )
     evil = "\x9b2J\u202e\x7fh"  # clears the screen, turns the text around, deletes
-    blob = blob.replace(b"nearly full", evil.encode() + b"fulll")
-    assert len(evil.encode()) + 5 == len("nearly full") + 2
+    blob = blob.replace(b"nearly full", evil.encode() + b"full")
+    assert len(evil.encode()) + 4 == len("nearly full") + 2
     begin = 0
     for _ in range(seq - first):
         begin += 12 + sum(int.from_bytes(blob[begin + i : begin + i + 4], "little") for i in (0, 4, 8))

@@ -261,6 +261,15 @@ def test_a_lease_is_renewed_and_a_later_row_of_its_alert_replaces_it(store: Stor
     assert store.leases([1]) == {}
 
 
+def test_an_alert_that_is_no_longer_live_has_no_lease(store: Store):
+    store.commit(a_batch(alerts=[new(1), new(2)]))
+    store.commit(a_batch(leases=[an_alert(number, seen_at=NOON + 1, lease=9) for number in (1, 2)]))
+
+    store.commit(a_batch(alerts=[AlertRow(alert=an_alert(1), live=False, is_new=False)]))
+
+    assert store.leases([1, 2]) == {2: 9}
+
+
 def test_leases_of_very_many_alerts_are_found(store: Store):
     numbers = [*range(1, 1_301)]
     store.commit(a_batch(alerts=[new(number) for number in numbers]))

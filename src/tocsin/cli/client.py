@@ -7,15 +7,16 @@ import fcntl
 import http.client
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
-from urllib.parse import urlencode, urlsplit
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import click
 
-from tocsin.cli.exits import NOT_ALLOWED, UNREACHABLE, USAGE, Failure, exit_code_of_status, told
+from tocsin.cli.answers import Api, Query, path_of, read_answer
+from tocsin.cli.exits import NOT_ALLOWED, UNREACHABLE, USAGE, Failure, told
 
 DATA = Path("tocsin-data")
 URL_FILE = "url"
@@ -30,16 +31,7 @@ ANSWER_BYTES_MAX = 256 * 1024 * 1024
 FREE_LOOKS = 50
 LOOK_EVERY_S = 0.1
 
-Query = Mapping[str, str | int | list[str] | tuple[str, ...] | None]
 _F = TypeVar("_F", bound=Callable[..., Any])
-
-
-class Api(Protocol):
-    """The HTTP interface, wherever it is: across the network, or in this process."""
-
-    def request(self, method: str, path: str, *, query: Query | None = None, body: object = None) -> Any:
-        """Give the decoded answer of a success. Raises: Failure with the exit code that fits."""
-        ...
 
 
 def server_options(command: _F) -> _F:
@@ -138,35 +130,6 @@ def reach(
 
         with opened(data, writes=writes) as local:
             yield local, True
-
-
-def path_of(path: str, query: Query | None) -> str:
-    """Give a path with its query; what is None or empty is left out."""
-    wanted = {name: value for name, value in (query or {}).items() if value not in (None, [], (), "")}
-    return f"{path}?{urlencode(wanted, doseq=True)}" if wanted else path
-
-
-def read_answer(status: int, body: bytes, where: str) -> Any:
-    """Decode an answer. Raises: Failure with the exit code of its status, in the words of its problem."""
-    try:
-        answer = json.loads(body)
-    except ValueError as error:
-        code = exit_code_of_status(status) if status >= 400 else 1
-        raise Failure(
-            f"{where} answered with HTTP {status} and no JSON. Is this a Tocsin? Look at --url.", code
-        ) from error
-    if 200 <= status < 300:
-        return answer
-    detail = answer.get("detail") if isinstance(answer, dict) else None
-    message = str(detail or f"{where} answered with HTTP {status}.")
-    code = exit_code_of_status(status)
-    if status == 401:
-        message += (
-            " Give one with --token or TOCSIN_TOKEN; the first start of the server printed the admin's."
-        )
-    if isinstance(answer, dict) and answer.get("state"):
-        message += f" It is {answer['state']}."
-    raise Failure(message, code)
 
 
 def find_server(data: Path, url: str | None, token: str | None) -> Server | None:

@@ -112,9 +112,6 @@ TICK_S = 0.055
 KILL_AT_S = 8 * 60
 """From then on in the story, the server is killed once a notification is on the wire."""
 
-ALERTS_A_REQUEST_IN_BURST = 2
-HEAD_START_S = 0.002
-
 
 async def _storm(
     storm: list[dict[str, Any]], server: Any, api: Any, web: Any, tally: Tally, stage: Any
@@ -154,13 +151,9 @@ async def _post(api: Any, alerts: list[dict[str, Any]]) -> dict[str, Any]:
 async def _kill(requests: list[list[dict[str, Any]]], server: Any, api: Any, tally: Tally, stage: Any) -> Any:
     """Kill the server while requests are on their way, start it again, and send again what got no answer."""
     loop = asyncio.get_running_loop()
-    chunks = [
-        alerts[start : start + ALERTS_A_REQUEST_IN_BURST]
-        for alerts in requests
-        for start in range(0, len(alerts), ALERTS_A_REQUEST_IN_BURST)
-    ]
+    chunks = [[alert] for alerts in requests for alert in alerts]
     asked = [asyncio.create_task(_post(api, chunk)) for chunk in chunks]
-    await asyncio.sleep(HEAD_START_S)
+    await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
     down_since = loop.time()
     await server.kill()
     answers = await asyncio.gather(*asked, return_exceptions=True)

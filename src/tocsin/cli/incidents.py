@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from tocsin.cli.client import Api, reach, server_options
+from tocsin.cli.answers import Api
+from tocsin.cli.client import reach, server_options
 from tocsin.cli.exits import PARTLY_DONE, UNEXPECTED, USAGE, Failure
 from tocsin.cli.show import (
     DELIVERY_STYLE,

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from tocsin.cli.client import Query, path_of, read_answer
+from tocsin.cli.answers import Query, path_of, read_answer
 from tocsin.cli.exits import CONFLICT, Failure
 from tocsin.core.model.access import Permission, Role, may
 from tocsin.core.model.policy import Policy

@@ -20,6 +20,8 @@ from tocsin.cli.client import DATA, TOKEN_FILE, URL_FILE
 from tocsin.cli.exits import UNEXPECTED, Failure, told
 
 if TYPE_CHECKING:
+    import uvicorn
+
     from tocsin.runtime.node import Node
     from tocsin.settings import Settings
 
@@ -74,6 +76,7 @@ async def _serve(
 ) -> None:
     from tocsin.wiring import build_node, make_operator_token, open_store
 
+    stopping = Stopping(with_parent)
     store = open_store(data)
     try:
         with _listening(host, port) as listener:
@@ -87,7 +90,7 @@ async def _serve(
                     click.echo(token)
                 with _found(data, url, operator):
                     _welcome(node, url, data)
-                    await _answer(node, listener, with_parent)
+                    await _answer(node, listener, stopping)
             finally:
                 await node.stop()
     finally:
@@ -95,11 +98,41 @@ async def _serve(
     click.echo("Tocsin has stopped.")
 
 
-async def _answer(node: "Node", listener: socket.socket, with_parent: bool) -> None:
-    """Answer requests until a signal asks to stop. A second one cuts short what is being answered."""
+class Stopping:
+    """Hears that the server shall stop, from before it is up: by SIGTERM, SIGINT, or the end of its parent."""
+
+    def __init__(self, with_parent: bool) -> None:
+        self._asked = False
+        self._server: uvicorn.Server | None = None
+        self._loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._ask)
+        if with_parent:
+            self._loop.add_reader(0, self._look)
+
+    def stops(self, server: "uvicorn.Server") -> None:
+        """Name the server that is to be stopped; at once, if that was asked for already."""
+        self._server = server
+        server.should_exit = self._asked
+
+    def _ask(self) -> None:
+        if self._server is not None:
+            self._server.force_exit = self._asked  # The second time, what is being answered is cut short.
+            self._server.should_exit = True
+        self._asked = True
+
+    def _look(self) -> None:
+        if not os.read(0, 1024):
+            self._loop.remove_reader(0)
+            self._ask()
+
+
+async def _answer(node: "Node", listener: socket.socket, stopping: Stopping) -> None:
+    """Answer requests until it is asked to stop."""
     import uvicorn
 
     from tocsin.web.app import build_app
+    from tocsin.web.connections import PatientProtocol
 
     class Server(uvicorn.Server):
         @contextlib.contextmanager
@@ -115,26 +148,12 @@ async def _answer(node: "Node", listener: socket.socket, with_parent: bool) -> N
             lifespan="off",
             server_header=False,
             timeout_graceful_shutdown=HTTP_GRACE_S,
-            http="httptools",
+            http=PatientProtocol,
             ws="none",
         )
     )
 
-    def stop() -> None:
-        server.force_exit = server.should_exit
-        server.should_exit = True
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    if with_parent:
-
-        def look() -> None:
-            if not os.read(0, 1024):
-                loop.remove_reader(0)
-                stop()
-
-        loop.add_reader(0, look)
+    stopping.stops(server)
     await server.serve(sockets=[listener])
 
 

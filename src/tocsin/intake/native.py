@@ -111,8 +111,10 @@ def parse(body: bytes, at: int) -> Parsed:
         return _one_by_one(body, at, is_alone)
     if (
         not 0 < len(forms) <= (1 if is_alone else ALERTS_MAX)
-        or len(body) > ALERT_BYTES_MAX
-        and any(len(item) > ALERT_BYTES_MAX for item in map(bytes, _items.decode(body)))
+        or (
+            len(body) > ALERT_BYTES_MAX
+            and any(len(item) > ALERT_BYTES_MAX for item in map(bytes, _items.decode(body)))
+        )
         or b"\\u" in body
         or _plain_encode(forms).count(b'"') != body.count(b'"')
     ):

@@ -64,6 +64,9 @@ class Dispatcher:
     def _take(self, committed: Committed) -> None:
         for number in committed.ended:
             self._held.pop(number, None)
+        if committed.is_all:
+            pending = {dispatch.delivery for dispatch in committed.dispatches}
+            self._held = {number: held for number, held in self._held.items() if number in pending}
         for dispatch in committed.dispatches:
             before = self._held.get(dispatch.delivery)
             if before is not None and before.attempt >= dispatch.attempt:
@@ -73,21 +76,20 @@ class Dispatcher:
             self._held[dispatch.delivery] = dispatch
             lane = self._lanes.get(dispatch.channel)
             if lane is None:
-                self._report(
-                    dispatch, Retry(why=f"channel {dispatch.channel} is not configured", after_s=600)
-                )
-            else:
-                lane.put(dispatch)
+                lane = self._lanes[dispatch.channel] = Lane(self, None)
+            lane.put(dispatch)
 
     def is_current(self, dispatch: Dispatch) -> bool:
         """Say whether this attempt is still wanted."""
         held = self._held.get(dispatch.delivery)
         return held is not None and held.attempt == dispatch.attempt
 
-    async def attempt(self, channel: Channel, dispatch: Dispatch) -> None:
-        """Make one attempt and report its outcome."""
+    async def attempt(self, channel: Channel | None, dispatch: Dispatch) -> None:
+        """Make one attempt and report its outcome. channel: None if it is no longer configured."""
         outcome: Outcome
-        if dispatch.target is None:
+        if channel is None:
+            outcome = Retry(why=f"channel {dispatch.channel} is not configured", after_s=600)
+        elif dispatch.target is None:
             outcome = Refused(why="the target is no longer configured")
         else:
             try:
@@ -136,9 +138,9 @@ class Dispatcher:
 
 
 class Lane:
-    """What waits for one channel."""
+    """What waits for one channel. channel: None for one that is no longer configured, but may be again."""
 
-    def __init__(self, dispatcher: Dispatcher, channel: Channel) -> None:
+    def __init__(self, dispatcher: Dispatcher, channel: Channel | None) -> None:
         self._dispatcher = dispatcher
         self._channel = channel
         self._due: list[tuple[bool, int, int, Dispatch]] = []
@@ -201,7 +203,8 @@ class Lane:
             _, late = await asyncio.wait(self._running, timeout=grace_s)
             for task in late:
                 task.cancel()
-        await self._channel.close()
+        if self._channel is not None:
+            await self._channel.close()
 
 
 def _with_message(dispatch: Dispatch, message: Message | None) -> Dispatch:

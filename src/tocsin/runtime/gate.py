@@ -7,8 +7,10 @@ import asyncio
 import logging
 import queue
 import threading
+from collections import deque
 from collections.abc import Sequence
 
+from tocsin.core.engine.step import SYSTEM
 from tocsin.core.model.errors import Unavailable
 from tocsin.core.model.input import Input
 from tocsin.ports import Clock
@@ -19,6 +21,8 @@ log = logging.getLogger("tocsin.gate")
 INPUTS_WAITING_MAX = 40_000
 INPUTS_A_TURN = 10_000
 IDLE_S = 5.0
+AFTER_FAILURE_S = 1.0
+"""After a turn that failed: when to try again if nobody asks; so that a timer which fails keeps no core busy."""
 
 
 class Gate:
@@ -29,11 +33,12 @@ class Gate:
         self._queue: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._waiting = 0
         self._futures: dict[int, asyncio.Future[Sequence[Result]]] = {}
-        self._answers: list[tuple[Request, Sequence[Result] | Exception]] = []
-        self._committed: list[Committed] = []
+        self._answers: deque[tuple[Request, Sequence[Result] | Exception]] = deque()
+        self._committed: deque[Committed] = deque()
         self._listeners: list[asyncio.Queue[Committed]] = []
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._failing = False
         self.failed: str = ""
 
     def start(self, pump: Pump) -> None:
@@ -77,6 +82,7 @@ class Gate:
         self._committed.append(committed)
 
     def _answer(self, request: Request, results: Sequence[Result] | Exception) -> None:
+        self._failing = isinstance(results, Exception)
         self._answers.append((request, results))
 
     def _run(self, pump: Pump) -> None:
@@ -86,22 +92,24 @@ class Gate:
             requests = self._collect(pump)
             if requests is None:
                 return
+            if not requests:
+                # Nobody asks, perhaps because readiness says not to: find out for ourselves whether it works.
+                requests = [Request((), SYSTEM, self._answer)]
             try:
                 pump.turn(requests)
             except Exception:
                 log.exception("a turn failed in a way that nobody foresaw; its senders are told to try again")
-                answered = {id(request) for request, _ in self._answers}
-                for request in requests:
-                    if id(request) not in answered:
-                        self._answers.append(
-                            (request, Unavailable("Tocsin failed while deciding. Try again."))
-                        )
+                self._failing = True
+                unavailable = Unavailable("Tocsin failed while deciding. Try again.")
+                self._answers.extend((request, unavailable) for request in requests)
             self._wake_loop()
 
     def _collect(self, pump: Pump) -> list[Request] | None:
         """Wait for the first request or the next timer, then take all that waits."""
         wakeup = pump.next_wakeup()
         timeout = IDLE_S if wakeup is None else min(IDLE_S, max(0.0, (wakeup - self._clock.now()) / 1e6))
+        if self._failing:
+            timeout = AFTER_FAILURE_S
         requests: list[Request] = []
         taken = 0
         try:
@@ -130,19 +138,21 @@ class Gate:
                 log.info("the event loop is closed; what is committed stays committed")
 
     def _hand_over(self) -> None:
-        answers, self._answers = self._answers, []
-        committed, self._committed = self._committed, []
-        for request, results in answers:
-            future = self._futures.pop(id(request))
+        answers, committed = self._answers, self._committed
+        while answers:
+            request, results = answers.popleft()
+            self.failed = str(results) if isinstance(results, Exception) else ""
+            future = self._futures.pop(id(request), None)
+            if future is None:
+                continue  # The gate's own question, or one that was answered before its turn failed.
             self._waiting -= len(request.inputs)
             if future.done():
                 continue  # Whoever waited has gone. What was committed stays committed.
             if isinstance(results, Exception):
-                self.failed = str(results)
                 future.set_exception(results)
             else:
-                self.failed = ""
                 future.set_result(results)
-        for one in committed:
+        while committed:
+            one = committed.popleft()
             for listener in self._listeners:
                 listener.put_nowait(one)

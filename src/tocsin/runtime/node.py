@@ -111,7 +111,9 @@ def clock_trouble(now: int, head: Head) -> str:
         return f"The clock says {_minute(now)}, but the ledger was last written at {_minute(last)}, which is later."
     if now > last + CLOCK_AHEAD_MAX:
         days = (now - last) // DAY
-        return f"The clock says {_minute(now)}, {days} days after the ledger was last written ({_minute(last)})."
+        return (
+            f"The clock says {_minute(now)}, {days} days after the ledger was last written ({_minute(last)})."
+        )
     return ""
 
 

@@ -61,6 +61,7 @@ from tocsin.ports import (
 log = logging.getLogger("tocsin.pump")
 
 TEXTS_KEPT = 2_000
+NONCES_AT_ONCE = 64
 ALIVE_EVERY = 10_000_000
 
 
@@ -96,10 +97,14 @@ class Dispatch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Committed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What a turn committed that others act on. ended: deliveries without a further attempt."""
+    """What a turn committed that others act on. ended: deliveries without a further attempt.
+
+    is_all: the dispatches are all that is pending; whatever else somebody holds has ended.
+    """
 
     dispatches: Sequence[Dispatch]
     ended: Sequence[int]
+    is_all: bool = False
 
 
 class Poisoned(Exception):
@@ -151,11 +156,14 @@ class Pump:
         self.turn([Request((NodeStart(gap=gap),), SYSTEM, answer)])
         if failed:
             raise StoreFailed(str(failed[0]))
-        self._on_committed(
-            Committed(dispatches=[_dispatch(state, number) for number in state.deliveries], ended=())
-        )
+        self._announce(state)
 
-    def _load(self) -> None:
+    def _announce(self, state: State) -> None:
+        """Tell whoever delivers of all that is pending in what is committed."""
+        pending = [_dispatch(state, number) for number in state.deliveries]
+        self._on_committed(Committed(dispatches=pending, ended=(), is_all=True))
+
+    def _load(self) -> State:
         id_key = self._store.secret("id_key")
         if id_key is None:
             id_key = self._ids.random_bytes(32)
@@ -167,13 +175,15 @@ class Pump:
         self._edge = Frontier.unpack(memory.head.edge)
         self._alive_at = memory.head.alive_at
         self._state = restore(memory, id_key)
+        return self._state
 
     def _ready(self) -> State:
         if self._state is None:
             reopen = getattr(self._store, "reopen", None)
             if reopen is not None:
                 reopen()
-            self._load()
+            # A commit that failed may have taken effect all the same: nobody was told what it decided to send.
+            self._announce(self._load())
         assert self._state is not None
         return self._state
 
@@ -306,7 +316,8 @@ class Turn:
         self._at = at
         self._edge = pump._edge.copy()
         self._first = self._edge.size
-        self._drafts: list[tuple[Draft, int | None]] = []
+        self._entries: list[Sealed] = []
+        self._nonces = b""
         self._refreshed: dict[int, LiveAlert] = {}
         self._new_alerts: dict[int, list[int]] = {}
         self._joined: dict[int, list[int]] = {}
@@ -324,20 +335,20 @@ class Turn:
     def take(self, given: Input, actor: str, where: tuple[int, int] | None) -> Result:
         """Decide one input. Raises: Poisoned if it broke while it was applied."""
         state = self._state
-        before = len(self._drafts)
+        before = len(self._entries)
         try:
             decided, drafts = advance(state, given, at=self._at, actor=actor)
             if decided.refreshed is not None:
                 self._refreshed[decided.refreshed.number] = decided.refreshed
-            first: int | None = None
+            cause: int | None = None
             for draft in drafts:
-                seq = self._first + len(self._drafts)
-                self._drafts.append((draft, first if draft.follows else None))
-                if not draft.follows:
-                    first = seq
+                seq = self._first + len(self._entries)
                 self._project(draft, seq, given)
+                self._seal(draft, seq, cause if draft.follows else None)
+                if not draft.follows:
+                    cause = seq
         except TocsinError as error:
-            if len(self._drafts) > before:
+            if len(self._entries) > before:
                 raise
             return Result("refused", refused=error)
         except Exception as error:
@@ -389,7 +400,9 @@ class Turn:
             elif kind is ev.DeliveryRetried:
                 assert isinstance(event, ev.DeliveryRetried)
                 delivery = state.deliveries.get(event.delivery)
-                if delivery is not None:  # Else a flush that was due with it merged it into newer news already.
+                if (
+                    delivery is not None
+                ):  # Else a flush that was due with it merged it into newer news already.
                     self._delivery(delivery, DeliveryState.PENDING, _why(given))
                     self._dispatches.append(_dispatch(state, event.delivery))
             elif kind is ev.DeliveryEnded:
@@ -406,6 +419,34 @@ class Turn:
             elif kind is ev.PolicyAdopted:
                 assert isinstance(event, ev.PolicyAdopted)
                 self._policy = event.version, event.digest, draft.private["policy"]
+
+    def _seal(self, draft: Draft, seq: int, cause: int | None) -> None:
+        """Give an entry its place, while what it speaks of is still at hand."""
+        state = self._state
+        link = None
+        if draft.incident:
+            incident = state.incidents.get(draft.incident)
+            if incident is not None:
+                state.touched.incidents[draft.incident] = incident
+            else:
+                incident = state.touched.forgotten_incidents[draft.incident]
+            link = incident.id, incident.entries, incident.last_seq if incident.entries else None
+            incident.entries += 1
+            incident.last_seq = seq
+        if not self._nonces:
+            self._nonces = self._pump._ids.random_bytes(NONCE_BYTES * NONCES_AT_ONCE)
+        nonce, self._nonces = self._nonces[:NONCE_BYTES], self._nonces[NONCE_BYTES:]
+        sealed = encoding.seal(
+            draft,
+            seq=seq,
+            at=self._at,
+            policy=state.plans.version,
+            cause=cause,
+            incident=link,
+            nonce=nonce,
+        )
+        self._edge.append(sealed.leaf)
+        self._entries.append(sealed)
 
     @staticmethod
     def _keep(cache: OrderedDict[int, Any], number: int, value: Any) -> None:
@@ -476,32 +517,7 @@ class Turn:
         """Seal the entries, write everything, and take the new edge as ours. Raises: StoreFailed."""
         pump, state, at = self._pump, self._state, self._at
         touched = state.touched
-        entries: list[Sealed] = []
-        nonces = pump._ids.random_bytes(NONCE_BYTES * len(self._drafts)) if self._drafts else b""
-        for position, (draft, cause) in enumerate(self._drafts):
-            seq = self._first + position
-            link = None
-            if draft.incident:
-                incident = state.incidents.get(draft.incident) or touched.forgotten_incidents.get(
-                    draft.incident
-                )
-                assert incident is not None, (
-                    f"entry {seq} is about incident {draft.incident}, which is not there"
-                )
-                link = incident.id, incident.entries, incident.last_seq if incident.entries else None
-                incident.entries += 1
-                incident.last_seq = seq
-            sealed = encoding.seal(
-                draft,
-                seq=seq,
-                at=at,
-                policy=state.plans.version,
-                cause=cause,
-                incident=link,
-                nonce=nonces[position * NONCE_BYTES : (position + 1) * NONCE_BYTES],
-            )
-            self._edge.append(sealed.leaf)
-            entries.append(sealed)
+        entries = self._entries
         if not entries and not self._refreshed and not touched.forgotten_incidents:
             if at - pump._alive_at >= ALIVE_EVERY:
                 pump._store.alive(at)

@@ -7,6 +7,7 @@ to have been stepped (by more than 5 s), world time is drawn towards it by 1 % a
 import os
 import threading
 import time
+from collections.abc import Callable
 
 STEP_MAX = 5_000_000
 SLEW_PER = 100
@@ -16,20 +17,30 @@ LOOK_EVERY = 1_000_000
 class MachineClock:
     """World time from the machine's clocks, in microseconds UTC. Safe to ask from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._monotonic_ns = monotonic_ns
+        self._wall_ns = wall_ns
         self._lock = threading.Lock()
-        self._monotonic = time.monotonic_ns() // 1000
+        self._monotonic = monotonic_ns() // 1000
         self._world = self._wall()
         self._looked = self._monotonic
         self._behind = 0
+        self._unslewed = 0
 
     def now(self) -> int:
         """Give world time; each answer is at least as late as the one before."""
         with self._lock:
-            monotonic = time.monotonic_ns() // 1000
+            monotonic = self._monotonic_ns() // 1000
             passed = monotonic - self._monotonic
-            slew = max(-passed // SLEW_PER, min(passed // SLEW_PER, self._behind))
-            if slew:
+            slew = 0
+            if self._behind:
+                # However often it is asked, each SLEW_PER microseconds that passed draw it by one.
+                steps, self._unslewed = divmod(self._unslewed + passed, SLEW_PER)
+                slew = max(-steps, min(steps, self._behind))
                 self._behind -= slew
             self._monotonic = monotonic
             self._world += passed + slew
@@ -43,9 +54,8 @@ class MachineClock:
         """Give the wall clock's reading, in microseconds UTC, for the check at the start."""
         return self._wall()
 
-    @staticmethod
-    def _wall() -> int:
-        return time.time_ns() // 1000
+    def _wall(self) -> int:
+        return self._wall_ns() // 1000
 
 
 class MachineIds:

@@ -160,6 +160,11 @@ class MemoryStore:
             for incident, alert in joined:
                 self._members.setdefault(incident, set()).add(alert)
 
+        def drop_leases() -> None:
+            for row in batch.alerts:
+                if not row.live:
+                    self._leases.pop(row.alert.number, None)
+
         def end() -> None:
             for number in batch.ended_silences:
                 self._silences.pop(number, None)
@@ -172,6 +177,7 @@ class MemoryStore:
             lambda: self._alerts.update(new_alerts | old_alerts),
             join,
             lambda: self._leases.update(leases),
+            drop_leases,
             lambda: self._incidents.update(new_incidents | old_incidents),
             lambda: self._messages.update(messages),
             lambda: self._deliveries.update(new_deliveries | old_deliveries),

@@ -1,5 +1,8 @@
 """App: the HTTP face. Every route declares its permission; a route without one does not come up."""
 
+from collections.abc import Awaitable, Callable
+from typing import Any
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
@@ -7,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from tocsin.core.model.errors import TocsinError
+from tocsin.ports import StoreFailed
 from tocsin.runtime.node import Node
 from tocsin.web.api import health, incidents, notify
 from tocsin.web.auth import Doorkeeper, Unauthenticated
@@ -16,6 +20,9 @@ from tocsin.web.problems import problem, respond
 
 OPEN_ROUTES = ("/healthz", "/readyz")
 """The only routes that ask for nothing: a load balancer has no token, and they tell nothing."""
+
+
+FORM_BYTES_MAX = 1024 * 1024
 
 
 class Unguarded(Exception):
@@ -31,7 +38,8 @@ def build_app(node: Node, doorkeeper: Doorkeeper | None = None) -> ASGI:
     for part in (health.router, notify.router, incidents.router):
         app.include_router(part)
     check_guarded(app)
-    for kind in (TocsinError, Unauthenticated, Exception):
+    app.add_middleware(BodyLimit)
+    for kind in (TocsinError, Unauthenticated, StoreFailed, Exception):
         app.add_exception_handler(kind, _show)
     app.add_exception_handler(RequestValidationError, _show_form)
     app.add_exception_handler(HTTPException, _show_http)
@@ -52,6 +60,31 @@ def check_guarded(app: FastAPI) -> None:
             raise Unguarded(f"{route.path} declares no permission. Depend on a Guard.")
 
 
+class BodyLimit:
+    """Stops reading a body once it is larger than any form is; the hot route has its own, larger limit."""
+
+    def __init__(self, inner: ASGI) -> None:
+        self._inner = inner
+
+    async def __call__(
+        self,
+        scope: dict[str, Any],
+        receive: Callable[[], Awaitable[Any]],
+        send: Callable[[Any], Awaitable[None]],
+    ) -> None:
+        size = 0
+
+        async def limited() -> Any:
+            nonlocal size
+            event = await receive()
+            size += len(event.get("body", b""))
+            if size > FORM_BYTES_MAX:
+                raise HTTPException(413, "The body is too large")
+            return event
+
+        await self._inner(scope, limited, send)
+
+
 async def _show(request: Request, error: Exception) -> Response:
     status, headers, body = problem(error)
     return Response(body, status, headers)
@@ -69,7 +102,7 @@ async def _show_form(request: Request, error: Exception) -> Response:
 
 async def _show_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    names = {404: "not-found", 405: "method-not-allowed"}
+    names = {404: "not-found", 405: "method-not-allowed", 413: "too-large"}
     status, headers, body = respond(
         error.status_code, names.get(error.status_code, "http"), str(error.detail), f"{request.url.path}", {}
     )

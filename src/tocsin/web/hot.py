@@ -1,23 +1,27 @@
 """Hot: `POST /api/v1/alerts` as plain ASGI, because a framework's route costs more than the decision itself."""
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from tocsin.core.model.access import Permission
-from tocsin.core.model.errors import Invalid, Unavailable
+from tocsin.core.model.errors import Invalid, TocsinError, Unavailable
 from tocsin.intake import native
-from tocsin.ports import Clock
+from tocsin.ports import Clock, StoreFailed
 from tocsin.runtime.gate import Gate
 from tocsin.runtime.pump import Result
-from tocsin.web.auth import Doorkeeper
+from tocsin.web.auth import Doorkeeper, Unauthenticated
 from tocsin.web.problems import problem, respond
 
 ASGI = Callable[
     [dict[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]
 ]
-PROBLEMS_LISTED = 100
+PATH = "/api/v1/alerts"
+PERMISSION = Permission.SEND
+
+log = logging.getLogger("tocsin.web")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -54,7 +58,7 @@ class TooLarge(Exception):
 
 
 class AlertsRoute:
-    """The hot route in front of the application."""
+    """The hot route in front of the application. A HEAD of anything else is a GET whose body the server drops."""
 
     def __init__(self, inner: ASGI, gate: Gate, doorkeeper: Doorkeeper, clock: Clock) -> None:
         self._inner = inner
@@ -68,10 +72,18 @@ class AlertsRoute:
         receive: Callable[[], Awaitable[Any]],
         send: Callable[[Any], Awaitable[None]],
     ) -> None:
-        if scope["type"] != "http" or scope["path"] != "/api/v1/alerts" or scope["method"] != "POST":
+        if scope["type"] != "http" or scope["path"] != PATH:
+            if scope.get("method") == "HEAD":
+                scope = {**scope, "method": "GET"}
             await self._inner(scope, receive, send)
             return
-        status, headers, body = await self._answer(scope, receive)
+        if scope["method"] == "POST":
+            status, headers, body = await self._answer(scope, receive)
+        else:
+            status, headers, body = respond(
+                405, "method-not-allowed", "Method Not Allowed", f"{PATH} takes POST.", {}
+            )
+            headers["allow"] = "POST"
         await send(
             {
                 "type": "http.response.start",
@@ -89,16 +101,21 @@ class AlertsRoute:
     ) -> tuple[int, dict[str, str], bytes]:
         try:
             authorization = content_type = None
+            length = b""
             for name, value in scope["headers"]:
                 if name == b"authorization":
                     authorization = value
                 elif name == b"content-type":
                     content_type = value
-            principal = self._doorkeeper.admit(authorization, Permission.SEND)
+                elif name == b"content-length":
+                    length = value
+            principal = self._doorkeeper.admit(authorization, PERMISSION)
             if content_type is not None and not content_type.lower().startswith(b"application/json"):
                 return respond(
                     415, "content-type", "Only JSON is taken", "Send Content-Type: application/json.", {}
                 )
+            if len(length) > 7 and int(length) > native.BODY_BYTES_MAX:
+                raise TooLarge
             body = await _body(receive)
             partial = _partial(scope["query_string"])
             parsed = native.parse(body, self._clock.now())
@@ -110,12 +127,16 @@ class AlertsRoute:
             detail = f"A body has at most {native.BODY_BYTES_MAX} bytes. Send fewer alerts at a time."
             return respond(413, "too-large", "The body is too large", detail, {})
         except Exception as error:
+            if not isinstance(error, TocsinError | Unauthenticated | StoreFailed):
+                log.exception("a request failed in a way that nobody foresaw")
             return problem(error)
 
 
 async def _body(receive: Callable[[], Awaitable[Any]]) -> bytes:
     """Read the body. Raises: TooLarge once it is larger than is taken."""
     event = await receive()
+    if event["type"] == "http.disconnect":
+        raise Unavailable("The sender went away before its request was complete.")
     first: bytes = event.get("body", b"")
     if not event.get("more_body", False):
         if len(first) > native.BODY_BYTES_MAX:
@@ -145,7 +166,8 @@ def _partial(query: bytes) -> bool:
 
 def _refused(problems: Sequence[native.Problem]) -> tuple[int, dict[str, str], bytes]:
     first = problems[0]
-    where = f"Alert [{first.index}]" + (f", field {first.field}" if first.field else "")
+    where = "The request" if first.index is None else f"Alert [{first.index}]"
+    where += f", field {first.field}" if first.field else ""
     count = f" ({len(problems)} alerts are wrong; all or nothing was asked.)" if len(problems) > 1 else ""
     return respond(
         422,
@@ -157,7 +179,7 @@ def _refused(problems: Sequence[native.Problem]) -> tuple[int, dict[str, str], b
 
 
 def _listed(problems: Sequence[native.Problem]) -> list[dict[str, Any]]:
-    return [{"index": p.index, "field": p.field, "message": p.message} for p in problems[:10_000]]
+    return [{"index": p.index, "field": p.field, "message": p.message} for p in problems]
 
 
 def _accepted(parsed: native.Parsed, results: Sequence[Result]) -> tuple[int, dict[str, str], bytes]:

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from tocsin.core.model.errors import Conflict, Forbidden, Invalid, NotFound, TocsinError, Unavailable
+from tocsin.ports import StoreFailed
 from tocsin.web.auth import Unauthenticated
 
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -30,6 +31,9 @@ def problem(error: Exception) -> tuple[int, dict[str, str], bytes]:
             if isinstance(error, Conflict):
                 more["state"] = error.state
             return respond(status, name, title, str(error), more)
+    if isinstance(error, StoreFailed):
+        # What it says names files, which are nobody's business here.
+        return respond(503, "unavailable", "Not now", "Tocsin's store does not answer. Try again.", {})
     if isinstance(error, TocsinError):
         return respond(400, error.type, "This cannot be done", str(error), {})
     return respond(500, "unexpected", "Tocsin made a mistake", "It is in the log.", {})

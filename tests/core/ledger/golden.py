@@ -356,6 +356,73 @@ DRAFTS: list[tuple[str, Draft]] = [
         "a silence ends",
         _due("silence_end", ev.SilenceEnded(silence=1, change=7, because="its time is over"), incident=0),
     ),
+    (
+        "what an input says on top of that",
+        _alert(
+            ev.IncidentOpened(
+                incident=1,
+                id=INCIDENT,
+                key="c3" * 16,
+                route="default",
+                policy=1,
+                dry_run=True,
+                because="no incident with its route and group is open",
+            ),
+            ev.AlertSeen(
+                incident=1,
+                id=ALERT,
+                severity=Severity.INFO,
+                window_start=START,
+                window_end=START,
+                silenced_by=(),
+                because="its severity fell",
+            ),
+            ev.AlertSeen(
+                incident=1,
+                id=ALERT,
+                severity=Severity.INFO,
+                window_start=START,
+                window_end=START,
+                silenced_by=(1,),
+                because="its severity fell",
+            ),
+            ev.AlertGreen(
+                incident=1,
+                id=ALERT,
+                greens=2,
+                window_start=START,
+                window_end=START,
+                repeats=2,
+                last_at=START,
+                because="green look 2 of 3",
+            ),
+            ev.AlertCleared(
+                incident=1,
+                id=ALERT,
+                change=8,
+                status=Status.RESOLVED,
+                window_start=START,
+                window_end=START,
+                repeats=3,
+                last_at=START,
+                because="its source says that it is over",
+            ),
+            ev.Notified(
+                notification=3,
+                id="f6" * 16,
+                incident=1,
+                kind=NotificationKind.RESOLVED,
+                severity=Severity.INFO,
+                change=8,
+                deliveries=(
+                    ev.NewDelivery(
+                        delivery=9, channel="webhook", target="f0e1d2c3b4a59687", key="a7" * 32, since=START
+                    ),
+                ),
+                because="it is over, and this target was told of it",
+            ),
+        ),
+    ),
 ]
 
 

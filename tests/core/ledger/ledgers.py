@@ -139,8 +139,8 @@ def write_ledger(store: SqliteStore, *, seed: int = 1, turns: int = 150) -> None
 
 
 def _an_input(chance: random.Random, at: int, pump: Pump, waiting: list[tuple[int, int]]) -> Input:
-    kind = chance.choices(("alert", "outcome", "action", "silence", "cut"), (10, 6, 4, 1, 1))[0]
-    number = chance.randint(1, max(1, pump.state.counters.incident))
+    kind = chance.choices(("alert", "outcome", "action", "silence", "cut"), (10, 6, 6, 1, 1))[0]
+    number = chance.choice([*pump.state.incidents] or [1])
     if kind == "outcome" and waiting:
         delivery, attempt = waiting.pop(chance.randrange(len(waiting)))
         outcome = chance.choice(

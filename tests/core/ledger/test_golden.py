@@ -4,6 +4,7 @@ import hashlib
 import json
 import typing
 
+import msgspec
 import pytest
 from tests.core.ledger import golden
 
@@ -67,6 +68,17 @@ def test_every_event_has_a_golden_vector():
     assert {type(event) for decision in decisions for event in decision.events} == set(
         typing.get_args(Decided)
     )
+
+
+def test_every_field_of_every_event_has_a_golden_vector():
+    shown = {}
+    for vector in VECTORS:
+        for event in json.loads(vector["decision"])["events"]:
+            shown.setdefault(event["type"], set()).update(event)
+
+    for event in typing.get_args(Decided):
+        fields = {field.encode_name for field in msgspec.structs.fields(event)}
+        assert shown[event.__struct_config__.tag] == {*fields, "type"}, "append one to golden.py"
 
 
 def test_every_outcome_has_a_golden_vector():

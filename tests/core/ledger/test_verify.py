@@ -83,8 +83,8 @@ def test_a_real_ledger_is_sound(ledger):
 
     assert verdict == (ledger.end.size, ledger.end.root, None, "")
     assert verdict.is_sound
-    assert verdict.size > 1000
-    assert max(segment.count for segment in ledger.segments) > 20
+    assert verdict.size > 500
+    assert max(segment.count for segment in ledger.segments) > 10
 
 
 def test_other_real_ledgers_are_sound(tmp_path, seed):
@@ -667,7 +667,7 @@ WAYS = [
 
 @pytest.fixture(scope="module")
 def short_ledger(tmp_path_factory):
-    return make_ledger(tmp_path_factory.mktemp("short"), seed=7, turns=45)
+    return make_ledger(tmp_path_factory.mktemp("short"), seed=7, turns=70)
 
 
 @pytest.mark.parametrize("part", range(4))

@@ -306,7 +306,7 @@ def plan_lease(state: State, alert: LiveAlert) -> None:
 
 
 def leases_due(state: State, at: int) -> list[LiveAlert]:
-    """Take out the alerts whose lease timer has come, and plan the timer of those that were renewed since.
+    """Take out the alerts whose lease ran out, earliest first, and plan the timer of those renewed since.
 
     The caller feeds an AlertExpired for each that the store agrees on, and plans the others anew.
     """
@@ -323,6 +323,7 @@ def leases_due(state: State, at: int) -> list[LiveAlert]:
             plan_lease(state, alert)
         else:
             due.append(alert)
+    due.sort(key=lambda alert: (alert.lease, alert.number))  # Not by when their timers happened to be planned.
     return due
 
 

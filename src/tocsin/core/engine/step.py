@@ -132,13 +132,16 @@ def _take(state: State, draft: Draft, at: int, manual: Manual | None) -> list[Dr
             more = (flush.manual(state, incident, manual.channels, dry_run=manual.dry_run, at=at),)
             apply(state, more[0], at, {})
         if 0 < incident.flush_at <= at:
-            more += _flush(state, incident, at)
+            flushed = flush.flush(state, incident, at)
+            _apply_all(state, flushed, at)
+            more += flushed
         if more:
             draft = msgspec.structs.replace(draft, events=draft.events + more)
     drafts = [draft]
     for number in heard_again:
-        flushed = _flush(state, state.incidents[number], at)
-        if len(flushed) > 1:
+        flushed = flush.flush(state, state.incidents[number], at)
+        if len(flushed) > 1:  # Else people know all of it, and the comparison that was planned before still holds.
+            _apply_all(state, flushed, at)
             drafts.append(
                 Draft(kind="due_flush", actor=SYSTEM, events=flushed, incident=number, follows=True)
             )
@@ -150,11 +153,9 @@ def _take(state: State, draft: Draft, at: int, manual: Manual | None) -> list[Dr
     return drafts
 
 
-def _flush(state: State, incident: LiveIncident, at: int) -> tuple[ev.Decided, ...]:
-    flushed = flush.flush(state, incident, at)
-    for event in flushed:
+def _apply_all(state: State, events: tuple[ev.Decided, ...], at: int) -> None:
+    for event in events:
         apply(state, event, at, {})
-    return flushed
 
 
 def _timer(state: State, kind: str, ref: Any, due: int, at: int) -> Draft | None:

@@ -13,18 +13,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from sys import intern
 from typing import Any
 
 import apsw
 import msgspec
 
-from tocsin.core.engine.state import Counters, LiveAlert, LiveDelivery, LiveIncident, RateWindow
+from tocsin.core.engine.state import Counters, LiveAlert
 from tocsin.core.ledger.merkle import EMPTY_ROOT
-from tocsin.core.model.policy import Policy
-from tocsin.core.model.silence import Silence
 from tocsin.ports import Batch, Memory, StoreFailed, StoreRefused, Token
-from tocsin.stores.sqlite.reading import HEAD, Question, Reading, decode_alert, decode_incident, head_of
+from tocsin.stores.sqlite.loading import load
+from tocsin.stores.sqlite.reading import Question, Reading, decode_alert
 from tocsin.stores.sqlite.rows import encode, statements
 
 SCHEMA_VERSION = 1
@@ -35,11 +33,6 @@ WAL_BYTES_KEPT = 32 << 20
 CACHE_KIB = 16_384
 BUSY_MS = 5000
 IDS_AT_ONCE = 500
-
-_delivery = msgspec.msgpack.Decoder(LiveDelivery).decode
-_rate = msgspec.msgpack.Decoder(RateWindow).decode
-_silence = msgspec.msgpack.Decoder(Silence).decode
-_policy = msgspec.json.Decoder(Policy).decode
 
 
 class SqliteStore(Reading):
@@ -62,21 +55,31 @@ class SqliteStore(Reading):
         self._mine = threading.local()
         self._readers: weakref.WeakSet[_Reader] = weakref.WeakSet()
         self._readers_lock = threading.Lock()
-        self._generation = 0
         self._closed = False
         try:
+            self._create()
             self._open()
         except BaseException:
             os.close(self._lock)
             raise
 
+    def _create(self) -> None:
+        """Make an empty file that only its owner may read, unless there is one.
+
+        One that is there is not opened: when a descriptor is closed beside SQLite's, SQLite's locks go with it.
+        """
+        try:
+            if not self._path.exists():
+                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            self._path.chmod(0o600)
+        except OSError as error:
+            raise StoreFailed(f"{self._path} cannot be opened: {error}") from error
+
     def _open(self) -> None:
         try:
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._path.chmod(0o600)
-            self._writer = writer = apsw.Connection(str(self._path))
-        except (OSError, apsw.Error) as error:
-            raise StoreFailed(f"{self._path} cannot be opened: {error}") from error
+            self._writer = writer = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READWRITE)
+        except apsw.Error as error:
+            raise StoreFailed(f"{self._path} cannot be opened: {_said(error)}") from error
         try:
             self._prepare(writer)
         except (apsw.NotADBError, apsw.CorruptError) as error:
@@ -129,15 +132,15 @@ class SqliteStore(Reading):
             writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}").fetchall()
 
     def reopen(self) -> None:
-        """Begin anew with the file as it is, after a failure; readers do so when they are next asked.
+        """Begin anew with the file as it is, after a failure; readers too, when they are next asked.
 
         Raises: StoreFailed, also while the file still takes no writes; it may be tried again.
         """
         with self._writing:
             if self._closed:
                 raise StoreFailed(f"{self._path} is closed.")
+            self._close_readers()
             self._writer.close(True)
-            self._generation += 1
             try:
                 self._open()
             except StoreRefused as refused:
@@ -186,7 +189,8 @@ class SqliteStore(Reading):
         gc.disable()  # Half a million objects that will stay: looking for garbage among them takes as long as loading.
         try:
             with self._writing:
-                memory = self._load()
+                memory = load(self._writer.execute)
+                self._writer.execute("PRAGMA shrink_memory").fetchall()
         except apsw.Error as error:
             raise StoreFailed(f"{self._path} cannot be read: {_said(error)}") from error
         except msgspec.MsgspecError as error:
@@ -196,46 +200,6 @@ class SqliteStore(Reading):
         finally:
             if was_on:
                 gc.enable()
-        return memory
-
-    def _load(self) -> Memory:
-        ask = self._writer.execute
-        incidents = [
-            _lean_incident(decode_incident(body))
-            for (body,) in ask("SELECT body FROM incidents WHERE live = 1 ORDER BY number")
-        ]
-        alerts = [
-            _lean_alert(decode_alert(body))
-            for (body,) in ask("SELECT body FROM alerts WHERE live = 1 ORDER BY number")
-        ]
-        by_number: dict[int, LiveAlert] = {}
-        for number, repeats, seen_at, lease in ask("SELECT number, repeats, seen_at, lease FROM leases"):
-            if not by_number:
-                by_number = {alert.number: alert for alert in alerts}
-            alert = by_number.get(number)
-            if alert is not None and seen_at > alert.seen_at:
-                alert.repeats, alert.seen_at, alert.lease = repeats, seen_at, lease
-        memory = Memory(
-            head=head_of(ask(HEAD).fetchall()),
-            policies=[
-                (version, _policy(body))
-                for version, body in ask("SELECT version, body FROM policies ORDER BY version")
-            ],
-            incidents=incidents,
-            alerts=alerts,
-            deliveries=[
-                _delivery(body)
-                for (body,) in ask("SELECT body FROM deliveries WHERE state = 'pending' ORDER BY number")
-            ],
-            rates=[
-                (rule, _rate(body)) for rule, body in ask("SELECT rule_id, body FROM rates ORDER BY rule_id")
-            ],
-            silences=[
-                (_silence(body), bool(began))
-                for body, began in ask("SELECT body, began FROM silences WHERE ended = 0 ORDER BY number")
-            ],
-        )
-        ask("PRAGMA shrink_memory").fetchall()
         return memory
 
     def recall(self, ids: Sequence[bytes]) -> list[LiveAlert]:
@@ -276,52 +240,67 @@ class SqliteStore(Reading):
     # Reading for everybody
 
     def _ask_all(self, *questions: Question) -> list[list[Any]]:
-        reader: _Reader | None = getattr(self._mine, "reader", None)
         try:
-            if reader is None or reader.generation != self._generation:
-                reader = self._mine.reader = self._new_reader()
-            with reader.asking:
-                connection = reader.connection
-                if len(questions) == 1:
-                    return [connection.execute(*questions[0]).fetchall()]
-                with connection:
-                    answers = [connection.execute(*question).fetchall() for question in questions]
+            while True:
+                reader: _Reader = getattr(self._mine, "reader", None) or self._new_reader()
+                answers = reader.answer(questions)
+                if answers is not None:
+                    return answers
+                self._mine.reader = None
         except apsw.Error as error:
             raise StoreFailed(f"{self._path} cannot be read: {_said(error)}") from error
-        return answers
 
     def _new_reader(self) -> "_Reader":
         with self._readers_lock:
             if self._closed:
                 raise StoreFailed(f"{self._path} is closed.")
-            reader = _Reader(self._path, self._generation)
+            reader = self._mine.reader = _Reader(self._path)
             self._readers.add(reader)
         return reader
 
+    def _close_readers(self) -> None:
+        with self._readers_lock:
+            for reader in self._readers:
+                reader.close()
+
     def close(self) -> None:
         """Let running questions end, and close the writer last: the last one to go checkpoints and removes the WAL."""
-        with self._readers_lock:
-            if self._closed:
-                return
-            self._closed = True
-            for reader in self._readers:
-                with reader.asking:
-                    reader.connection.close(True)
         with self._writing:
-            self._writer.close(True)
-            os.close(self._lock)
+            if not self._closed:
+                self._closed = True
+                self._close_readers()
+                self._writer.close(True)
+                os.close(self._lock)
 
 
 class _Reader:
-    """A thread's own connection; it goes when its thread does. asking: held while a question runs."""
+    """A thread's own connection; it goes when its thread does, or when somebody else closes it."""
 
-    def __init__(self, path: Path, generation: int) -> None:
-        self.generation = generation
-        self.asking = threading.Lock()
-        self.connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    def __init__(self, path: Path) -> None:
+        self._asking = threading.Lock()
+        self.connection: apsw.Connection | None = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
         self.connection.set_busy_timeout(BUSY_MS)
         for setting in ("wal_autocheckpoint = 0", "query_only = on"):
             self.connection.execute(f"PRAGMA {setting}").fetchall()
+
+    def answer(self, questions: Sequence[Question]) -> list[list[Any]] | None:
+        """Answer all questions from one commit; None if this reader was closed."""
+        with self._asking:
+            connection = self.connection
+            if connection is None:
+                return None
+            if len(questions) == 1:
+                return [connection.execute(*questions[0]).fetchall()]
+            with connection:
+                answers = [connection.execute(*question).fetchall() for question in questions]
+        return answers
+
+    def close(self) -> None:
+        """Close the connection, once the question that runs has its answer."""
+        with self._asking:
+            if self.connection is not None:
+                self.connection.close(True)
+                self.connection = None
 
 
 def _lock(directory: Path) -> int:
@@ -335,31 +314,6 @@ def _lock(directory: Path) -> int:
             f"Another Tocsin runs on {directory}. Talk to it (--url), stop it, or choose another --data."
         ) from error
     return descriptor
-
-
-def _lean_alert(alert: LiveAlert) -> LiveAlert:
-    """Share what many alerts have in common; decoding made a copy for each."""
-    alert.rule_id = intern(alert.rule_id)
-    alert.source = intern(alert.source)
-    if alert.firing_in == alert.incidents:
-        alert.firing_in = alert.incidents
-    return alert
-
-
-def _lean_incident(incident: LiveIncident) -> LiveIncident:
-    """As `_lean_alert`."""
-    incident.rule_id = intern(incident.rule_id)
-    incident.route = intern(incident.route)
-    opened_at, change = incident.opened_at, incident.fire_change
-    if incident.updated_at == opened_at:
-        incident.updated_at = opened_at
-    for told in incident.told:
-        told.target = intern(told.target)
-        if told.at == opened_at:
-            told.at = opened_at
-        if told.change == change:
-            told.change = change
-    return incident
 
 
 def _marks(values: Sequence[Any]) -> str:

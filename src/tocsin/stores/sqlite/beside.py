@@ -112,7 +112,7 @@ def _open(path: Path) -> apsw.Connection:
     connection.set_busy_timeout(BUSY_MS)
     try:
         connection.pragma("user_version")
-    except apsw.CantOpenError:
+    except (apsw.CantOpenError, apsw.ReadOnlyError):
         connection.close(True)
         wal = path.with_name(path.name + "-wal")
         if wal.exists() and wal.stat().st_size:

@@ -77,6 +77,10 @@ def _alerts(batch: Batch) -> Iterator[tuple[str, Rows]]:
         "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)",
         [(a.number, a.repeats, a.seen_at, a.lease) for a in batch.leases],
     )
+    yield (  # an alert's own row knows all that its lease did, and what is not live has none
+        "DELETE FROM leases WHERE number = ?",
+        [(r.alert.number,) for r in batch.alerts if not r.live],
+    )
 
 
 def _incidents(batch: Batch) -> Iterator[tuple[str, Rows]]:

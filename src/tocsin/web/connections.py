@@ -1,0 +1,85 @@
+"""Connections: how long and how large a request may be while it arrives. uvicorn itself waits and takes for ever.
+
+One look at all connections every few seconds, so that a request costs two assignments and no timer of its own.
+"""
+
+import asyncio
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+HEAD_BYTES_MAX = 64 * 1024
+HEAD_S = 10.0
+"""From the connection, or the first byte of a request, to the end of its headers."""
+
+REQUEST_S = 60.0
+"""To the end of its body."""
+
+LOOK_EVERY_S = 2.5
+
+
+class PatientProtocol(HttpToolsProtocol):
+    """A connection whose sender must get to the end of a request in time."""
+
+    head_s = HEAD_S
+    request_s = REQUEST_S
+    look_every_s = LOOK_EVERY_S
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._state = server_state
+        self._since: float | None = self.loop.time()
+        self._head_bytes = 0
+
+    def connection_made(self, transport: Any) -> None:
+        """Take a connection; the first of several begins the looks at all of them."""
+        super().connection_made(transport)
+        if len(self.connections) == 1:
+            self.loop.call_later(self.look_every_s, self._look)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, unless the headers have grown too large."""
+        if self._head_bytes >= 0:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
+            self.send_400_response("The headers are too large.")
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._since = self.loop.time()
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Its headers are read."""
+        self._head_bytes = -1
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """It is read to its end; between requests uvicorn's own time-out holds."""
+        self._since = None
+        super().on_message_complete()
+
+    def is_late(self, now: float) -> bool:
+        """Say whether the sender took too long."""
+        if self._since is None:
+            return False
+        return now > self._since + (self.request_s if self._head_bytes < 0 else self.head_s)
+
+    def _look(self) -> None:
+        """Close the connections of all who are late, and look again while there are any."""
+        now = self.loop.time()
+        for connection in list(self.connections):
+            if isinstance(connection, PatientProtocol) and connection.is_late(now):
+                connection.transport.close()
+        if self.connections:
+            self.loop.call_later(self.look_every_s, self._look)
