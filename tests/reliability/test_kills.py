@@ -34,7 +34,9 @@ def test_what_was_answered_survives_every_kill_and_is_told(tmp_path: Path) -> No
     )
     chance = random.Random(SEED)
     faults = [
-        chance.choice((Reply(status=503), Reply(reset="body", body=b"half of it"))) if k % 17 == 5 else Reply()
+        chance.choice((Reply(status=503), Reply(reset="body", body=b"half of it")))
+        if k % 17 == 5
+        else Reply()
         for k in range(400)
     ]
     with SinkThread(*faults, Reply()) as sink:
@@ -45,7 +47,9 @@ def test_what_was_answered_survives_every_kill_and_is_told(tmp_path: Path) -> No
                 goal = _answered(senders) + chance.randrange(5, 250)
                 delay = chance.random() * 0.02
                 _wait(lambda goal=goal: _answered(senders) >= goal, senders, f"load before kill {kill}")
-                time.sleep(delay)  # Not to wait for anything: the moment of the kill is the chance in this test.
+                time.sleep(
+                    delay
+                )  # Not to wait for anything: the moment of the kill is the chance in this test.
                 up.clear()
                 server.kill()
                 server.start()
@@ -99,9 +103,7 @@ def _settings(sink: HttpSink) -> dict[str, str]:
     return {"TOCSIN_WEBHOOK_URL": sink.url("/hook"), "TOCSIN_ALLOW_PRIVATE": "127.0.0.0/8"}
 
 
-def _senders(
-    server: Server, chance: random.Random
-) -> tuple[list[Sender], threading.Event, threading.Event]:
+def _senders(server: Server, chance: random.Random) -> tuple[list[Sender], threading.Event, threading.Event]:
     up, enough = threading.Event(), threading.Event()
     up.set()
     senders = [

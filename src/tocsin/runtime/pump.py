@@ -60,6 +60,8 @@ from tocsin.ports import (
 
 log = logging.getLogger("tocsin.pump")
 
+_read_message = msgspec.json.Decoder(Message).decode
+
 TEXTS_KEPT = 2_000
 NONCES_AT_ONCE = 64
 ALIVE_EVERY = 10_000_000
@@ -496,6 +498,8 @@ class Turn:
             digest=event.because[:1].upper() + event.because[1:] + ".",
             failed=failed,
         )
+        said = CANONICAL.encode(message)
+        message = _read_message(said)  # As it will be read after a restart, so that each attempt has the same bytes.
         self._messages.append(
             NotificationRow(
                 number=event.notification,
@@ -503,7 +507,7 @@ class Turn:
                 incident=event.incident,
                 kind=event.kind,
                 at=self._at,
-                message=CANONICAL.encode(message),
+                message=said,
             )
         )
         for new in event.deliveries:
