@@ -265,9 +265,11 @@ def test_an_alert_that_is_no_longer_live_has_no_lease(store: Store):
     store.commit(a_batch(alerts=[new(1), new(2)]))
     store.commit(a_batch(leases=[an_alert(number, seen_at=NOON + 1, lease=9) for number in (1, 2)]))
 
-    store.commit(a_batch(alerts=[AlertRow(alert=an_alert(1), live=False, is_new=False)]))
+    over = AlertRow(alert=an_alert(1), live=False, is_new=False)
+    store.commit(a_batch(alerts=[over], leases=[an_alert(1, seen_at=NOON + 2, lease=9)]))
 
     assert store.leases([1, 2]) == {2: 9}
+    assert [alert.number for alert in store.recall([alert_id(1)])] == [1]
 
 
 def test_leases_of_very_many_alerts_are_found(store: Store):

@@ -3,8 +3,10 @@
 `TOCSIN_TEST_KILLS` says how often it is killed (25), `TOCSIN_TEST_SEED` with which seed.
 """
 
+import contextlib
 import os
 import random
+import shutil
 import sqlite3
 import threading
 import time
@@ -12,11 +14,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-
 from tests.reliability.ledgers import Ledger, read_ledger
 from tests.reliability.load import Sender, Sent
 from tests.support.http_sink import HttpSink, Reply
 from tests.support.server import Server, SinkThread
+
 from tocsin.core.model.notification import DeliveryState
 from tocsin.runtime.dispatcher import PLACES
 from tocsin.settings import FAILPOINTS
@@ -33,12 +35,8 @@ def test_what_was_answered_survives_every_kill_and_is_told(tmp_path: Path) -> No
         f"TOCSIN_TEST_KILLS={KILLS} TOCSIN_TEST_SEED={SEED} python -m pytest {Path(__file__).name} -k every_kill"
     )
     chance = random.Random(SEED)
-    faults = [
-        chance.choice((Reply(status=503), Reply(reset="body", body=b"half of it")))
-        if k % 17 == 5
-        else Reply()
-        for k in range(400)
-    ]
+    kinds = (Reply(status=503), Reply(reset="before"), Reply(reset="body", body=b"half of it"))
+    faults = [chance.choice(kinds) if number % 17 == 5 else Reply() for number in range(400)]
     with SinkThread(*faults, Reply()) as sink:
         server = Server(tmp_path / "data", _settings(sink), POLICY)
         with server:
@@ -49,7 +47,7 @@ def test_what_was_answered_survives_every_kill_and_is_told(tmp_path: Path) -> No
                 _wait(lambda goal=goal: _answered(senders) >= goal, senders, f"load before kill {kill}")
                 time.sleep(
                     delay
-                )  # Not to wait for anything: the moment of the kill is the chance in this test.
+                )  # Not to wait for anything: the moment of the kill is what chance decides here.
                 up.clear()
                 server.kill()
                 server.start()
@@ -64,26 +62,39 @@ def test_what_was_answered_survives_every_kill_and_is_told(tmp_path: Path) -> No
         print(f"{report} entries={ledger.size} deliveries={len(ledger.keys)} posts={len(sink.requests)}")
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A data directory on which a server ran once, and its admin's token."""
+    with Server(tmp_path_factory.mktemp("begun") / "data") as server:
+        server.stop()
+    return server.data, server.token
+
+
 @pytest.mark.parametrize("hit", [1, 2, 7])
 @pytest.mark.parametrize("point", FAILPOINTS)
 def test_a_server_that_dies_at_a_named_point_goes_on_where_it_was(
-    tmp_path: Path, point: str, hit: int
+    tmp_path: Path, begun: tuple[Path, str], point: str, hit: int
 ) -> None:
+    data, token = begun
+    shutil.copytree(data, tmp_path / "data")
     chance = random.Random(f"{SEED} {point} {hit}")
-    with SinkThread() as sink, Server(tmp_path / "data", _settings(sink), POLICY) as server:
-        server.stop()
+    with SinkThread() as sink:
+        server = Server(tmp_path / "data", _settings(sink), POLICY)
+        server.token = token
 
-        came = server.start(failpoint=f"{point}:{hit}")
-        senders, up, enough = _senders(server, chance)
-        if came:
-            _wait(lambda: server.is_dead, senders, f"it dies {point} {hit}")
-        up.clear()
-        server.kill()
-        server.start()
-        up.set()
-        goal = _answered(senders) + 20
-        _wait(lambda: _answered(senders) >= goal, senders, "load after it came back")
-        _finish(server, senders, enough)
+        with contextlib.ExitStack() as ended:
+            ended.callback(server.kill)
+            came = server.start(failpoint=f"{point}:{hit}")
+            senders, up, enough = _senders(server, chance)
+            if came:
+                _wait(lambda: server.is_dead, senders, f"it dies {point} {hit}")
+            up.clear()
+            server.kill()
+            server.start()
+            up.set()
+            goal = _answered(senders) + 20
+            _wait(lambda: _answered(senders) >= goal, senders, "load after it came back")
+            _finish(server, senders, enough)
         ledger = read_ledger(tmp_path / "data")
 
         _holds([sender.sent for sender in senders], ledger)
@@ -164,11 +175,12 @@ def _told(ledger: Ledger, sink: HttpSink, faults: list[Reply], *, kills: int) ->
     for number, request in enumerate(sink.requests):
         key = request.headers["webhook-id"]
         bodies.setdefault(key, set()).add(request.body.decode())
-        if number >= len(faults) or faults[number] == Reply():
+        reply = faults[number] if number < len(faults) else Reply()
+        if reply.status == 200 and reply.reset != "before":  # A status that arrived is an answer.
             taken[key] += 1
 
     assert set(ledger.ended) == set(ledger.keys), "a delivery has no end"
-    assert {s for s in ledger.ended.values()} <= {DeliveryState.DELIVERED, DeliveryState.MERGED}
+    assert set(ledger.ended.values()) <= {DeliveryState.DELIVERED, DeliveryState.MERGED}
     assert set(ledger.keys) - merged <= set(taken), "a decided delivery never arrived"
     assert set(bodies) <= set(ledger.keys), "something was sent that was not decided"
     assert all(len(said) == 1 for said in bodies.values()), "one key, two bodies"

@@ -146,12 +146,13 @@ class House(World):
                     if event.severity == "critical":
                         self.critical.add((incident, new.target))
 
-    def do(self, move: Move) -> None:
-        """Let one thing happen; what cannot be is refused, as it would be at any face."""
+    def do(self, move: Move) -> bool:
+        """Let one thing happen; what cannot be is refused, as it would be at any face. Says whether it was taken."""
         try:
             self._do(move)
         except TocsinError:
-            pass
+            return False
+        return True
 
     def _do(self, move: Move) -> None:
         match move:

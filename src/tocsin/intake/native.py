@@ -230,14 +230,15 @@ _SQUARED = bytes.maketrans(b"{}", b"[]")
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
-def _check_json(text: bytes) -> object:
+def _check_json(text: bytes, levels: int = DEPTH_MAX) -> object:
     """Refuse what JSON parsers disagree about: keys that stand twice, lone surrogates, excessive depth.
 
+    levels: how deep it may be.
     Returns: what it says; decimals, and integers that not every reader keeps, as strings of their own digits.
     """
-    if text.count(b"[") + text.count(b"{") > DEPTH_MAX:
+    if text.count(b"[") + text.count(b"{") > levels:
         brackets = _STRING.sub(b"", text).translate(_SQUARED, _NOT_BRACKETS)
-        for _ in range(DEPTH_MAX):
+        for _ in range(levels):
             brackets = brackets.replace(b"[]", b"")
         if brackets:
             raise _Wrong("", f"it is more than {DEPTH_MAX} levels deep")
@@ -337,7 +338,7 @@ def _alert(form: AlertForm, at: int, instants: dict[str | int, int]) -> AlertRec
         else tuple(
             [Link(href=link.href, text="" if link.text is UNSET else link.text) for link in form.links]
         ),
-        evidence=None if form.evidence is UNSET else _check_json(bytes(form.evidence)),
+        evidence=None if form.evidence is UNSET else _check_json(bytes(form.evidence), DEPTH_MAX - 1),
         source="" if form.source is UNSET else form.source,
         ends_at=ends_at,
     )

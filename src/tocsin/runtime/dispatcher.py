@@ -23,6 +23,9 @@ PLACES_FOR_URGENT = 8
 ATTEMPT_S = 60.0
 """How long one attempt may take before it counts as failed, whatever the channel thinks."""
 
+REPORT_AGAIN_S = 1.0
+"""After a store that failed: when the outcome is reported again."""
+
 
 class Dispatcher:
     """Carries out deliveries. Everything runs on the event loop."""
@@ -129,12 +132,12 @@ class Dispatcher:
                 lambda future: self._reported(future, report)
             )
         except Unavailable:
-            asyncio.get_running_loop().call_later(1.0, self._submit, report)
+            asyncio.get_running_loop().call_later(REPORT_AGAIN_S, self._submit, report)
 
     def _reported(self, future: "asyncio.Future[Sequence[Result]]", report: OutcomeReported) -> None:
         if not future.cancelled() and future.exception() is not None:
             # The store failed. The attempt was made: keep asking until that is recorded.
-            asyncio.get_running_loop().call_later(1.0, self._submit, report)
+            asyncio.get_running_loop().call_later(REPORT_AGAIN_S, self._submit, report)
 
 
 class Lane:

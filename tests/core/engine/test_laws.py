@@ -134,12 +134,7 @@ def test_what_was_seen_before_leaves_no_entry(policy, tale):
 
             house.do(move)
 
-            if not (move[0] == "fire" and is_lower_look(house, move)):
-                assert len(house.entries) == entries
-
-
-def is_lower_look(house: House, move: Move) -> bool:
-    return False
+            assert len(house.entries) == entries
 
 
 @many(150)
@@ -157,10 +152,7 @@ def test_nothing_that_people_are_refused_changes_anything(policy, tale):
     before, entries = dump(house.state), len(house.entries)
 
     for move in [("act", action, number, 0) for action in ("unack", "unsilence", "reopen") for number in (1, 99)]:
-        try:
-            house._do(move)
-        except Exception:
-            assert dump(house.state) == before
-            assert len(house.entries) == entries
-        else:
+        if house.do(move):
             before, entries = dump(house.state), len(house.entries)
+        assert dump(house.state) == before
+        assert len(house.entries) == entries

@@ -481,7 +481,10 @@ def _alert_fired(state: State, e: ev.AlertFired, at: int, private: Mapping[str, 
     if told_us is not None:
         alert.source = told_us.source
     if e.silenced_by or alert.silenced_by:
+        was_silenced = bool(alert.silenced_by)
         _cover(state, alert, e.silenced_by)
+        if was_silenced and not e.silenced_by:
+            _uncovered(state, alert, e.change)
     if e.incident not in alert.incidents:
         alert.incidents = (*alert.incidents, e.incident)
         state.members[e.incident].append(alert)

@@ -286,10 +286,18 @@ def _fires(
         )
         concerned.append((into, outcome))
     for other in live.incidents if live is not None else ():
-        # It is a member of an open incident that today's routes would not choose: that one keeps its copy.
         incident = state.incidents[other]
-        if incident.state is IncidentState.RESOLVED or other in joined:
+        if other in joined:
             continue
+        if incident.state is IncidentState.RESOLVED:
+            if live is not None and live.silenced_by and not silenced_by:
+                because = "no silence covers its alert any more"
+                planned = ev.FlushPlanned(incident=other, due=at, because=because)
+                drafts.append(
+                    Draft(kind="alert", actor=actor, events=(planned,), incident=other, follows=True)
+                )
+            continue
+        # It is a member of an open incident that today's routes would not choose: that one keeps its copy.
         because = "it is one of the incident's alerts"
         due = _flush_due(state, incident, alert.severity, silenced_by, at)
         events = [

@@ -9,8 +9,7 @@ import gc
 import os
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -152,10 +151,13 @@ class SqliteStore(Reading):
 
     def commit(self, batch: Batch) -> None:
         """See `tocsin.ports.Store`, as for every method here."""
-        with self._turn() as writer:
-            for sql, rows in statements(batch):
-                if rows:
-                    writer.executemany(sql, rows)
+        try:
+            with self._writing, self._writer as writer:
+                for sql, rows in statements(batch):
+                    if rows:
+                        writer.executemany(sql, rows)
+        except apsw.Error as error:
+            raise self._failed(error) from error
 
     def alive(self, at: int) -> None:
         self._write("UPDATE head SET alive_at = ?", (at,))
@@ -170,17 +172,14 @@ class SqliteStore(Reading):
         )
 
     def _write(self, sql: str, bindings: tuple[Any, ...]) -> None:
-        with self._turn() as writer:
-            writer.execute(sql, bindings).fetchall()
-
-    @contextmanager
-    def _turn(self) -> Iterator[apsw.Connection]:
-        """Hold the writer for one transaction."""
         try:
             with self._writing, self._writer as writer:
-                yield writer
+                writer.execute(sql, bindings).fetchall()
         except apsw.Error as error:
-            raise StoreFailed(f"{self._path} did not commit: {_said(error)}") from error
+            raise self._failed(error) from error
+
+    def _failed(self, error: apsw.Error) -> StoreFailed:
+        return StoreFailed(f"{self._path} did not commit: {_said(error)}")
 
     # Reading what state needs, on the writer's own connection
 

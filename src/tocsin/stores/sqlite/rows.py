@@ -23,41 +23,47 @@ encode_json = msgspec.json.Encoder(order="sorted").encode
 
 def statements(batch: Batch) -> Iterator[tuple[str, Rows]]:
     """Give the statements of a batch with their rows, which may be none."""
-    yield from _segment(batch)
-    yield from _alerts(batch)
-    yield from _incidents(batch)
-    yield (
-        "INSERT INTO notifications VALUES (?, ?, ?, ?, ?, ?)",
-        [(n.number, n.id, n.incident, n.kind.value, n.at, n.message) for n in batch.notifications],
-    )
-    yield from _deliveries(batch)
-    yield "INSERT OR REPLACE INTO rates VALUES (?, ?)", [(rule, encode(w)) for rule, w in batch.rates]
-    yield (
-        "INSERT OR REPLACE INTO silences VALUES (?, ?, 0, ?)",
-        [(silence.number, began, encode(silence)) for silence, began in batch.silences],
-    )
-    yield "UPDATE silences SET ended = 1 WHERE number = ?", [(number,) for number in batch.ended_silences]
+    if batch.segment is not None:
+        one = batch.segment
+        yield "INSERT INTO segments VALUES (?, ?, ?, ?)", [(one.first_seq, one.count, one.root, one.data)]
+    if batch.leases:
+        yield (
+            "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)",
+            [(a.number, a.repeats, a.seen_at, a.lease) for a in batch.leases],
+        )
+    if batch.alerts:
+        yield from _alerts(batch)
+    if batch.incidents:
+        yield from _incidents(batch)
+    if batch.notifications:
+        yield (
+            "INSERT INTO notifications VALUES (?, ?, ?, ?, ?, ?)",
+            [(n.number, n.id, n.incident, n.kind.value, n.at, n.message) for n in batch.notifications],
+        )
+    if batch.new_deliveries or batch.deliveries:
+        yield from _deliveries(batch)
+    if batch.rates:
+        yield "INSERT OR REPLACE INTO rates VALUES (?, ?)", [(rule, encode(w)) for rule, w in batch.rates]
+    if batch.silences:
+        yield (
+            "INSERT OR REPLACE INTO silences VALUES (?, ?, 0, ?)",
+            [(silence.number, began, encode(silence)) for silence, began in batch.silences],
+        )
+    if batch.ended_silences:
+        yield "UPDATE silences SET ended = 1 WHERE number = ?", [(number,) for number in batch.ended_silences]
     if batch.policy is not None:
         version, digest, policy = batch.policy
         yield "INSERT INTO policies VALUES (?, ?, ?)", [(version, digest, encode_json(policy))]
-    yield (
-        "INSERT INTO withheld VALUES (?, ?) ON CONFLICT (reason) DO UPDATE SET count = count + excluded.count",
-        [tuple(row) for row in batch.withheld],
-    )
+    if batch.withheld:
+        yield (
+            "INSERT INTO withheld VALUES (?, ?) ON CONFLICT (reason) DO UPDATE SET count = count + excluded.count",
+            [tuple(row) for row in batch.withheld],
+        )
     head = batch.head
     yield (
         "UPDATE head SET size = ?, root = ?, edge = ?, at = ?, alive_at = ?, counters = ?",
         [(head.size, head.root, head.edge, head.at, head.alive_at, encode(head.counters))],
     )
-
-
-def _segment(batch: Batch) -> Iterator[tuple[str, Rows]]:
-    segment = batch.segment
-    if segment is not None:
-        yield (
-            "INSERT INTO segments VALUES (?, ?, ?, ?)",
-            [(segment.first_seq, segment.count, segment.root, segment.data)],
-        )
 
 
 def _alerts(batch: Batch) -> Iterator[tuple[str, Rows]]:
@@ -72,10 +78,6 @@ def _alerts(batch: Batch) -> Iterator[tuple[str, Rows]]:
     yield (
         "INSERT OR IGNORE INTO members VALUES (?, ?)",
         [(incident, r.alert.number) for r in batch.alerts for incident in r.joined],
-    )
-    yield (
-        "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)",
-        [(a.number, a.repeats, a.seen_at, a.lease) for a in batch.leases],
     )
     yield (  # an alert's own row knows all that its lease did, and what is not live has none
         "DELETE FROM leases WHERE number = ?",

@@ -1,0 +1,297 @@
+"""What is decided arrives, whatever the receiver does; and one receiver's trouble is nobody else's."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from tests.runtime.house import Wrapped, a_house, a_policy, an_alert, events_of, once
+from tests.support.http_sink import HttpSink, Reply
+from tests.support.server import free_port
+
+from tocsin.core.model import event as ev
+from tocsin.core.model.notification import DeliveryState, NotificationKind
+from tocsin.core.model.policy import Retries
+from tocsin.runtime import dispatcher, node
+from tocsin.runtime.dispatcher import PLACES, PLACES_FOR_URGENT
+from tocsin.stores.memory import MemoryStore
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        Reply(status=500),
+        Reply(status=503, headers={"Retry-After": "0"}),
+        Reply(status=429),
+        Reply(status=302, headers={"Location": "http://127.0.0.1/elsewhere"}),
+        Reply(status=401),
+        Reply(reset="before"),
+        Reply(raw=b"SSH-2.0-OpenSSH_9.9\r\n"),
+    ],
+    ids=lambda reply: f"{reply.status}{reply.reset}{reply.raw[:3].decode()}",
+)
+def test_a_failed_attempt_is_made_again_with_the_same_key_and_body(trouble: Reply) -> None:
+    async def scenario() -> None:
+        async with (
+            HttpSink(trouble, trouble, Reply()) as sink,
+            a_house(MemoryStore(), {"hook": sink}) as house,
+        ):
+            await house.fire("disk")
+            await house.until(lambda: house.events(ev.DeliveryEnded) != [])
+
+            (end,) = house.events(ev.DeliveryEnded)
+            assert (end.state, end.attempts) == (DeliveryState.DELIVERED, 3)
+            assert [retry.attempts for retry in house.events(ev.DeliveryRetried)] == [1, 2]
+            assert len(sink.requests) == 3
+            assert len({request.headers["webhook-id"] for request in sink.requests}) == 1
+            assert len({request.body for request in sink.requests}) == 1
+            assert {request.path for request in sink.requests} == {"/hook"}
+
+    asyncio.run(scenario())
+
+
+def test_a_status_that_arrived_counts_even_if_the_connection_breaks_after_it() -> None:
+    async def scenario() -> None:
+        broken = Reply(reset="body", body=b"thanks")
+        async with HttpSink(broken, Reply()) as sink, a_house(MemoryStore(), {"hook": sink}) as house:
+            await house.fire("disk")
+            await house.until(lambda: house.events(ev.DeliveryEnded) != [])
+
+            assert len(sink.requests) == 1
+            assert house.events(ev.DeliveryRetried) == []
+
+    asyncio.run(scenario())
+
+
+def test_retry_after_is_waited_for() -> None:
+    async def scenario() -> None:
+        busy = Reply(status=429, headers={"Retry-After": "120"})
+        async with HttpSink(busy) as sink, a_house(MemoryStore(), {"hook": sink}) as house:
+            await house.fire("disk")
+            await house.until(lambda: house.events(ev.DeliveryRetried) != [])
+
+            (retry,) = house.events(ev.DeliveryRetried)
+            wait = retry.due - house.store.head().at
+            assert 119_000_000 < wait <= 120_000_000
+            assert "120 s" in retry.because
+
+    asyncio.run(scenario())
+
+
+def test_a_receiver_that_is_gone_is_given_up_and_somebody_else_is_told() -> None:
+    async def scenario() -> None:
+        async with (
+            HttpSink(Reply(status=410)) as gone,
+            HttpSink() as well,
+            a_house(MemoryStore(), {"gone": gone, "well": well}) as house,
+        ):
+            await house.fire("disk")
+            await house.until(lambda: len(house.events(ev.DeliveryEnded)) == 3)
+
+            assert len(gone.requests) == 1
+            assert sorted(json.loads(request.body)["type"] for request in well.requests) == [
+                "notification.meta",
+                "notification.opened",
+            ]
+            (meta,) = [n for n in house.events(ev.Notified) if n.kind is NotificationKind.META]
+            assert [new.channel for new in meta.deliveries] == ["well"]
+
+    asyncio.run(scenario())
+
+
+def test_a_receiver_that_nobody_can_reach_is_asked_again() -> None:
+    async def scenario() -> None:
+        url = f"http://127.0.0.1:{free_port()}/hook"
+        async with a_house(MemoryStore(), {"hook": url}) as house:
+            await house.fire("disk")
+            await house.until(lambda: len(house.events(ev.DeliveryRetried)) >= 2)
+
+            assert house.events(ev.DeliveryEnded) == []
+            assert house.store.counts()["pending"] == 1
+
+    asyncio.run(scenario())
+
+
+def test_fifty_deliveries_that_hang_delay_no_other_channel_and_leave_room_for_what_is_critical() -> None:
+    async def scenario() -> None:
+        rules = [f"rule-{number}" for number in range(50)]
+        async with (
+            HttpSink(Reply(hang="before")) as hangs,
+            HttpSink() as well,
+            a_house(MemoryStore(), {"hangs": hangs, "well": well}, timeout_s=1.0) as house,
+        ):
+            await house.fire(*rules)
+            async with asyncio.timeout(10):
+                await well.received(50)
+                await hangs.received(PLACES - PLACES_FOR_URGENT)
+            assert len(hangs.requests) == PLACES - PLACES_FOR_URGENT
+
+            await house.fire("fire", severity="critical")
+            async with asyncio.timeout(10):
+                await hangs.received(PLACES - PLACES_FOR_URGENT + 1)
+            assert json.loads(hangs.requests[-1].body)["data"]["severity"] == "critical"
+            assert house.events(ev.DeliveryRetried) == [], "nothing of the channel that hangs has ended yet"
+
+    asyncio.run(scenario())
+
+
+def test_an_attempt_that_takes_too_long_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatcher, "ATTEMPT_S", 0.05)
+
+    async def scenario() -> None:
+        async with (
+            HttpSink(Reply(hang="before"), Reply()) as sink,
+            a_house(MemoryStore(), {"hook": sink}) as house,
+        ):
+            await house.fire("disk")
+            await house.until(lambda: house.events(ev.DeliveryEnded) != [])
+
+            (end,) = house.events(ev.DeliveryEnded)
+            assert (end.state, end.attempts) == (DeliveryState.DELIVERED, 2)
+            assert len({request.headers["webhook-id"] for request in sink.requests}) == 1
+
+    asyncio.run(scenario())
+
+
+def test_an_outcome_that_could_not_be_stored_is_reported_until_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatcher, "REPORT_AGAIN_S", 0.01)
+
+    async def scenario() -> None:
+        store = Wrapped(MemoryStore())
+        store.before = once(lambda batch: bool(batch.deliveries))
+        async with HttpSink() as sink, a_house(store, {"hook": sink}) as house:  # type: ignore[arg-type]
+            await house.fire("disk")
+            await house.until(lambda: house.events(ev.DeliveryEnded) != [])
+
+            (end,) = house.events(ev.DeliveryEnded)
+            assert (end.state, end.attempts) == (DeliveryState.DELIVERED, 1)
+            assert len(sink.requests) == 1
+
+    asyncio.run(scenario())
+
+
+def test_what_a_commit_of_unknown_fate_decided_to_send_is_sent_once() -> None:
+    async def scenario() -> None:
+        store = Wrapped(MemoryStore())
+        store.after = once(lambda batch: bool(batch.new_deliveries))
+        async with HttpSink() as sink, a_house(store, {"hook": sink}) as house:  # type: ignore[arg-type]
+            with pytest.raises(Exception, match="accepted nothing"):
+                await house.fire("disk")
+
+            (again,) = await house.fire("disk")
+            await house.until(lambda: house.events(ev.DeliveryEnded) != [])
+
+            assert again.outcome == "duplicate"
+            assert len(sink.requests) == 1
+            assert len(house.events(ev.Notified)) == 1
+
+    asyncio.run(scenario())
+
+
+def test_what_was_on_its_way_is_sent_after_a_restart_with_the_same_key_and_body(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node, "STOP_GRACE_S", 0.0)
+
+    async def scenario() -> None:
+        async with HttpSink(Reply(hang="before"), Reply()) as sink:
+            async with a_house(tmp_path, {"hook": sink}) as house:
+                await house.fire("disk", severity="critical")
+                async with asyncio.timeout(10):
+                    await sink.received(1)
+
+            async with a_house(tmp_path, {"hook": sink}) as house:
+                await house.until(lambda: house.events(ev.DeliveryEnded) != [])
+                assert house.store.counts()["delivered"] == 1
+
+            first, second = sink.requests
+            assert first.headers["webhook-id"] == second.headers["webhook-id"]
+            assert first.body == second.body
+
+    asyncio.run(scenario())
+
+
+def test_a_retry_that_waits_is_still_made_after_a_restart(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        policy = a_policy("hook", retries=Retries(steps=(300_000,)))
+        async with HttpSink(Reply(status=500), Reply()) as sink:
+            async with a_house(tmp_path, {"hook": sink}, policy=policy) as house:
+                await house.fire("disk")
+                await house.until(lambda: house.events(ev.DeliveryRetried) != [])
+
+            async with a_house(tmp_path, {"hook": sink}, policy=policy) as house:
+                await house.until(lambda: house.events(ev.DeliveryEnded) != [])
+
+                (retry,) = house.events(ev.DeliveryRetried)
+                (end,) = house.events(ev.DeliveryEnded)
+                assert end.attempts == 2
+                assert house.store.head().at >= retry.due
+            assert len(sink.requests) == 2
+
+    asyncio.run(scenario())
+
+
+def test_a_channel_that_is_no_longer_configured_is_not_asked_for_in_a_loop(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with a_house(tmp_path, {"old": f"http://127.0.0.1:{free_port()}/"}) as house:
+            await house.fire("disk")
+            await house.until(lambda: house.events(ev.DeliveryRetried) != [])
+
+        async with HttpSink() as sink, a_house(tmp_path, {"new": sink}) as house:
+            before = len(house.events(ev.DeliveryRetried))
+            await house.until(lambda: len(house.events(ev.DeliveryRetried)) == before + 1)
+            for number in range(20):
+                await house.fire(f"other-{number}")
+            await house.until(lambda: len(house.events(ev.DeliveryEnded)) == 20)
+
+            assert len(house.events(ev.DeliveryRetried)) == before + 1
+            assert house.events(ev.DeliveryRetried)[-1].due > house.store.head().at + 500_000_000
+
+    asyncio.run(scenario())
+
+
+def test_resolved_never_overtakes_opened() -> None:
+    async def scenario() -> None:
+        async with (
+            HttpSink(Reply(status=500), Reply(status=500), Reply()) as sink,
+            a_house(MemoryStore(), {"hook": sink}) as house,
+        ):
+            await house.fire("disk")
+            await house.node.ask(an_alert("disk", status="resolved", window=61), "token:test")
+            await house.until(
+                lambda: (
+                    any(e.state is DeliveryState.DELIVERED for e in house.events(ev.DeliveryEnded))
+                    and house.store.counts().get("pending", 0) == 0
+                )
+            )
+
+            kinds = [json.loads(request.body)["type"] for request in sink.requests]
+            assert kinds == sorted(kinds), kinds
+
+    asyncio.run(scenario())
+
+
+def test_a_dry_run_opens_no_connection() -> None:
+    async def scenario() -> None:
+        async with HttpSink() as sink, a_house(MemoryStore(), {"hook": sink}) as house:
+            house.node.dispatcher._dry_run = True
+            await house.fire("disk")
+            await house.until(lambda: house.events(ev.DeliveryEnded) != [])
+
+            assert house.events(ev.DeliveryEnded)[0].state is DeliveryState.DRY_RUN
+            assert sink.connections == 0
+
+    asyncio.run(scenario())
+
+
+def test_the_ledger_knows_each_delivery_before_the_receiver_does() -> None:
+    async def scenario() -> None:
+        store = MemoryStore()
+        async with HttpSink() as sink, a_house(store, {"hook": sink}) as house:
+            await house.fire(*[f"rule-{number}" for number in range(30)])
+            await house.until(lambda: len(house.events(ev.DeliveryEnded)) == 30)
+
+            keys = [new.key for notified in events_of(store, ev.Notified) for new in notified.deliveries]
+            assert sorted(request.headers["webhook-id"] for request in sink.requests) == sorted(keys)
+
+    asyncio.run(scenario())
