@@ -6,6 +6,7 @@ The fast way decodes the whole body at once in C; only when that fails is each i
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -19,6 +20,8 @@ ALERTS_MAX = 10_000
 ALERT_BYTES_MAX = 256 * 1024
 BODY_BYTES_MAX = 16 * 1024 * 1024
 DEPTH_MAX = 32
+PART_ALERTS = 64
+PART_BYTES = 64 * 1024
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 TEXT_MAX = 16_384
@@ -38,7 +41,7 @@ class LinkForm(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     text: Annotated[str, msgspec.Meta(max_length=256)] | UnsetType = UNSET
 
 
-class AlertForm(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class AlertForm(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """An alert as it comes in. Instants are ISO 8601 with an offset, or integer microseconds UTC.
 
     What is optional is UNSET if it is absent, so that encoding the form again gives every key that was read; a key
@@ -105,28 +108,37 @@ def parse(body: bytes, at: int) -> Parsed:
     is_alone = body.lstrip(_WHITE)[:1] != b"["
     if is_alone:
         body = b"[%s]" % body
-    try:
-        forms = _forms.decode(body)
-    except _MALFORMED:
-        return _one_by_one(body, at, is_alone)
-    if (
-        not 0 < len(forms) <= (1 if is_alone else ALERTS_MAX)
-        or (
-            len(body) > ALERT_BYTES_MAX
-            and any(len(item) > ALERT_BYTES_MAX for item in map(bytes, _items.decode(body)))
-        )
-        or b"\\u" in body
-        or _plain_encode(forms).count(b'"') != body.count(b'"')
-    ):
-        return _one_by_one(body, at, is_alone)
     instants: dict[str | int, int] = {}
     alerts: list[AlertReceived] = []
     try:
-        for form in forms:
-            alerts.append(_alert(form, at, instants))
-    except _Wrong:
+        for part in _parts(body):
+            forms = _forms.decode(part)
+            if b"\\u" in part or _plain_encode(forms).count(b'"') != part.count(b'"'):
+                return _one_by_one(body, at, is_alone)
+            for form in forms:
+                alerts.append(_alert(form, at, instants))
+    except (*_MALFORMED, _Wrong):
+        return _one_by_one(body, at, is_alone)
+    if not 0 < len(alerts) <= (1 if is_alone else ALERTS_MAX):
         return _one_by_one(body, at, is_alone)
     return Parsed(alerts, list(range(len(alerts))), [])
+
+
+def _parts(body: bytes) -> Iterator[bytes]:
+    """Cut a large array into arrays of a few alerts, so that each is still in the processor's cache when it is read
+    again. Raises: _Wrong if there are too many, or one is too large; msgspec's errors if it is no JSON."""
+    if len(body) <= PART_BYTES:
+        yield body
+        return
+    items = _items.decode(body)
+    if len(items) > ALERTS_MAX:
+        raise _Wrong("", "there are too many")
+    for start in range(0, len(items), PART_ALERTS):
+        some = items[start : start + PART_ALERTS]
+        part = b"[%s]" % b",".join(some)
+        if len(part) > ALERT_BYTES_MAX and any(len(bytes(item)) > ALERT_BYTES_MAX for item in some):
+            raise _Wrong("", "one is too large")
+        yield part
 
 
 def _all_wrong(message: str) -> Parsed:
