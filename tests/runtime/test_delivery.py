@@ -231,24 +231,33 @@ def test_a_retry_that_waits_is_still_made_after_a_restart(tmp_path: Path) -> Non
     asyncio.run(scenario())
 
 
-def test_a_channel_that_is_no_longer_configured_is_not_asked_for_in_a_loop(tmp_path: Path) -> None:
+def test_a_target_whose_channel_went_away_hears_nothing_and_its_deliveries_end(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with a_house(tmp_path, {"old": f"http://127.0.0.1:{free_port()}/"}) as house:
             await house.fire("disk")
             await house.until(lambda: house.events(ev.DeliveryRetried) != [])
 
         async with HttpSink() as sink, a_house(tmp_path, {"new": sink}) as house:
+            await house.until(lambda: house.events(ev.DeliveryEnded) != [])
 
-            def far_away() -> bool:
-                return house.events(ev.DeliveryRetried)[-1].due > house.store.head().at + 500_000_000
+            (end,) = house.events(ev.DeliveryEnded)
+            assert end.state is DeliveryState.CANCELLED
+            assert sink.requests == []
 
-            await house.until(far_away)
-            before = len(house.events(ev.DeliveryRetried))
-            for number in range(20):
-                await house.fire(f"other-{number}")
-            await house.until(lambda: len(house.events(ev.DeliveryEnded)) == 20)
+    asyncio.run(scenario())
 
-            assert len(house.events(ev.DeliveryRetried)) == before
+
+def test_a_channel_that_is_missing_is_not_asked_for_in_a_loop() -> None:
+    async def scenario() -> None:
+        policy = a_policy("missing", "hook")
+        async with HttpSink() as sink, a_house(MemoryStore(), {"hook": sink}, policy=policy) as house:
+            await house.fire("disk")
+            await house.until(lambda: house.events(ev.DeliveryRetried) != [])
+            for _ in range(20):
+                await house.fire("disk", window=house.store.head().size)
+
+            (retry,) = house.events(ev.DeliveryRetried)
+            assert retry.due > house.store.head().at + 500_000_000
 
     asyncio.run(scenario())
 

@@ -126,7 +126,7 @@ def test_a_store_that_works_again_is_noticed_although_nobody_asks(monkeypatch: p
             assert house.node.not_ready() != ""
 
             async with asyncio.timeout(10):
-                while house.node.not_ready():
+                while house.node.not_ready():  # noqa: ASYNC110
                     await asyncio.sleep(0)
 
             assert events_of(store, ev.AlertFired) == []  # type: ignore[arg-type]

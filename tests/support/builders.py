@@ -5,7 +5,18 @@ from tocsin.core.model.notification import Target
 from tocsin.core.model.policy import ALL_LABELS, DAY, HOUR, MINUTE, SECOND, Policy, RateLimit, Retries, Route
 from tocsin.core.model.silence import Matcher, MatchOp
 
-__all__ = ["DAY", "HOUR", "MINUTE", "NINE", "SECOND", "a_matcher", "a_policy", "a_route", "a_target", "an_alert"]
+__all__ = [
+    "DAY",
+    "HOUR",
+    "MINUTE",
+    "NINE",
+    "SECOND",
+    "a_matcher",
+    "a_policy",
+    "a_route",
+    "a_target",
+    "an_alert",
+]
 
 NINE = 1_800_003_600_000_000
 """A Friday in January 2027, 09:00 UTC, at which most tests begin."""

@@ -30,7 +30,12 @@ TREE = (
 POLICIES: dict[str, Policy] = {
     "plain": a_policy("anna", "ben@webhook"),
     "grouped": a_policy(
-        "anna", "ben@webhook", group_by=("team",), group_interval=5 * MINUTE, repeat_interval=HOUR, routes=TREE
+        "anna",
+        "ben@webhook",
+        group_by=("team",),
+        group_interval=5 * MINUTE,
+        repeat_interval=HOUR,
+        routes=TREE,
     ),
     "limited": a_policy(
         "anna",

@@ -107,7 +107,9 @@ class _Stage:
         """What was decided to be told or withheld since the last time."""
         lines = []
         for entry in self.world.entries[self.read :]:
-            moment = datetime.fromtimestamp(entry.at // 1_000_000, UTC).strftime("%H:%M:%S").removesuffix(":00")
+            moment = (
+                datetime.fromtimestamp(entry.at // 1_000_000, UTC).strftime("%H:%M:%S").removesuffix(":00")
+            )
             for event in entry.draft.events:
                 if isinstance(event, ev.Notified):
                     who = ", ".join(new.target for new in event.deliveries)

@@ -131,11 +131,11 @@ class World:
         """An alert is over."""
         return self.send(an_alert(rule_id, "warning", "resolved", **more))
 
-    def act(self, action: str, incident: int = 1, *, until: int = 0, note: str = "", actor: str = "anna") -> Step:
+    def act(
+        self, action: str, incident: int = 1, *, until: int = 0, note: str = "", actor: str = "anna"
+    ) -> Step:
         """Somebody does something to an incident."""
-        return self.feed(
-            Acted(action=Action(action), incident=incident, until=until, note=note), actor=actor
-        )
+        return self.feed(Acted(action=Action(action), incident=incident, until=until, note=note), actor=actor)
 
     def silence(self, matchers: str = "rule_id=disk", *, after: int = 0, lasting: int = HOUR) -> int:
         """Somebody asks for silence; gives its number."""
@@ -255,7 +255,9 @@ class World:
             if outcome is None:
                 self.on_wire[delivery.number, attempt] = None
             else:
-                self._take(OutcomeReported(delivery=delivery.number, attempt=attempt, outcome=outcome), SYSTEM)
+                self._take(
+                    OutcomeReported(delivery=delivery.number, attempt=attempt, outcome=outcome), SYSTEM
+                )
 
     # What a test looks at
 

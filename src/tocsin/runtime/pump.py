@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from tocsin.core.engine import compose
+from tocsin.core.engine import compose, deduplicate
 from tocsin.core.engine.restore import restore
 from tocsin.core.engine.route import group_labels
 from tocsin.core.engine.state import (
@@ -23,6 +23,7 @@ from tocsin.core.engine.state import (
     next_wakeup,
     plan_lease,
     recall,
+    refresh,
 )
 from tocsin.core.engine.step import SYSTEM, advance
 from tocsin.core.ledger import encoding
@@ -337,6 +338,15 @@ class Turn:
     def take(self, given: Input, actor: str, where: tuple[int, int] | None) -> Result:
         """Decide one input. Raises: Poisoned if it broke while it was applied."""
         state = self._state
+        if type(given) is AlertReceived:
+            live = deduplicate.find_repeated(state, given, self._at)
+            if live is not None:
+                refresh(state, live, given.alert.ends_at, self._at)
+                self._refreshed[live.number] = live
+                known = state.incidents
+                return Result(
+                    "duplicate", tuple([(known[number].id, number, "duplicate") for number in live.firing_in])
+                )
         before = len(self._entries)
         try:
             decided, drafts = advance(state, given, at=self._at, actor=actor)
@@ -474,8 +484,9 @@ class Turn:
             view = compose.view_of(incident, *self._pump.incident_text(incident))
             members = state.members[incident.number]
             if incident.silenced:
-                silenced = sum(1 for member in members if member.silenced_by)
-                members = [member for member in members if not member.silenced_by] or members
+                heard = [member for member in members if not member.silenced_by]
+                if heard:  # Else somebody insists to tell of what silences cover, and sees it all.
+                    silenced, members = len(members) - len(heard), heard
             for live in compose.pick(members, incident.number):
                 text = self._pump.alert_text(live)
                 if text is not None:

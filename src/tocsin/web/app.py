@@ -4,11 +4,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import BaseRoute
 
+from tocsin.core.model.access import Permission
 from tocsin.core.model.errors import TocsinError
 from tocsin.ports import StoreFailed
 from tocsin.runtime.node import Node
@@ -46,18 +49,30 @@ def build_app(node: Node, doorkeeper: Doorkeeper | None = None) -> ASGI:
     return AlertsRoute(app, node.gate, doorkeeper, node.clock)
 
 
-def routes_of(app: FastAPI) -> list[APIRoute]:
-    """Give all routes of an application."""
-    return [route for route in app.routes if isinstance(route, APIRoute)]
+def routes_of(app: FastAPI) -> list[BaseRoute]:
+    """Give all routes of an application. (An included router keeps its own; `app.routes` does not list them.)"""
+    return [context.original_route for context in iter_route_contexts(app.routes)]
+
+
+def permission_of(route: BaseRoute) -> Permission | None:
+    """Give the permission that a route declares, None if it declares none."""
+    found = _guards(route.dependant) if isinstance(route, APIRoute) else []
+    return found[0].permission if found else None
+
+
+def _guards(dependant: Dependant) -> list[Guard]:
+    guards = [dependant.call] if isinstance(dependant.call, Guard) else []
+    for inner in dependant.dependencies:
+        guards += _guards(inner)
+    return guards
 
 
 def check_guarded(app: FastAPI) -> None:
     """Refuse an application with a route that declares no permission. Raises: Unguarded."""
     for route in routes_of(app):
-        if route.path in OPEN_ROUTES:
-            continue
-        if not any(isinstance(dependency.call, Guard) for dependency in route.dependant.dependencies):
-            raise Unguarded(f"{route.path} declares no permission. Depend on a Guard.")
+        path = getattr(route, "path", "")
+        if path not in OPEN_ROUTES and permission_of(route) is None:
+            raise Unguarded(f"{path or route} declares no permission. Depend on a Guard.")
 
 
 class BodyLimit:

@@ -151,7 +151,9 @@ def test_nothing_that_people_are_refused_changes_anything(policy, tale):
     house = told(policy, tale)
     before, entries = dump(house.state), len(house.entries)
 
-    for move in [("act", action, number, 0) for action in ("unack", "unsilence", "reopen") for number in (1, 99)]:
+    for move in [
+        ("act", action, number, 0) for action in ("unack", "unsilence", "reopen") for number in (1, 99)
+    ]:
         if house.do(move):
             before, entries = dump(house.state), len(house.entries)
         assert dump(house.state) == before

@@ -54,7 +54,9 @@ def test_the_table_of_moves(state, action, cell):
 
 
 def test_the_table_is_complete():
-    assert {(state, action) for state, action, _ in cells()} == {(s, a) for s in IncidentState for a in Action}
+    assert {(state, action) for state, action, _ in cells()} == {
+        (s, a) for s in IncidentState for a in Action
+    }
 
 
 def test_an_acknowledgement_is_not_undone_by_more_of_the_same():

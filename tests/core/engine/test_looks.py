@@ -17,7 +17,12 @@ def a_world(**root) -> World:
 
 
 def outcomes(world: World, *looks: tuple) -> list[str]:
-    return [getattr(world, how)(severity=severity, window=window).outcome if how == "fire" else getattr(world, how)(window=window).outcome for how, severity, window in looks]
+    return [
+        getattr(world, how)(severity=severity, window=window).outcome
+        if how == "fire"
+        else getattr(world, how)(window=window).outcome
+        for how, severity, window in looks
+    ]
 
 
 @pytest.mark.parametrize(

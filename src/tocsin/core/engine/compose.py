@@ -122,7 +122,7 @@ def message(
                     f" after {incident.greens} green looks." if incident.greens else "."
                 )
     if silenced:
-        text += f" {silenced} silenced alerts are left out."
+        text += f" {silenced} silenced alert{'s are' if silenced != 1 else ' is'} left out."
     total = view.firing + view.cleared if view is not None else len(lines)
     return Message(
         notification_id=notified.id,

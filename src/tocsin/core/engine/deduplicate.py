@@ -4,8 +4,10 @@ A duplicate has the same window and status as a look that was seen, no higher se
 cleared since. (The window decides, because within one alert it is all that the idempotency key depends on.)
 """
 
-from tocsin.core.engine.state import LiveAlert, has_look
+from tocsin.core.engine.state import LiveAlert, State, has_look
 from tocsin.core.model.alert import Alert, Status, severity_rank
+from tocsin.core.model.incident import IncidentState
+from tocsin.core.model.input import AlertReceived
 
 
 def is_duplicate(live: LiveAlert, alert: Alert, at: int) -> bool:
@@ -18,3 +20,21 @@ def is_duplicate(live: LiveAlert, alert: Alert, at: int) -> bool:
     ):
         return False
     return has_look(live, alert.window_start, alert.window_end, alert.status, at)
+
+
+def find_repeated(state: State, given: AlertReceived, at: int) -> LiveAlert | None:
+    """Find the alert that this input merely repeats: it changes no decision, and only renews the alert's lease.
+
+    Most of what monitoring sends is this, so whoever drives the core may ask it before `step`, which says the same.
+    given: with its id.
+    """
+    live = state.alerts.get(given.id)
+    if live is None or not live.firing_in or given.manual is not None or given.alert.status is Status.RESOLVED:
+        return None
+    if not is_duplicate(live, given.alert, at):
+        return None
+    incidents = state.incidents
+    for number in live.firing_in:
+        if incidents[number].state is IncidentState.RESOLVED:
+            return None
+    return live

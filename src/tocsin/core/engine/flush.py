@@ -150,8 +150,6 @@ def look_at(state: State, incident: LiveIncident, told: Told, at: int) -> int:
     What is urgent is told at once, what joined or cleared with the next group.
     """
     plan = state.plan(incident)
-    if told.target not in state.plans.targets:
-        return 0
     news = _news(incident, plan, told, at)
     if news is None:
         reminds = incident.state is IncidentState.OPEN and incident.firing

@@ -210,6 +210,7 @@ class State:
 
     def __init__(self, *, id_key: bytes) -> None:
         self.id_key = id_key
+        self._keyed = hashlib.blake2b(key=id_key, digest_size=16)
         self.at = 0
         self.counters = Counters()
         self.plans = compile_policy(Policy(), 0)
@@ -231,8 +232,9 @@ class State:
 
         dry_run: for one that somebody sends as a dry run; it has nothing to do with the real one.
         """
-        named = b"dry run of " + fingerprint if dry_run else fingerprint
-        return hashlib.blake2b(named, key=self.id_key, digest_size=16).digest()
+        keyed = self._keyed.copy()
+        keyed.update(b"dry run of " + fingerprint if dry_run else fingerprint)
+        return keyed.digest()
 
     def public_id(self, kind: str, number: int, at: int, about: bytes = b"") -> str:
         """Make a stable name: 24 hex digits that say nothing about what it names, and its number in 8 more."""
@@ -323,7 +325,9 @@ def leases_due(state: State, at: int) -> list[LiveAlert]:
             plan_lease(state, alert)
         else:
             due.append(alert)
-    due.sort(key=lambda alert: (alert.lease, alert.number))  # Not by when their timers happened to be planned.
+    due.sort(
+        key=lambda alert: (alert.lease, alert.number)
+    )  # Not by when their timers happened to be planned.
     return due
 
 

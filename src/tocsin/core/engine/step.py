@@ -140,7 +140,9 @@ def _take(state: State, draft: Draft, at: int, manual: Manual | None) -> list[Dr
     drafts = [draft]
     for number in heard_again:
         flushed = flush.flush(state, state.incidents[number], at)
-        if len(flushed) > 1:  # Else people know all of it, and the comparison that was planned before still holds.
+        if (
+            len(flushed) > 1
+        ):  # Else people know all of it, and the comparison that was planned before still holds.
             _apply_all(state, flushed, at)
             drafts.append(
                 Draft(kind="due_flush", actor=SYSTEM, events=flushed, incident=number, follows=True)

@@ -1,0 +1,164 @@
+"""A face: the real application over a real node, served by a real uvicorn in a thread, with a token for every role."""
+
+import asyncio
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+from tests.runtime.house import Wrapped, a_policy, an_alert
+from tests.support.http_sink import HttpSink
+
+from tocsin.channels.webhook import Webhook, WebhookConfig
+from tocsin.core.model.access import Role
+from tocsin.outbound import Outbound
+from tocsin.ports import Channel
+from tocsin.runtime.node import Node
+from tocsin.runtime.world import MachineClock, MachineIds
+from tocsin.stores.memory import MemoryStore
+from tocsin.web.app import build_app
+from tocsin.web.auth import make_token
+from tocsin.web.connections import PatientProtocol
+from tocsin.web.hot import AlertsRoute
+
+Answer = tuple[int, dict[str, str], Any]
+ALERT: dict[str, Any] = {"rule_id": "disk", "scope": {"host": "db-1"}, "severity": "error", "message": "full"}
+
+
+class Hasty(PatientProtocol):
+    """As the real one, but with the patience of a test."""
+
+    head_s = 0.3
+    request_s = 0.6
+    look_every_s = 0.05
+
+
+class Face:
+    """Asks the server over HTTP. store: what it stands on, with places for faults."""
+
+    def __init__(self, node: Node, store: Wrapped, app: AlertsRoute, port: int, tokens: dict[Role, str]) -> None:
+        self.node, self.store, self.app, self.port, self.tokens = node, store, app, port, tokens
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        role: Role | None = Role.ADMIN,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Ask once on a connection of its own. role: None for no token. Headers of the answer are lower case."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            sent = {} if role is None else {"Authorization": f"Bearer {self.tokens[role]}"}
+            if body is not None:
+                sent["Content-Type"] = "application/json"
+            payload = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+            connection.request(method, path, payload, sent | dict(headers or {}))
+            response = connection.getresponse()
+            read = response.read()
+            found = {name.lower(): value for name, value in response.getheaders()}
+            is_json = "json" in found.get("content-type", "") and read
+            return response.status, found, json.loads(read) if is_json else read
+        finally:
+            connection.close()
+
+    def post(self, body: object, query: str = "", **more: Any) -> Answer:
+        """Send alerts."""
+        return self.ask("POST", f"/api/v1/alerts{query}", body, **more)
+
+    def raw(self, data: bytes) -> bytes:
+        """Write bytes, and give all that comes back until the server closes the connection."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
+            connection.sendall(data)
+            return self.rest(connection)
+
+    @staticmethod
+    def rest(connection: socket.socket) -> bytes:
+        """Read to the end."""
+        parts = []
+        try:
+            while part := connection.recv(65_536):
+                parts.append(part)
+        except ConnectionResetError:
+            pass
+        return b"".join(parts)
+
+    def entries(self) -> int:
+        """How many entries the ledger has."""
+        return self.node.store.head().size
+
+
+@contextmanager
+def a_face(*, sink: HttpSink | None = None, protocol: type[PatientProtocol] = Hasty) -> Iterator[Face]:
+    """Serve until the block ends. sink: where the channel `hook` speaks to; without it there is none."""
+    ready, done = threading.Event(), threading.Event()
+    faces: list[Face] = []
+    failed: list[BaseException] = []
+    stop: list[Any] = []
+
+    async def serve() -> None:
+        outbound = Outbound(allow_private=("127.0.0.0/8",))
+        channels: dict[str, Channel] = {}
+        if sink is not None:
+            channels["hook"] = Webhook(WebhookConfig(name="hook", url=sink.url("/hook")), outbound)
+        store = Wrapped(MemoryStore())
+        clock, ids = MachineClock(), MachineIds()
+        tokens = {}
+        for role in Role:
+            tokens[role], stored = make_token(ids.random_bytes(36), name=role, role=role, at=clock.now())
+            store.put_token(stored)
+        node = Node(
+            store=store,  # type: ignore[arg-type]
+            clock=clock,
+            ids=ids,
+            channels=channels,
+            policy=a_policy(*channels),
+            origin="tocsin-test",
+            close=outbound.close,
+        )
+        node.open()
+        app = build_app(node)
+        assert isinstance(app, AlertsRoute)
+        listener = socket.create_server(("127.0.0.1", 0))
+        server = uvicorn.Server(
+            uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, http=protocol, ws="none")
+        )
+        node.start()
+        faces.append(Face(node, store, app, listener.getsockname()[1], tokens))
+        stop.append(server)
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        while not server.started:
+            await asyncio.sleep(0.001)
+        ready.set()
+        await serving
+        await node.stop()
+
+    def run() -> None:
+        try:
+            asyncio.run(serve())
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            ready.set()
+            done.set()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    assert ready.wait(20)
+    assert not failed, failed
+    try:
+        yield faces[0]
+    finally:
+        stop[0].should_exit = True
+        assert done.wait(20)
+        thread.join()
+        assert not failed, failed
+
+
+__all__ = ["ALERT", "Answer", "Face", "Hasty", "a_face", "an_alert"]
