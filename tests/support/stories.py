@@ -3,6 +3,8 @@
 from typing import Any
 
 from hypothesis import strategies as st
+from tests.support.builders import a_policy, a_route, an_alert
+from tests.support.world import World
 
 from tocsin.core.engine.state import LiveDelivery
 from tocsin.core.model import event as ev
@@ -19,9 +21,6 @@ from tocsin.core.model.notification import (
     Retry,
 )
 from tocsin.core.model.policy import DAY, HOUR, MINUTE, SECOND, Policy, RateLimit
-
-from tests.support.builders import a_policy, a_route, an_alert
-from tests.support.world import World
 
 TREE = (
     a_route("db", "team=db", continue_=True, group_by=("...",), greens=2),

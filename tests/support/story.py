@@ -18,13 +18,13 @@ What people hear or do not, as the story finds it:
 import re
 from datetime import UTC, datetime
 
+from tests.support.builders import NINE
+from tests.support.world import World
+
 from tocsin.core.engine.state import LiveDelivery
 from tocsin.core.model import event as ev
 from tocsin.core.model.notification import Delivered, Outcome, Retry
 from tocsin.core.model.policy import DAY, Policy
-
-from tests.support.builders import NINE
-from tests.support.world import World
 
 LINE = re.compile(r"(\s*)(\d\d:\d\d(?::\d\d)?)\s+(\w+)\s*(.*?)\s*")
 MIDNIGHT = NINE - 9 * 3_600_000_000

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
+from tests.support.builders import NINE, a_matcher, an_alert
 
+from tocsin.core.engine import deduplicate
 from tocsin.core.engine import state as live
 from tocsin.core.engine.restore import restore
 from tocsin.core.engine.state import Counters, LiveAlert, LiveDelivery, LiveIncident, RateWindow, State
@@ -33,8 +35,6 @@ from tocsin.core.model.notification import Delivered, Outcome
 from tocsin.core.model.policy import HOUR, MINUTE, Policy
 from tocsin.core.model.silence import Silence
 from tocsin.intake.native import received
-
-from tests.support.builders import NINE, a_matcher, an_alert
 
 ID_KEY = b"0123456789abcdef0123456789abcdef"
 
@@ -200,15 +200,21 @@ class World:
         state = self.state
         live.begin(state, self.at)
         self._follow()
-        recalled = None
+        recalled = repeated = None
         if isinstance(given, AlertReceived):
             dry_run = given.manual is not None and given.manual.dry_run
             given.id = state.alert_id(given.fingerprint, dry_run=dry_run)
             if given.id not in state.alerts and given.id in self.forgotten:
                 recalled = self.forgotten.pop(given.id)
                 live.recall(state, recalled)
+            repeated = deduplicate.find_repeated(state, given, self.at)
         try:
             step, drafts = advance(state, given, at=self.at, actor=actor)
+            assert repeated is None or (step.outcome, step.refreshed, step.drafts) == (
+                "duplicate",
+                repeated,
+                (),
+            )
         finally:
             if recalled is not None and not recalled.incidents:
                 del state.alerts[recalled.id]

@@ -40,7 +40,9 @@ class Hasty(PatientProtocol):
 class Face:
     """Asks the server over HTTP. store: what it stands on, with places for faults."""
 
-    def __init__(self, node: Node, store: Wrapped, app: AlertsRoute, port: int, tokens: dict[Role, str]) -> None:
+    def __init__(
+        self, node: Node, store: Wrapped, app: AlertsRoute, port: int, tokens: dict[Role, str]
+    ) -> None:
         self.node, self.store, self.app, self.port, self.tokens = node, store, app, port, tokens
 
     def ask(
@@ -133,8 +135,8 @@ def a_face(*, sink: HttpSink | None = None, protocol: type[PatientProtocol] = Ha
         faces.append(Face(node, store, app, listener.getsockname()[1], tokens))
         stop.append(server)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
-        while not server.started:
-            await asyncio.sleep(0.001)
+        while not server.started:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)  # uvicorn tells nobody when it has begun.
         ready.set()
         await serving
         await node.stop()

@@ -40,7 +40,7 @@ def test_each_role_may_exactly_what_the_table_says(face: Face) -> None:
         if permission is None:
             continue
         for role in Role:
-            status, headers, answer = face.ask(method, path.replace("{incident_id}", "7"), b"{", role=role)
+            status, headers, answer = face.ask(method, path.replace("{incident_id}", "7"), {}, role=role)
             where = f"{role} {method} {path}: {status}"
             if may(role, permission):
                 assert status not in (401, 403), where

@@ -108,11 +108,17 @@ async def _show(request: Request, error: Exception) -> Response:
 async def _show_form(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     errors = [
-        {"field": ".".join(str(part) for part in e["loc"][1:]), "message": e["msg"]} for e in error.errors()
+        {"field": _writable(".".join(str(part) for part in e["loc"][1:])), "message": _writable(e["msg"])}
+        for e in error.errors()
     ]
     detail = f"Field {errors[0]['field'] or 'body'}: {errors[0]['message']}."
     status, headers, body = respond(422, "invalid", "The input is not valid", detail, {"errors": errors})
     return Response(body, status, headers)
+
+
+def _writable(text: str) -> str:
+    """A name that somebody sent may hold what no answer can."""
+    return text.encode(errors="replace").decode()
 
 
 async def _show_http(request: Request, error: Exception) -> Response:

@@ -1,9 +1,9 @@
 """Forms: what the API takes and shows. Instants are ISO 8601 in UTC at this edge, integers inside."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from tocsin.core.engine.state import LiveAlert
 from tocsin.core.model.alert import Alert, Severity, Status
@@ -19,20 +19,32 @@ def instant(at: int) -> str:
     return (EPOCH + timedelta(microseconds=at)).isoformat().replace("+00:00", "Z")
 
 
+def _is_text(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("it has half of a surrogate pair, which is no text") from None
+    return text
+
+
+Text = Annotated[str, Field(max_length=16_384), AfterValidator(_is_text)]
+Name = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_is_text)]
+
+
 class SendForm(BaseModel):
     """`POST /api/v1/notify/send`: tell people now. It opens or joins an incident, as an alert would."""
 
     model_config = ConfigDict(extra="forbid")
 
-    rule_id: str = Field(min_length=1, max_length=256)
+    rule_id: Name
     severity: Severity
-    message: str = Field(max_length=16_384)
-    scope: dict[str, str] = Field(default={}, max_length=64)
-    channels: list[str] = Field(default=[], description="Names of channels; none for those of the route.")
+    message: Text
+    scope: dict[Name, Text] = Field(default={}, max_length=64)
+    channels: list[Name] = Field(default=[], description="Names of channels; none for those of the route.")
     dry_run: bool = False
     window_start: datetime | None = None
     window_end: datetime | None = None
-    annotations: dict[str, str] = Field(default={}, max_length=64)
+    annotations: dict[Name, Text] = Field(default={}, max_length=64)
 
 
 class IncidentOfAnswer(BaseModel):

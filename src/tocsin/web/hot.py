@@ -110,7 +110,7 @@ class AlertsRoute:
                 elif name == b"content-length":
                     length = value
             principal = self._doorkeeper.admit(authorization, PERMISSION)
-            if content_type is not None and not content_type.lower().startswith(b"application/json"):
+            if content_type not in (None, b"application/json") and not _is_json(content_type):
                 return respond(
                     415, "content-type", "Only JSON is taken", "Send Content-Type: application/json.", {}
                 )
@@ -130,6 +130,10 @@ class AlertsRoute:
             if not isinstance(error, TocsinError | Unauthenticated | StoreFailed):
                 log.exception("a request failed in a way that nobody foresaw")
             return problem(error)
+
+
+def _is_json(content_type: bytes) -> bool:
+    return content_type.partition(b";")[0].strip().lower() == b"application/json"
 
 
 async def _body(receive: Callable[[], Awaitable[Any]]) -> bytes:

@@ -11,7 +11,13 @@ from tocsin.web.auth import Unauthenticated
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 
+
+class WrongCursor(Invalid):
+    """A cursor that we did not give."""
+
+
 TYPES: dict[type[Exception], tuple[int, str, str]] = {
+    WrongCursor: (400, "cursor", "This is no cursor"),
     Invalid: (422, "invalid", "The input is not valid"),
     NotFound: (404, "not-found", "There is no such thing"),
     Conflict: (409, "conflict", "Its state does not allow this"),

@@ -8,6 +8,7 @@ from tocsin.core.model import event as ev
 from tocsin.core.model.errors import Conflict, Invalid, NotFound
 from tocsin.core.model.incident import IncidentState
 from tocsin.core.model.input import Action
+from tocsin.core.model.notification import Delivered
 
 TABLE = """
             ack       unack     silence   unsilence resolve   reopen    note
@@ -246,6 +247,22 @@ def test_incidents_of_one_key_are_forgotten_oldest_first():
 
     assert world.state.incidents == {}
     assert world.state.by_key == {}
+
+
+def test_an_incident_is_remembered_as_long_as_the_one_before_it():
+    world = World(a_policy(reopen_within=0))
+    world.answers = lambda delivery, attempt, at: None if delivery.incident == 1 else Delivered()
+    for _ in range(2):
+        world.fire()
+        world.clear()
+        world.wait(MINUTE)
+    assert sorted(world.state.incidents) == [1, 2]
+
+    world.report(1, Delivered())
+    world.report(4, Delivered())
+    world.wait(MINUTE)
+
+    assert world.state.incidents == {}
 
 
 def test_what_somebody_resolved_but_still_fires_is_held_and_then_told_once():

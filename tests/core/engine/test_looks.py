@@ -234,6 +234,19 @@ def test_an_alert_that_came_back_after_long_still_expires():
     assert world.incident(2).state is IncidentState.RESOLVED
 
 
+def test_leases_run_out_in_their_order_however_often_they_were_renewed():
+    worlds = [a_world(), a_world()]
+    for world in worlds:
+        world.fire("cpu", window=W1, ends_at=NINE + 10 * MINUTE)
+        world.fire("disk", window=W1, ends_at=NINE + 20 * MINUTE)
+        world.fire("cpu", window=W1, ends_at=NINE + 30 * MINUTE)
+    worlds[1].restart()
+    for world in worlds:
+        world.jump(HOUR)
+
+    assert [[e.incident for e in world.events(ev.AlertCleared)] for world in worlds] == [[2, 1], [2, 1]]
+
+
 def test_our_own_absence_resolves_nothing():
     world = a_world()
     world.fire(ends_at=NINE + 4 * MINUTE)

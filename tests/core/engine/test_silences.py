@@ -151,6 +151,18 @@ def test_the_end_of_an_incident_under_a_silence_is_told_after_it():
     assert world.state.incidents == {}
 
 
+def test_what_somebody_resolved_under_a_silence_is_told_after_it():
+    world = a_world()
+    world.fire()
+    world.silence()
+    world.act("resolve")
+    assert world.told() == ["opened"]
+
+    world.cut()
+
+    assert world.told() == ["opened", "resolved"]
+
+
 def test_what_began_and_ended_under_a_silence_is_never_told():
     world = a_world()
     world.silence()
@@ -208,6 +220,21 @@ def test_a_silenced_alert_that_joins_an_incident_is_withheld_alone():
 
     world.cut()
     assert [(s.kind, s.severity) for s in world.sent] == [("opened", "warning"), ("updated", "critical")]
+
+
+def test_what_a_silence_hid_before_anybody_heard_of_it_is_told_after_it():
+    world = a_world(group_by=(), group_interval=10 * MINUTE)
+    world.fire(host="a")
+    world.wait(MINUTE)
+    world.fire(host="b")
+    world.silence("host=b")
+    world.fire(host="c")
+    world.wait(30 * MINUTE)
+    assert world.told() == ["opened", "updated"]  # Of c alone.
+
+    world.cut()
+
+    assert world.told() == ["opened", "updated", "updated"]
 
 
 def test_a_silenced_alert_that_clears_is_told_after_the_silence():

@@ -29,7 +29,12 @@ def find_repeated(state: State, given: AlertReceived, at: int) -> LiveAlert | No
     given: with its id.
     """
     live = state.alerts.get(given.id)
-    if live is None or not live.firing_in or given.manual is not None or given.alert.status is Status.RESOLVED:
+    if (
+        live is None
+        or not live.firing_in
+        or given.manual is not None
+        or given.alert.status is Status.RESOLVED
+    ):
         return None
     if not is_duplicate(live, given.alert, at):
         return None

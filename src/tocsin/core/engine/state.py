@@ -325,9 +325,8 @@ def leases_due(state: State, at: int) -> list[LiveAlert]:
             plan_lease(state, alert)
         else:
             due.append(alert)
-    due.sort(
-        key=lambda alert: (alert.lease, alert.number)
-    )  # Not by when their timers happened to be planned.
+    # Not by when their timers happened to be planned: that is not remembered.
+    due.sort(key=lambda alert: (alert.lease, alert.number))
     return due
 
 

@@ -20,6 +20,7 @@ import msgspec
 from tocsin.core.engine.state import Counters, LiveAlert
 from tocsin.core.ledger.merkle import EMPTY_ROOT
 from tocsin.ports import Batch, Memory, StoreFailed, StoreRefused, Token
+from tocsin.stores.sqlite.chains import Chains
 from tocsin.stores.sqlite.loading import load
 from tocsin.stores.sqlite.reading import Question, Reading, decode_alert
 from tocsin.stores.sqlite.rows import encode, statements
@@ -55,6 +56,7 @@ class SqliteStore(Reading):
         self._readers: weakref.WeakSet[_Reader] = weakref.WeakSet()
         self._readers_lock = threading.Lock()
         self._closed = False
+        self._chains = Chains(lambda sql, bindings: self._writer.execute(sql, bindings).fetchall())
         try:
             self._create()
             self._open()
@@ -153,10 +155,11 @@ class SqliteStore(Reading):
         """See `tocsin.ports.Store`, as for every method here."""
         try:
             with self._writing, self._writer as writer:
-                for sql, rows in statements(batch):
+                for sql, rows in statements(batch, self._chains):
                     if rows:
                         writer.executemany(sql, rows)
         except apsw.Error as error:
+            self._chains.forget()
             raise self._failed(error) from error
 
     def alive(self, at: int) -> None:

@@ -17,6 +17,7 @@ from tocsin.core.model.alert import severity_rank
 from tocsin.core.model.incident import IncidentView
 from tocsin.core.model.notification import DeliveryState, Message, NotificationKind
 from tocsin.ports import DeliveryView, Head, IncidentFilter, Token, number_of
+from tocsin.stores.sqlite.chains import MEMBERS
 
 Question = tuple[str, tuple[Any, ...]]
 
@@ -113,10 +114,7 @@ class Reading(ABC):
         return (rows[0][0], _labels(rows[0][1])) if rows else None
 
     def members(self, incident: int) -> list[LiveAlert]:
-        rows = self._ask(
-            "SELECT a.body FROM members m JOIN alerts a ON a.number = m.alert WHERE m.incident = ? ORDER BY m.alert",
-            incident,
-        )
+        rows = self._ask(MEMBERS, incident)
         return [decode_alert(body) for (body,) in rows]
 
     def message(self, notification: int) -> Message | None:

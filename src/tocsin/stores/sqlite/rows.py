@@ -11,6 +11,7 @@ import msgspec
 from tocsin.core.engine.state import LiveIncident
 from tocsin.core.model.alert import severity_rank
 from tocsin.ports import Batch, DeliveryRow
+from tocsin.stores.sqlite.chains import Chains
 
 Rows = list[tuple[Any, ...]]
 
@@ -21,8 +22,9 @@ encode_json = msgspec.json.Encoder(order="sorted").encode
 """What people may want to read with the sqlite3 shell."""
 
 
-def statements(batch: Batch) -> Iterator[tuple[str, Rows]]:
+def statements(batch: Batch, chains: Chains) -> Iterator[tuple[str, Rows]]:
     """Give the statements of a batch with their rows, which may be none."""
+    links, ends = chains.link(batch)
     if batch.segment is not None:
         one = batch.segment
         yield "INSERT INTO segments VALUES (?, ?, ?, ?)", [(one.first_seq, one.count, one.root, one.data)]
@@ -33,8 +35,13 @@ def statements(batch: Batch) -> Iterator[tuple[str, Rows]]:
         )
     if batch.alerts:
         yield from _alerts(batch)
+        yield "INSERT INTO members VALUES (?, ?, ?)", links
     if batch.incidents:
-        yield from _incidents(batch)
+        yield from _incidents(batch, ends)
+    for incident in batch.incidents:
+        ends.pop(incident.incident.number, None)
+    if ends:
+        yield "UPDATE incidents SET last_member = ?2 WHERE number = ?1", list(ends.items())
     if batch.notifications:
         yield (
             "INSERT INTO notifications VALUES (?, ?, ?, ?, ?, ?)",
@@ -75,19 +82,15 @@ def _alerts(batch: Batch) -> Iterator[tuple[str, Rows]]:
         "UPDATE alerts SET live = ?2, body = ?3 WHERE number = ?1",
         [(r.alert.number, r.live, encode(r.alert)) for r in batch.alerts if not r.is_new],
     )
-    yield (
-        "INSERT OR IGNORE INTO members VALUES (?, ?)",
-        [(incident, r.alert.number) for r in batch.alerts for incident in r.joined],
-    )
     yield (  # an alert's own row knows all that its lease did, and what is not live has none
         "DELETE FROM leases WHERE number = ?",
         [(r.alert.number,) for r in batch.alerts if not r.live],
     )
 
 
-def _incidents(batch: Batch) -> Iterator[tuple[str, Rows]]:
+def _incidents(batch: Batch, ends: dict[int, int]) -> Iterator[tuple[str, Rows]]:
     yield (
-        "INSERT INTO incidents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO incidents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (
                 r.incident.number,
@@ -96,6 +99,7 @@ def _incidents(batch: Batch) -> Iterator[tuple[str, Rows]]:
                 *_incident_columns(r.incident),
                 r.title,
                 encode_json(r.labels),
+                ends.get(r.incident.number, 0),
                 encode(r.incident),
             )
             for r in batch.incidents
@@ -104,9 +108,15 @@ def _incidents(batch: Batch) -> Iterator[tuple[str, Rows]]:
     )
     yield (
         "UPDATE incidents SET live = ?2, state = ?3, severity = ?4, rule_id = ?5, opened_at = ?6, updated_at = ?7, "
-        "resolved_at = ?8, body = ?9 WHERE number = ?1",
+        "resolved_at = ?8, body = ?9, last_member = coalesce(?10, last_member) WHERE number = ?1",
         [
-            (r.incident.number, r.live, *_incident_columns(r.incident), encode(r.incident))
+            (
+                r.incident.number,
+                r.live,
+                *_incident_columns(r.incident),
+                encode(r.incident),
+                ends.get(r.incident.number),
+            )
             for r in batch.incidents
             if r.title is None
         ],

@@ -33,7 +33,12 @@ CREATE TABLE alerts (
 CREATE INDEX alerts_live ON alerts (number) WHERE live = 1;
 CREATE INDEX alerts_past ON alerts (id) WHERE live = 0;
 
-CREATE TABLE members (incident INTEGER, alert INTEGER, PRIMARY KEY (incident, alert)) STRICT, WITHOUT ROWID;
+-- An alert that was in an incident, and the row of the one that joined before it (0 for none); see chains.py.
+CREATE TABLE members (
+    number INTEGER PRIMARY KEY,
+    alert INTEGER NOT NULL,
+    before INTEGER NOT NULL
+) STRICT;
 
 -- Looks that left no entry. A row counts only while it is younger than its alert's (seen_at).
 CREATE TABLE leases (
@@ -55,6 +60,7 @@ CREATE TABLE incidents (
     resolved_at INTEGER NOT NULL,
     title TEXT NOT NULL,
     labels BLOB NOT NULL,
+    last_member INTEGER NOT NULL,
     body BLOB NOT NULL
 ) STRICT;
 CREATE INDEX incidents_live ON incidents (number) WHERE live = 1;

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 
 from tocsin.core.ledger import encoding
 from tocsin.core.model.alert import CANONICAL, Severity
-from tocsin.core.model.errors import Invalid, NotFound
+from tocsin.core.model.errors import NotFound
 from tocsin.core.model.incident import IncidentState
 from tocsin.ports import IncidentFilter, Store
 from tocsin.web.forms import (
@@ -23,6 +23,7 @@ from tocsin.web.forms import (
     instant,
 )
 from tocsin.web.guard import Reader, TheNode
+from tocsin.web.problems import WrongCursor
 
 router = APIRouter(prefix="/api/v1/incidents")
 
@@ -110,5 +111,5 @@ def _read_cursor(cursor: str | None) -> int | None:
     except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError, KeyError, ValueError):
         number = 0
     if not 0 < number < 1 << 62 or _cursor(number) != cursor:
-        raise Invalid("This cursor is not one that Tocsin gave. Begin without one.", field="cursor")
+        raise WrongCursor("This cursor is not one that Tocsin gave. Begin without one.", field="cursor")
     return number

@@ -57,4 +57,7 @@ def _microseconds(field: str, moment: datetime | None, default: int) -> int:
     if moment.tzinfo is None:
         raise Invalid(f"{field} does not say its offset from UTC. Add Z or +02:00.", field=field)
     delta = moment - EPOCH
-    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+    at = (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+    if not 0 <= at < native.INSTANT_MAX:
+        raise Invalid(f"{field} lies outside of 1970 to 9999.", field=field)
+    return at
