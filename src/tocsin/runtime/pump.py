@@ -510,7 +510,9 @@ class Turn:
             failed=failed,
         )
         said = CANONICAL.encode(message)
-        message = _read_message(said)  # As it will be read after a restart, so that each attempt has the same bytes.
+        message = _read_message(
+            said
+        )  # As it will be read after a restart, so that each attempt has the same bytes.
         self._messages.append(
             NotificationRow(
                 number=event.notification,
