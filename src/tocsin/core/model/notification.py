@@ -35,7 +35,7 @@ class Withheld(StrEnum):
     RATE_LIMITED = "rate_limited"
 
 
-class Target(msgspec.Struct, frozen=True, kw_only=True):
+class Target(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One address of one channel.
 
     id: stable and not guessable from the address (a keyed digest), so it may stand in a decision.

@@ -50,7 +50,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     routes: tuple["Route", ...] = ()
 
 
-class RateLimit(msgspec.Struct, frozen=True, kw_only=True):
+class RateLimit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """At most `limit` notifications of one rule in any `window`; what is withheld is told as a digest."""
 
     limit: int = 10
@@ -59,14 +59,14 @@ class RateLimit(msgspec.Struct, frozen=True, kw_only=True):
     digest_interval: int = 30 * MINUTE
 
 
-class Retries(msgspec.Struct, frozen=True, kw_only=True):
+class Retries(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """When a failed attempt is made again: each step in turn, then the last one for ever, until `give_up`."""
 
     steps: tuple[int, ...] = tuple(s * SECOND for s in (1, 2, 4, 15, 60, 300, 900, 1800))
     give_up: int = 72 * HOUR
 
 
-class Policy(msgspec.Struct, frozen=True, kw_only=True):
+class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One version of the rules of the house. targets: every address of every channel, in configured order."""
 
     routes: Route = Route(name="default", group_by=(ALL_LABELS,))

@@ -14,7 +14,7 @@ class MatchOp(StrEnum):
     NOT_MATCHES = "!~"
 
 
-class Matcher(msgspec.Struct, frozen=True, kw_only=True):
+class Matcher(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A condition on one label. An absent label reads as the empty string.
 
     name: a label of the alert's scope, or one of its own fields: rule_id, severity, source (these win).
@@ -25,7 +25,7 @@ class Matcher(msgspec.Struct, frozen=True, kw_only=True):
     value: str
 
 
-class Silence(msgspec.Struct, frozen=True, kw_only=True):
+class Silence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All matchers must match, from starts_at to ends_at: [starts_at, ends_at)."""
 
     number: int
