@@ -153,6 +153,9 @@ def _finish(server: Server, senders: list[Sender], enough: threading.Event) -> N
     finally:
         database.close()
     assert server.stop() == 0
+    log = server.log.read_text()
+    assert "Traceback" not in log, log[-4000:]
+    assert "Unclosed" not in log, "a connection was left open at the stop"
 
 
 def _holds(sent: list[Sent], ledger: Ledger) -> None:

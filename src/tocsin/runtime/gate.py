@@ -19,7 +19,7 @@ from tocsin.runtime.pump import Committed, Pump, Request, Result
 log = logging.getLogger("tocsin.gate")
 
 INPUTS_WAITING_MAX = 40_000
-INPUTS_A_TURN = 10_000
+INPUTS_A_TURN = 1_000
 IDLE_S = 5.0
 AFTER_FAILURE_S = 1.0
 """After a turn that failed: when to try again if nobody asks; so that a timer which fails keeps no core busy."""

@@ -5,7 +5,6 @@ An answer without an error is a promise: it is given only after the commit that 
 """
 
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -137,8 +136,8 @@ class Pump:
         self._origin = origin
         self._on_committed = on_committed
         self._failpoint = failpoint
-        self._alerts: OrderedDict[int, Alert] = OrderedDict()
-        self._titles: OrderedDict[int, tuple[str, dict[str, str]]] = OrderedDict()
+        self._alerts: dict[int, Alert] = {}
+        self._titles: dict[int, tuple[str, dict[str, str]]] = {}
         self._state: State | None = None
         self._edge = Frontier()
         self._alive_at = 0
@@ -296,18 +295,17 @@ class Pump:
 
     # Texts, which state does not hold
 
-    def alert_text(self, live: LiveAlert) -> Alert | None:
-        """Give an alert as it was last told; None if its text was erased."""
-        alert = self._alerts.get(live.number)
-        if alert is None:
-            entry = self._store.entry(live.text_seq)
-            alert = encoding.read_private(entry[2]).alert if entry is not None and entry[2] else None
-        return alert
+    def keep_alert(self, number: int, alert: Alert) -> None:
+        """Keep an alert's text at hand for the next message about it."""
+        if len(self._alerts) >= TEXTS_KEPT:
+            self._alerts.clear()
+        self._alerts[number] = alert
 
-    def incident_text(self, incident: LiveIncident) -> tuple[str, dict[str, str]]:
-        """Give an incident's title and labels."""
-        text = self._titles.get(incident.number) or self._store.incident_text(incident.number)
-        return text if text is not None else ("", {})
+    def keep_title(self, number: int, text: tuple[str, dict[str, str]]) -> None:
+        """Keep an incident's title and labels at hand."""
+        if len(self._titles) >= TEXTS_KEPT:
+            self._titles.clear()
+        self._titles[number] = text
 
 
 class Turn:
@@ -322,7 +320,7 @@ class Turn:
         self._entries: list[Sealed] = []
         self._nonces = b""
         self._refreshed: dict[int, LiveAlert] = {}
-        self._new_alerts: dict[int, list[int]] = {}
+        self._new_alerts: set[int] = set()
         self._joined: dict[int, list[int]] = {}
         self._opened: dict[int, tuple[str, dict[str, str]]] = {}
         self._messages: list[NotificationRow] = []
@@ -383,54 +381,45 @@ class Turn:
         state = self._state
         alert: Any = draft.private.get("alert")
         for event in draft.events:
-            kind = type(event)
-            if kind is ev.AlertFired:
-                assert isinstance(event, ev.AlertFired)
-                live = state.alerts[bytes.fromhex(event.id)]
-                if live.text_seq < 0:
-                    self._new_alerts[live.number] = []
-                live.text_seq = seq
-                self._joined.setdefault(live.number, []).append(event.incident)
-                self._keep(self._pump._alerts, live.number, alert)
-            elif kind is ev.AlertSeen:
-                assert isinstance(event, ev.AlertSeen)
-                live = state.alerts[bytes.fromhex(event.id)]
-                live.text_seq = seq
-                self._keep(self._pump._alerts, live.number, alert)
-            elif kind is ev.IncidentOpened:
-                assert isinstance(event, ev.IncidentOpened)
-                plan = state.policies[event.policy].by_name[event.route]
-                text = compose.title_of(plan, alert), group_labels(plan, alert)
-                self._opened[event.incident] = text
-                self._keep(self._pump._titles, event.incident, text)
-            elif kind is ev.Notified:
-                assert isinstance(event, ev.Notified)
-                self._notified(event, given)
-            elif kind is ev.NotificationWithheld:
-                assert isinstance(event, ev.NotificationWithheld)
-                self._withheld[event.reason] = self._withheld.get(event.reason, 0) + len(event.targets)
-            elif kind is ev.DeliveryRetried:
-                assert isinstance(event, ev.DeliveryRetried)
-                delivery = state.deliveries.get(event.delivery)
-                if (
-                    delivery is not None
-                ):  # Else a flush that was due with it merged it into newer news already.
-                    self._delivery(delivery, DeliveryState.PENDING, _why(given))
-                    self._dispatches.append(_dispatch(state, event.delivery))
-            elif kind is ev.DeliveryEnded:
-                assert isinstance(event, ev.DeliveryEnded)
-                self._delivery_ended(event, given)
-            elif kind is ev.SilenceCreated or kind is ev.SilenceBegan:
-                number = event.silence  # type: ignore[union-attr]
-                if number in state.silences:
-                    live_silence = state.silences[number]
-                    self._silences[number] = live_silence.silence, live_silence.began
-            elif kind is ev.SilenceEnded:
-                assert isinstance(event, ev.SilenceEnded)
-                self._ended_silences.append(event.silence)
-            elif kind is ev.PolicyAdopted:
-                assert isinstance(event, ev.PolicyAdopted)
-                self._policy = event.version, event.digest, draft.private["policy"]
+            match event:
+                case ev.AlertFired():
+                    live = state.alerts[bytes.fromhex(event.id)]
+                    if live.text_seq < 0:
+                        self._new_alerts.add(live.number)
+                    live.text_seq = seq
+                    self._joined.setdefault(live.number, []).append(event.incident)
+                    self._pump.keep_alert(live.number, alert)
+                case ev.AlertSeen():
+                    live = state.alerts[bytes.fromhex(event.id)]
+                    live.text_seq = seq
+                    self._pump.keep_alert(live.number, alert)
+                case ev.IncidentOpened():
+                    plan = state.policies[event.policy].by_name[event.route]
+                    text = compose.title_of(plan, alert), group_labels(plan, alert)
+                    self._opened[event.incident] = text
+                    self._pump.keep_title(event.incident, text)
+                case ev.Notified():
+                    self._notified(event, given)
+                case ev.NotificationWithheld():
+                    self._withheld[event.reason] = self._withheld.get(event.reason, 0) + len(event.targets)
+                case ev.DeliveryRetried():
+                    # Unless a flush that was due with it merged it into newer news already.
+                    if event.delivery in state.deliveries:
+                        delivery = state.deliveries[event.delivery]
+                        self._delivery(delivery, DeliveryState.PENDING, _why(given))
+                        self._dispatches.append(_dispatch(state, event.delivery))
+                case ev.DeliveryEnded():
+                    self._delivery_ended(event, given)
+                case ev.SilenceCreated() | ev.SilenceBegan():
+                    if event.silence in state.silences:
+                        silence = state.silences[event.silence]
+                        self._silences[event.silence] = silence.silence, silence.began
+                case ev.SilenceEnded():
+                    self._ended_silences.append(event.silence)
+                case ev.PolicyAdopted():
+                    self._policy = event.version, event.digest, draft.private["policy"]
+                case _:
+                    pass  # The others change live records only, and `touched` names those.
 
     def _seal(self, draft: Draft, seq: int, cause: int | None) -> None:
         """Give an entry its place, while what it speaks of is still at hand."""
@@ -460,11 +449,23 @@ class Turn:
         self._edge.append(sealed.leaf)
         self._entries.append(sealed)
 
-    @staticmethod
-    def _keep(cache: OrderedDict[int, Any], number: int, value: Any) -> None:
-        cache[number] = value
-        if len(cache) > TEXTS_KEPT:
-            cache.popitem(last=False)
+    def _alert_text(self, live: LiveAlert) -> Alert | None:
+        """Give an alert as it was last told; None if its text was erased."""
+        alert = self._pump._alerts.get(live.number)
+        if alert is not None:
+            return alert
+        if live.text_seq >= self._first:
+            private = self._entries[live.text_seq - self._first].private
+        else:
+            entry = self._pump._store.entry(live.text_seq)
+            private = entry[2] if entry is not None else b""
+        return encoding.read_private(private).alert if private else None
+
+    def _incident_text(self, incident: LiveIncident) -> tuple[str, dict[str, str]]:
+        """Give an incident's title and labels."""
+        number = incident.number
+        text = self._pump._titles.get(number) or self._opened.get(number)
+        return text or self._pump._store.incident_text(number) or ("", {})
 
     def _delivery(self, delivery: Any, end: DeliveryState, why: str) -> None:
         rows = self._new_deliveries if delivery.number in self._new_deliveries else self._deliveries
@@ -481,14 +482,14 @@ class Turn:
         incident = state.incidents.get(event.incident)
         lines, silenced, view = [], 0, None
         if incident is not None:
-            view = compose.view_of(incident, *self._pump.incident_text(incident))
+            view = compose.view_of(incident, *self._incident_text(incident))
             members = state.members[incident.number]
             if incident.silenced:
                 heard = [member for member in members if not member.silenced_by]
                 if heard:  # Else somebody insists to tell of what silences cover, and sees it all.
                     silenced, members = len(members) - len(heard), heard
             for live in compose.pick(members, incident.number):
-                text = self._pump.alert_text(live)
+                text = self._alert_text(live)
                 if text is not None:
                     lines.append(compose.line_of(live, text, incident.number))
         failed = ""
