@@ -39,7 +39,8 @@ def open_reader(directory: Path) -> LedgerReader:
 
 def build_outbound(settings: Settings) -> Outbound:
     """Make the HTTP client of all channels; whoever makes it closes it. Raises: Invalid."""
-    return Outbound(allow_private=settings.allow_private)
+    # A lane never has more than its places on the wire, so no channel can use up the connections of another.
+    return Outbound(allow_private=settings.allow_private, connections_per_host=0)
 
 
 def build_clock() -> Clock:
@@ -162,7 +163,7 @@ def build_node(
     # What was loaded lives as long as the process: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(200_000, 20, 50)
     return node, token
 
 
