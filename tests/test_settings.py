@@ -141,5 +141,5 @@ def test_a_matcher_is_read(text: str, matcher: tuple[str, str, str]):
 
 @pytest.mark.parametrize("text", ["host", "=db", "host!db", "", "!"])
 def test_what_is_no_matcher_is_refused(text: str):
-    with pytest.raises(Invalid, match="matcher|Matcher"):
+    with pytest.raises(Invalid, match=r"matcher|Matcher"):
         parse_matcher(text)

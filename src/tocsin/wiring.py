@@ -122,15 +122,12 @@ def build_node(
     *,
     failpoint: Callable[[str], None] | None = None,
     accept_clock: bool = False,
-    first_token: bool = True,
     opened: bool = True,
-) -> tuple[Node, str | None]:
+) -> Node:
     """Make a node over an open store, with its state loaded.
 
     accept_clock: start although the clock does not fit the ledger.
-    first_token: make the admin's token if there is no token yet; not for whoever could not show it.
     opened: load the state and adopt the policy; without it, the node can only be asked for what is stored.
-    Returns: the node, and the admin's token if this is the first start (it is kept nowhere).
     Raises: Invalid, StoreFailed, StoreRefused.
     """
     ids = MachineIds()
@@ -143,10 +140,6 @@ def build_node(
         store.keep_secret("origin", origin)
     outbound = build_outbound(settings)
     channels = build_channels(settings, outbound)
-    token = None
-    if first_token and not store.tokens():
-        token, stored = make_token(ids.random_bytes(36), name="first admin", role=Role.ADMIN, at=clock.now())
-        store.put_token(stored)
     node = Node(
         store=store,
         clock=clock,
@@ -164,11 +157,22 @@ def build_node(
     gc.collect()
     gc.freeze()
     gc.set_threshold(200_000, 20, 50)
-    return node, token
+    return node
 
 
 OPERATOR = "local"
 """Id of the token that a server makes anew at each start for whoever may read its data directory."""
+
+
+def make_first_token(store: Store) -> tuple[str, Token] | None:
+    """Make the admin's token if there is none yet: what is shown once, and what is stored once it was shown.
+
+    In that order, so that a start that dies in between shows another one the next time.
+    """
+    if any(token.id != OPERATOR for token in store.tokens()):
+        return None
+    random = MachineIds().random_bytes(36)
+    return make_token(random, name="first admin", role=Role.ADMIN, at=MachineClock().now())
 
 
 def make_operator_token(store: Store) -> str:

@@ -57,7 +57,8 @@ def test_a_dry_run_is_the_default_and_sends_nothing(tmp_path: Path) -> None:
     answer = json.loads(ran.out)
     assert ran.code == 0
     assert answer["dry_run"] is True
-    assert [d["state"] for d in answer["deliveries"]] == ["dry_run"]
+    assert answer["tells"] == [{"channel": "webhook", "address": "webhook"}]
+    assert answer["incidents"] == []
     assert "DRY RUN: nothing was sent to anybody" in ran.err
     assert "--no-dry-run" in ran.err
 

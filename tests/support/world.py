@@ -202,8 +202,7 @@ class World:
         self._follow()
         recalled = repeated = None
         if isinstance(given, AlertReceived):
-            dry_run = given.manual is not None and given.manual.dry_run
-            given.id = state.alert_id(given.fingerprint, dry_run=dry_run)
+            given.id = state.alert_id(given.fingerprint)
             if given.id not in state.alerts and given.id in self.forgotten:
                 recalled = self.forgotten.pop(given.id)
                 live.recall(state, recalled)

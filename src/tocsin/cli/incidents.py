@@ -146,20 +146,32 @@ def _show_sent(answer: dict[str, Any], deliveries: list[dict[str, Any]]) -> None
         out.print(
             f"Incident #{incident['number']}: {incident['outcome']}   (tocsin status {incident['number']})"
         )
-    if not answer["incidents"]:
+    if answer["outcome"] == "dry_run":
+        out.print(
+            "It would tell: " + (", ".join(_names(answer["tells"])) or "nobody, for no channel is configured")
+        )
+    elif not answer["incidents"]:
         out.print(f"No incident was touched: {answer['outcome']}.")
     out.print(f"Key {answer['idempotency_key']}", style="dim")
     if deliveries:
         out.print(_deliveries_table(deliveries))
 
 
+def _names(targets: list[dict[str, Any]]) -> list[str]:
+    """Name targets: by channel, and by address where a channel has several."""
+    return [
+        one["channel"] if one["address"] == one["channel"] else f"{one['channel']} {one['address']}"
+        for one in targets
+    ]
+
+
 def _judge(deliveries: list[dict[str, Any]], dry: bool) -> None:
     """Warn of what went wrong, and end with the code that says so."""
+    if not deliveries and dry:
+        return
     if not deliveries:
         click.echo("No channel is configured for it, so there was nobody to tell. It is recorded.", err=True)
-        if not dry:
-            raise click.exceptions.Exit(PARTLY_DONE)
-        return
+        raise click.exceptions.Exit(PARTLY_DONE)
     dead = [delivery for delivery in deliveries if delivery["state"] == "dead"]
     pending = [delivery for delivery in deliveries if delivery["state"] == "pending"]
     if pending:

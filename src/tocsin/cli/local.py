@@ -103,7 +103,7 @@ def opened(data: Path, *, writes: bool) -> Iterator[Local]:
     try:
         if writes:
             _check_settings(settings, store, data)
-        node, _ = build_node(settings, store, first_token=False, opened=writes)
+        node = build_node(settings, store, opened=writes)
         running = _running(node) if writes else None
         if running is not None:
             loop.run_until_complete(running.__aenter__())

@@ -74,20 +74,23 @@ def run(coroutine: Coroutine[Any, Any, None]) -> None:
 async def _serve(
     settings: "Settings", data: Path, host: str, port: int, accept_clock: bool, with_parent: bool
 ) -> None:
-    from tocsin.wiring import build_node, make_operator_token, open_store
+    from tocsin.wiring import build_node, make_first_token, make_operator_token, open_store
 
     stopping = Stopping(with_parent)
     store = open_store(data)
     try:
         with _listening(host, port) as listener:
-            node, token = build_node(settings, store, accept_clock=accept_clock)
+            node = build_node(settings, store, accept_clock=accept_clock)
             operator = make_operator_token(store)
             url = _url(listener)
             node.start()
             try:
-                if token is not None:
+                if (first := make_first_token(store)) is not None:
+                    token, stored = first
                     click.echo("This is the admin's token. It is shown only now; keep it:")
                     click.echo(token)
+                    sys.stdout.flush()
+                    store.put_token(stored)
                 with _found(data, url, operator):
                     _welcome(node, url, data)
                     await _answer(node, listener, stopping)

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
+from tocsin.core.engine.route import compile_policy
 from tocsin.core.model.input import Input, PolicyChanged
 from tocsin.core.model.policy import DAY, MINUTE, Policy
 from tocsin.ports import Channel, Clock, Head, Ids, Store, StoreRefused
@@ -40,6 +41,7 @@ class Node:
         self.ids = ids
         self.channels = channels
         self.policy = policy
+        self.plans = compile_policy(policy, 0)
         self.origin = origin
         self.dry_run = dry_run
         self._close = close

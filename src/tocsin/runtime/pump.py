@@ -267,10 +267,7 @@ class Pump:
         for request in requests:
             for given in request.inputs:
                 if type(given) is AlertReceived:
-                    manual = given.manual
-                    id_ = given.id = state.alert_id(
-                        given.fingerprint, dry_run=manual is not None and manual.dry_run
-                    )
+                    id_ = given.id = state.alert_id(given.fingerprint)
                     if id_ not in state.alerts:
                         unknown[id_] = None
         recalled = self._store.recall(list(unknown)) if unknown else []
@@ -399,7 +396,7 @@ class Turn:
                     self._opened[event.incident] = text
                     self._pump.keep_title(event.incident, text)
                 case ev.Notified():
-                    self._notified(event, given)
+                    self._notified(event, given, alert)
                 case ev.NotificationWithheld():
                     self._withheld[event.reason] = self._withheld.get(event.reason, 0) + len(event.targets)
                 case ev.DeliveryRetried():
@@ -477,7 +474,7 @@ class Turn:
         why = event.because if by_us else _why(given)
         self._delivery(self._state.touched.ended[event.delivery], event.state, why)
 
-    def _notified(self, event: ev.Notified, given: Input) -> None:
+    def _notified(self, event: ev.Notified, given: Input, alert: Alert | None) -> None:
         state = self._state
         incident = state.incidents.get(event.incident)
         lines, silenced, view = [], 0, None
@@ -492,6 +489,8 @@ class Turn:
                 text = self._alert_text(live)
                 if text is not None:
                     lines.append(compose.line_of(live, text, incident.number))
+        elif event.dry_run and alert is not None:
+            lines.append(compose.line_of_alert(alert))
         failed = ""
         if event.kind is NotificationKind.META and isinstance(given, OutcomeReported):
             ending = state.touched.ended[given.delivery]

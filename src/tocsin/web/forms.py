@@ -53,11 +53,19 @@ class IncidentOfAnswer(BaseModel):
     outcome: str
 
 
+class TargetOut(BaseModel):
+    channel: str
+    address: str
+
+
 class SendAnswer(BaseModel):
+    """tells: whom it is for; a dry run reaches none of them."""
+
     idempotency_key: str
     fingerprint: str
     outcome: str
     dry_run: bool
+    tells: list[TargetOut]
     incidents: list[IncidentOfAnswer]
 
 

@@ -505,21 +505,32 @@ def test_what_is_sent_by_hand_to_named_channels_is_sent_once():
     assert world.told().count("manual") == 1
 
 
-def test_a_dry_run_reaches_nobody_and_touches_nothing_real():
+def test_a_dry_run_reaches_nobody_and_opens_nothing():
     world = a_world("anna", "ops@webhook", repeat_interval=HOUR, rate_limit=RateLimit(limit=1))
     world.answers = lambda delivery, attempt, at: DryRun() if delivery.dry_run else Delivered()
-    world.send(an_alert(), manual=Manual(channels=("email",), dry_run=True))
+
+    rehearsed = world.send(an_alert(), manual=Manual(channels=("email",), dry_run=True))
     world.wait(2 * HOUR)
 
-    step = world.fire()
+    assert (rehearsed.outcome, rehearsed.incidents) == ("dry_run", ())
+    assert [(s.kind, s.incident) for s in world.sent] == [("manual", 0)]
+    assert ends(world) == ["dry_run"]
 
-    assert step.incidents == ((2, "opened"),)
-    assert world.incident(1).dry_run
-    assert not world.incident(2).dry_run
-    assert [s.kind for s in world.sent if s.incident == 1] == ["manual", "opened"] + ["reminder"] * 4
-    assert ends(world) == ["dry_run"] * 6 + ["delivered"] * 2
+    assert world.fire().incidents == ((1, "opened"),)
+    assert ends(world) == ["dry_run", "delivered", "delivered"]
     assert world.withheld() == []
-    assert world.clear().incidents == ((2, "resolved"),)
+
+
+def test_a_dry_run_on_an_incident_leaves_it_as_it_is():
+    world = a_world("anna")
+    world.fire()
+    before = len(world.sent)
+
+    world.send(an_alert(), manual=Manual(dry_run=True))
+    world.wait(1)
+
+    assert len(world.sent) == before + 1
+    assert world.clear().incidents == ((1, "resolved"),)
 
 
 # Policies

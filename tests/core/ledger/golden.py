@@ -365,7 +365,6 @@ DRAFTS: list[tuple[str, Draft]] = [
                 key="c3" * 16,
                 route="default",
                 policy=1,
-                dry_run=True,
                 because="no incident with its route and group is open",
             ),
             ev.AlertSeen(

@@ -5,6 +5,8 @@ Nothing here escapes: what is dangerous depends on the channel, and each one esc
 
 from collections.abc import Sequence
 
+import msgspec
+
 from tocsin.core.engine.route import Plan, group_labels
 from tocsin.core.engine.state import LiveAlert, LiveIncident
 from tocsin.core.model.alert import Alert, Status, severity_rank
@@ -41,11 +43,17 @@ def pick(members: Sequence[LiveAlert], incident: int) -> list[LiveAlert]:
 
 
 def line_of(live: LiveAlert, alert: Alert, incident: int) -> AlertLine:
-    """Show one alert."""
+    """Show one alert of an incident."""
+    status = Status.FIRING if incident in live.firing_in else Status.RESOLVED
+    return msgspec.structs.replace(line_of_alert(alert), status=status, severity=live.severity)
+
+
+def line_of_alert(alert: Alert) -> AlertLine:
+    """Show an alert as it came in."""
     return AlertLine(
-        status=Status.FIRING if incident in live.firing_in else Status.RESOLVED,
-        severity=live.severity,
-        rule_id=live.rule_id,
+        status=alert.status,
+        severity=alert.severity,
+        rule_id=alert.rule_id,
         message=alert.message,
         scope=alert.scope,
         window_start=alert.window_start,
@@ -106,7 +114,12 @@ def message(
     meta-notification, where it is one.
     """
     kind = notified.kind
-    title = view.title if view is not None else f"Notifications of rule {notified.rule_id}"
+    if view is not None:
+        title = view.title
+    elif lines:
+        title = clip(f"{lines[0].rule_id}: {lines[0].message}", TITLE_MAX)
+    else:
+        title = f"Notifications of rule {notified.rule_id}"
     if kind is NotificationKind.META:
         title, text = clip(f"Could not be told: {title}", TITLE_MAX), failed
     elif kind is NotificationKind.DIGEST:

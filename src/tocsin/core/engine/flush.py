@@ -9,7 +9,7 @@ from tocsin.core.engine import rate_limit, suppress
 from tocsin.core.engine.route import Plan
 from tocsin.core.engine.state import LiveDelivery, LiveIncident, State, Told, told_for
 from tocsin.core.model import event as ev
-from tocsin.core.model.alert import severity_rank
+from tocsin.core.model.alert import Alert, severity_rank
 from tocsin.core.model.incident import IncidentState
 from tocsin.core.model.notification import (
     DeliveryState,
@@ -92,7 +92,6 @@ def flush(state: State, incident: LiveIncident, at: int) -> tuple[ev.Decided, ..
                 deliveries=new_deliveries(targets, id_, delivery, waiting),
                 charged="" if news.exempt or state.plans.policy.rate_limit is None else incident.rule_id,
                 rule_id=incident.rule_id,
-                dry_run=incident.dry_run,
                 because=_WHY[news.kind],
             )
         )
@@ -239,19 +238,14 @@ def new_deliveries(
     )
 
 
-def manual(
-    state: State, incident: LiveIncident, channels: tuple[str, ...], *, dry_run: bool, at: int
-) -> ev.Notified:
+def manual(state: State, incident: LiveIncident, channels: tuple[str, ...], *, at: int) -> ev.Notified:
     """Decide a notification that somebody asked for: always told, never limited.
 
     channels: () for those of the incident's route.
     """
-    if channels:
-        targets = [target for target in state.plans.targets.values() if target.channel in channels]
-    else:
-        targets = [target for target in state.plan(incident).targets if target.id in state.plans.targets]
     number = state.counters.notification + 1
     id_ = state.public_id("notification", number, at, incident.id.encode())
+    targets = _chosen(state, state.plan(incident), channels)
     return ev.Notified(
         notification=number,
         id=id_,
@@ -261,9 +255,35 @@ def manual(
         change=state.counters.change,
         deliveries=new_deliveries(targets, id_, state.counters.delivery),
         rule_id=incident.rule_id,
-        dry_run=dry_run,
         because="somebody asked for it",
     )
+
+
+def rehearsal(
+    state: State, plan: Plan, alert: Alert, fingerprint: bytes, channels: tuple[str, ...], at: int
+) -> ev.Notified:
+    """Decide what a dry run would send by hand. It belongs to no incident, and its deliveries reach nobody."""
+    number = state.counters.notification + 1
+    id_ = state.public_id("notification", number, at, fingerprint)
+    return ev.Notified(
+        notification=number,
+        id=id_,
+        incident=0,
+        kind=NotificationKind.MANUAL,
+        severity=alert.severity,
+        change=0,
+        deliveries=new_deliveries(_chosen(state, plan, channels), id_, state.counters.delivery),
+        rule_id=alert.rule_id,
+        dry_run=True,
+        because="somebody asked for it, as a dry run",
+    )
+
+
+def _chosen(state: State, plan: Plan, channels: tuple[str, ...]) -> list[Target]:
+    """Give the targets of these channels, or of the plan if there are none."""
+    if channels:
+        return [target for target in state.plans.targets.values() if target.channel in channels]
+    return [target for target in plan.targets if target.id in state.plans.targets]
 
 
 def digest(state: State, rule_id: str, at: int) -> ev.Notified | None:

@@ -12,9 +12,9 @@ CHARGED = (NotificationKind.OPENED, NotificationKind.UPDATED, NotificationKind.R
 def is_exempt(incident: LiveIncident, kind: NotificationKind, told: Told | None) -> bool:
     """Say whether a notification goes out whatever the window holds.
 
-    So does the first that tells somebody of an incident at CRITICAL, and a dry run, which reaches nobody.
+    So does the first that tells somebody of an incident at CRITICAL.
     """
-    if kind not in CHARGED or incident.dry_run:
+    if kind not in CHARGED:
         return True
     if incident.audible is not Severity.CRITICAL:
         return False

@@ -228,19 +228,12 @@ def group_labels(plan: Plan, alert: Alert) -> dict[str, str]:
     return labels
 
 
-def incident_key(
-    plan: Plan, alert: Alert, fingerprint: bytes, id_key: bytes, *, dry_run: bool = False
-) -> bytes:
-    """Name the incident that the alert belongs to: 16 bytes, keyed, so that labels cannot be guessed from it.
-
-    dry_run: for a send that reaches nobody; it never joins what is real, nor the other way round.
-    """
+def incident_key(plan: Plan, alert: Alert, fingerprint: bytes, id_key: bytes) -> bytes:
+    """Name the incident that the alert belongs to: 16 bytes, keyed, so that labels cannot be guessed from it."""
     if plan.group_by == (ALL_LABELS,):
         named = plan.name.encode() + b"\x00" + fingerprint
     else:
         scope = alert.scope
         values = [getattr(alert, name) if name in OWN_LABELS else scope.get(name) for name in plan.group_by]
         named = CANONICAL.encode((plan.name, plan.group_by, values))
-    if dry_run:
-        named = b"dry run of " + named
     return hashlib.blake2b(named, key=id_key, digest_size=16).digest()

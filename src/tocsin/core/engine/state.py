@@ -100,7 +100,6 @@ class LiveIncident(msgspec.Struct, kw_only=True, array_like=True, gc=False):
     """An incident that is not over, or may come back.
 
     severity: the highest since it opened; audible: the highest of alerts that no silence covered.
-    dry_run: nothing about it ever goes out.
     firing, cleared, silenced, silenced_firing: counts of its members.
     fire_change, clear_change, muted_change: the last change of each kind; `fire` is also for a rise of `audible`,
     `clear` also for its resolution, `muted` for what happened under a silence.
@@ -131,7 +130,6 @@ class LiveIncident(msgspec.Struct, kw_only=True, array_like=True, gc=False):
     clear_change: int = 0
     muted_change: int = 0
     audible: Severity = Severity.INFO
-    dry_run: bool = False
     auto_resolved: bool = False
     greens: int = 0
     flush_at: int = 0
@@ -227,13 +225,10 @@ class State:
         self.forgetting: list[tuple[int, int]] = []
         self.touched = Touched()
 
-    def alert_id(self, fingerprint: bytes, *, dry_run: bool = False) -> bytes:
-        """Name an alert by a keyed digest (16 bytes) of its fingerprint.
-
-        dry_run: for one that somebody sends as a dry run; it has nothing to do with the real one.
-        """
+    def alert_id(self, fingerprint: bytes) -> bytes:
+        """Name an alert by a keyed digest (16 bytes) of its fingerprint."""
         keyed = self._keyed.copy()
-        keyed.update(b"dry run of " + fingerprint if dry_run else fingerprint)
+        keyed.update(fingerprint)
         return keyed.digest()
 
     def public_id(self, kind: str, number: int, at: int, about: bytes = b"") -> str:
@@ -434,7 +429,6 @@ def _incident_opened(state: State, e: ev.IncidentOpened, at: int, private: Mappi
         policy=e.policy,
         opened_at=at,
         previous=e.previous,
-        dry_run=e.dry_run,
     )
     state.incidents[e.incident] = incident
     state.members[e.incident] = []

@@ -129,7 +129,7 @@ def _take(state: State, draft: Draft, at: int, manual: Manual | None) -> list[Dr
     if incident is not None:
         more: tuple[ev.Decided, ...] = ()
         if manual is not None and not (draft.follows and manual.channels):
-            more = (flush.manual(state, incident, manual.channels, dry_run=manual.dry_run, at=at),)
+            more = (flush.manual(state, incident, manual.channels, at=at),)
             apply(state, more[0], at, {})
         if 0 < incident.flush_at <= at:
             flushed = flush.flush(state, incident, at)
@@ -202,7 +202,9 @@ def _began(state: State, silence: int) -> ev.SilenceBegan:
 def _alert(state: State, given: AlertReceived, at: int, actor: str) -> Step:
     alert = given.alert
     manual = given.manual
-    id_ = given.id or state.alert_id(given.fingerprint, dry_run=manual is not None and manual.dry_run)
+    if manual is not None and manual.dry_run:
+        return _rehearsal(state, given, manual.channels, at, actor)
+    id_ = given.id or state.alert_id(given.fingerprint)
     live = state.alerts.get(id_)
     if alert.status is not Status.FIRING:
         if live is None or not live.firing_in:
@@ -220,12 +222,19 @@ def _alert(state: State, given: AlertReceived, at: int, actor: str) -> Step:
     return _seen_again(state, live, alert, incidents, at, actor)
 
 
+def _rehearsal(state: State, given: AlertReceived, channels: tuple[str, ...], at: int, actor: str) -> Step:
+    """A dry run opens nothing and tells nobody: whom it would tell is decided and recorded, and that is all."""
+    plan = plans_for(state.plans, given.alert)[0]
+    rehearsed = flush.rehearsal(state, plan, given.alert, given.fingerprint, channels, at)
+    draft = Draft(kind="send", actor=actor, events=(rehearsed,), private={"alert": given.alert})
+    return Step((draft,), "dry_run")
+
+
 def _fires(
     state: State, given: AlertReceived, id_: bytes, live: LiveAlert | None, at: int, actor: str
 ) -> Step:
     """An alert that did not fire begins to: in a new incident, an open one, or one that comes back."""
     alert = given.alert
-    dry_run = given.manual is not None and given.manual.dry_run
     number = live.number if live is not None else state.counters.alert + 1
     change = state.counters.change + 1
     silenced_by = suppress.silences_of(state, alert)
@@ -236,7 +245,7 @@ def _fires(
     private: dict[str, object] = {"alert": alert}
     joined: list[int] = []
     for plan in plans:
-        key = incident_key(plan, alert, given.fingerprint, state.id_key, dry_run=dry_run)
+        key = incident_key(plan, alert, given.fingerprint, state.id_key)
         incident = state.by_key.get(key)
         events: list[ev.Decided] = []
         previous = 0
@@ -253,7 +262,6 @@ def _fires(
                     route=plan.name,
                     policy=plan.policy,
                     previous=previous,
-                    dry_run=dry_run,
                     because="no incident with its route and group is open",
                 )
             )

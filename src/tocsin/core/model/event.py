@@ -19,10 +19,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_de
 
 class IncidentOpened(Event, frozen=True, tag="incident_opened"):
     """A new incident. key: keyed digest of (route, group labels), 32 hex digits; previous: the number of the last
-    incident with this key, 0 if none is remembered; policy: the version of the policy that it keeps.
-
-    dry_run: a send that is a dry run opened it, so nothing about it ever goes out.
-    """
+    incident with this key, 0 if none is remembered; policy: the version of the policy that it keeps."""
 
     incident: int
     id: str
@@ -30,7 +27,6 @@ class IncidentOpened(Event, frozen=True, tag="incident_opened"):
     route: str
     policy: int
     previous: int = 0
-    dry_run: bool = False
 
 
 class IncidentReopened(Event, frozen=True, tag="incident_reopened"):

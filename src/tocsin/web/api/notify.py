@@ -1,14 +1,18 @@
 """Notify: send by hand, `POST /api/v1/notify/send`."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from fastapi import APIRouter
 
+from tocsin.core.engine.route import plans_for
 from tocsin.core.model.alert import Alert
 from tocsin.core.model.errors import Invalid
 from tocsin.core.model.input import AlertReceived, Manual
+from tocsin.core.model.notification import Target
 from tocsin.intake import native
-from tocsin.web.forms import EPOCH, IncidentOfAnswer, SendAnswer, SendForm
+from tocsin.runtime.node import Node
+from tocsin.web.forms import EPOCH, IncidentOfAnswer, SendAnswer, SendForm, TargetOut
 from tocsin.web.guard import Sender, TheNode
 
 router = APIRouter()
@@ -44,11 +48,22 @@ async def send(form: SendForm, node: TheNode, sender: Sender) -> SendAnswer:
         fingerprint=plain.fingerprint.hex(),
         outcome=result.outcome,
         dry_run=form.dry_run or node.dry_run,
+        tells=[
+            TargetOut(channel=target.channel, address=target.address)
+            for target in _targets(node, alert, form)
+        ],
         incidents=[
             IncidentOfAnswer(incident_id=id_, number=number, outcome=outcome)
             for id_, number, outcome in result.incidents
         ],
     )
+
+
+def _targets(node: Node, alert: Alert, form: SendForm) -> Sequence[Target]:
+    """Give those of the channels that were chosen, or of the route."""
+    if form.channels:
+        return [target for target in node.policy.targets if target.channel in form.channels]
+    return plans_for(node.plans, alert)[0].targets
 
 
 def _microseconds(field: str, moment: datetime | None, default: int) -> int:
