@@ -20,6 +20,14 @@ class Clock(Protocol):
 
     def now(self) -> int: ...
 
+    def wall(self) -> int:
+        """Give the wall clock's own reading, for what other machines compare with theirs (signatures, dates)."""
+        ...
+
+    def not_before(self, at: int) -> None:
+        """Let world time be at least `at` from now on, because what was decided at `at` lies behind us."""
+        ...
+
 
 class Ids(Protocol):
     """The randomness that security needs. Nothing else may be random."""

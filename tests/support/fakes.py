@@ -20,6 +20,14 @@ class FakeClock:
         """Give the moment at which the clock stands."""
         return self.at
 
+    def wall(self) -> int:
+        """Give the same: here nobody steps the wall clock."""
+        return self.at
+
+    def not_before(self, at: int) -> None:
+        """Move to `at` if that lies ahead."""
+        self.at = max(self.at, at)
+
     def advance(self, microseconds: int) -> None:
         """Let time pass. Raises: ValueError if it would go back."""
         if microseconds < 0:

@@ -48,6 +48,7 @@ class Dispatcher:
         self._committed = gate.listen()
         self._lanes = {name: Lane(self, channel) for name, channel in channels.items()}
         self._held: dict[int, Dispatch] = {}
+        self._failing: set[str] = set()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -74,8 +75,6 @@ class Dispatcher:
             before = self._held.get(dispatch.delivery)
             if before is not None and before.attempt >= dispatch.attempt:
                 continue
-            if dispatch.message is None and before is not None:
-                dispatch = _with_message(dispatch, before.message)
             self._held[dispatch.delivery] = dispatch
             lane = self._lanes.get(dispatch.channel)
             if lane is None:
@@ -108,8 +107,19 @@ class Dispatcher:
             except Exception as error:
                 log.exception("channel %s failed in a way that it should not", channel.name)
                 outcome = Retry(why=f"the channel failed: {type(error).__name__}")
+        self._note(dispatch.channel, outcome)
         self._failpoint("after-send")
         self._report(dispatch, outcome)
+
+    def _note(self, channel: str, outcome: Outcome) -> None:
+        """Say in the log when a channel begins to fail, and when it works again."""
+        if isinstance(outcome, Retry | Refused):
+            if channel not in self._failing:
+                self._failing.add(channel)
+                log.warning("channel %s fails: %s (tocsin status shows what waits)", channel, outcome.why)
+        elif channel in self._failing:
+            self._failing.discard(channel)
+            log.warning("channel %s works again", channel)
 
     async def _send(self, channel: Channel, dispatch: Dispatch, message: Message) -> Outcome:
         assert dispatch.target is not None
@@ -118,7 +128,7 @@ class Dispatcher:
                 message,
                 dispatch.target,
                 key=dispatch.key,
-                at=self._clock.now(),
+                at=self._clock.wall(),
                 dry_run=dispatch.dry_run or self._dry_run,
             )
 
@@ -208,18 +218,3 @@ class Lane:
                 task.cancel()
         if self._channel is not None:
             await self._channel.close()
-
-
-def _with_message(dispatch: Dispatch, message: Message | None) -> Dispatch:
-    return Dispatch(
-        delivery=dispatch.delivery,
-        attempt=dispatch.attempt,
-        due=dispatch.due,
-        channel=dispatch.channel,
-        target=dispatch.target,
-        key=dispatch.key,
-        urgent=dispatch.urgent,
-        dry_run=dispatch.dry_run,
-        notification=dispatch.notification,
-        message=message,
-    )

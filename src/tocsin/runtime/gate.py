@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 from tocsin.core.engine.step import SYSTEM
 from tocsin.core.model.errors import Unavailable
-from tocsin.core.model.input import Input
+from tocsin.core.model.input import Input, NodeStart
 from tocsin.ports import Clock
-from tocsin.runtime.pump import Committed, Pump, Request, Result
+from tocsin.runtime.pump import GAP_MIN, Committed, Pump, Request, Result
 
 log = logging.getLogger("tocsin.gate")
 
@@ -32,6 +32,8 @@ class Gate:
         self._clock = clock
         self._queue: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._waiting = 0
+        self._stopped = False
+        self._turned_at = 0
         self._futures: dict[int, asyncio.Future[Sequence[Result]]] = {}
         self._answers: deque[tuple[Request, Sequence[Result] | Exception]] = deque()
         self._committed: deque[Committed] = deque()
@@ -49,6 +51,7 @@ class Gate:
 
     async def stop(self) -> None:
         """Finish what waits, then stop."""
+        self._stopped = True
         if self._thread is not None:
             self._queue.put(None)
             await asyncio.to_thread(self._thread.join)
@@ -65,6 +68,8 @@ class Gate:
 
         Raises: Unavailable if too much waits already; nothing was accepted then.
         """
+        if self._stopped:
+            raise Unavailable("Tocsin is stopping. Nothing was accepted; try again when it is up.")
         if self._waiting + len(inputs) > INPUTS_WAITING_MAX and self._waiting:
             raise Unavailable(
                 "Tocsin has more waiting than it takes. Nothing was accepted; try again in a second."
@@ -95,13 +100,18 @@ class Gate:
             if not requests:
                 # Nobody asks, perhaps because readiness says not to: find out for ourselves whether it works.
                 requests = [Request((), SYSTEM, self._answer)]
+            now = self._clock.now()
+            if self._turned_at and now - self._turned_at > GAP_MIN:
+                # The process was stopped: nobody was heard, so what fires must not expire for that.
+                requests.insert(0, Request((NodeStart(gap=now - self._turned_at),), SYSTEM))
             try:
                 pump.turn(requests)
             except Exception:
                 log.exception("a turn failed in a way that nobody foresaw; its senders are told to try again")
                 self._failing = True
                 unavailable = Unavailable("Tocsin failed while deciding. Try again.")
-                self._answers.extend((request, unavailable) for request in requests)
+                self._answers.extend((request, unavailable) for request in requests if request.answer)
+            self._turned_at = self._clock.now()
             self._wake_loop()
 
     def _collect(self, pump: Pump) -> list[Request] | None:

@@ -60,6 +60,7 @@ class Node:
         why = "" if accept_clock else clock_trouble(self.clock.now(), self.store.head())
         if why:
             raise StoreRefused(f"{why} Set the machine's clock, or confirm that it is right: --accept-clock.")
+        self.clock.not_before(self.store.head().at)
         self._pump.open()
         refused: list[Exception] = []
 

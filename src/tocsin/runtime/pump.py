@@ -32,7 +32,15 @@ from tocsin.core.model import event as ev
 from tocsin.core.model.alert import CANONICAL, Alert
 from tocsin.core.model.entry import Draft
 from tocsin.core.model.errors import TocsinError, Unavailable
-from tocsin.core.model.input import AlertExpired, AlertReceived, Input, NodeStart, OutcomeReported, Tick
+from tocsin.core.model.input import (
+    AlertExpired,
+    AlertReceived,
+    Input,
+    NodeStart,
+    OutcomeReported,
+    PolicyChanged,
+    Tick,
+)
 from tocsin.core.model.notification import (
     Accepted,
     Delivered,
@@ -65,6 +73,8 @@ _read_message = msgspec.json.Decoder(Message).decode
 TEXTS_KEPT = 2_000
 NONCES_AT_ONCE = 64
 ALIVE_EVERY = 10_000_000
+GAP_MIN = 60_000_000
+"""Shorter times without a turn or a commit, in microseconds, do not count as an absence of ours."""
 
 
 class Result(msgspec.Struct, frozen=True, gc=False):
@@ -141,6 +151,7 @@ class Pump:
         self._state: State | None = None
         self._edge = Frontier()
         self._alive_at = 0
+        self._resumed = False
 
     # The life of the pump
 
@@ -186,6 +197,7 @@ class Pump:
                 reopen()
             # A commit that failed may have taken effect all the same: nobody was told what it decided to send.
             self._announce(self._load())
+            self._resumed = True
         assert self._state is not None
         return self._state
 
@@ -242,6 +254,9 @@ class Pump:
         at = max(self._clock.now(), state.at + 1)
         turn = Turn(self, state, at)
         begin(state, at)  # Before the recall: what is forgotten now is asked for again.
+        if self._resumed and at - self._alive_at > GAP_MIN:
+            # While nothing could be stored nobody was heard, so what fires must not expire for that.
+            turn.take(NodeStart(gap=at - self._alive_at), SYSTEM, None)
         recalled = self._recall(state, requests)
         answers: list[list[Result]] = []
         for request_number, request in enumerate(requests):
@@ -270,7 +285,12 @@ class Pump:
                     id_ = given.id = state.alert_id(given.fingerprint)
                     if id_ not in state.alerts:
                         unknown[id_] = None
-        recalled = self._store.recall(list(unknown)) if unknown else []
+        # What this turn forgot is not yet in the store as forgotten: take it back from where it went.
+        recalled = [alert for alert in state.touched.forgotten_alerts.values() if alert.id in unknown]
+        for alert in recalled:
+            del unknown[alert.id]
+        if unknown:
+            recalled += self._store.recall(list(unknown))
         for alert in recalled:
             recall(state, alert)
         return recalled
@@ -333,6 +353,10 @@ class Turn:
     def take(self, given: Input, actor: str, where: tuple[int, int] | None) -> Result:
         """Decide one input. Raises: Poisoned if it broke while it was applied."""
         state = self._state
+        if self._policy is not None and isinstance(given, PolicyChanged):
+            return Result(
+                "refused", refused=Unavailable("Another policy came at the same moment. Try again.")
+            )
         if type(given) is AlertReceived:
             live = deduplicate.find_repeated(state, given, self._at)
             if live is not None:
@@ -570,7 +594,11 @@ class Turn:
                 )
                 for a in touched.alerts.values()
             ]
-            + [AlertRow(alert=a, live=False, is_new=False) for a in touched.forgotten_alerts.values()],
+            + [
+                AlertRow(alert=a, live=False, is_new=False)
+                for a in touched.forgotten_alerts.values()
+                if a.id not in touched.alerts
+            ],
             leases=[a for a in self._refreshed.values() if a.id not in touched.alerts],
             notifications=self._messages,
             new_deliveries=list(self._new_deliveries.values()),
@@ -584,10 +612,13 @@ class Turn:
         pump._failpoint("before-commit")
         pump._store.commit(batch)
         pump._failpoint("after-commit")
+        pump._resumed = False
         pump._edge = self._edge
         pump._alive_at = at
         state.touched = type(touched)()
-        return Committed(dispatches=self._dispatches, ended=self._ended)
+        # What was planned and then merged in the same turn is not attempted any more.
+        dispatches = [dispatch for dispatch in self._dispatches if dispatch.delivery in state.deliveries]
+        return Committed(dispatches=dispatches, ended=self._ended)
 
 
 def _dispatch(state: State, number: int, message: Message | None = None) -> Dispatch:

@@ -51,8 +51,13 @@ class MachineClock:
             return self._world
 
     def wall(self) -> int:
-        """Give the wall clock's reading, in microseconds UTC, for the check at the start."""
+        """Give the wall clock's reading, in microseconds UTC."""
         return self._wall()
+
+    def not_before(self, at: int) -> None:
+        """Let world time go on from `at` if it is behind it; it is then slewed back towards the wall clock."""
+        with self._lock:
+            self._world = max(self._world, at)
 
     def _wall(self) -> int:
         return self._wall_ns() // 1000

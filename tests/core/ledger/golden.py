@@ -303,6 +303,28 @@ DRAFTS: list[tuple[str, Draft]] = [
         ),
     ),
     (
+        "a dry run",
+        Draft(
+            kind="send",
+            actor="token:7f3a",
+            events=(
+                ev.Notified(
+                    notification=2,
+                    id="e5" * 16,
+                    incident=0,
+                    kind=NotificationKind.MANUAL,
+                    severity=Severity.INFO,
+                    change=0,
+                    deliveries=(_DELIVERY,),
+                    rule_id="disk",
+                    dry_run=True,
+                    because="somebody asked for it, as a dry run",
+                ),
+            ),
+            private={"alert": _TROUBLE},
+        ),
+    ),
+    (
         "a digest is due",
         _due(
             "digest",

@@ -81,7 +81,7 @@ def test_the_entries_of_a_real_ledger_are_canonical(ledger):
             events.update(type(event) for event in read_decision(parts[1]).events)
 
     assert events == set(EVENTS)
-    assert len(kinds) == 13
+    assert len(kinds) == 14
 
 
 @pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.__name__)

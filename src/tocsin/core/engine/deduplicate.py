@@ -33,7 +33,7 @@ def find_repeated(state: State, given: AlertReceived, at: int) -> LiveAlert | No
         live is None
         or not live.firing_in
         or given.manual is not None
-        or given.alert.status is Status.RESOLVED
+        or given.alert.status is not Status.FIRING
     ):
         return None
     if not is_duplicate(live, given.alert, at):

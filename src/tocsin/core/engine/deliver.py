@@ -48,11 +48,19 @@ def reported(state: State, report: OutcomeReported, at: int) -> tuple[ev.Decided
                 wait = max(wait, min(after_s * SECOND, RETRY_AFTER_MAX))
                 because += f"; the provider asked for {after_s} s"
             due = min(at + wait, delivery.first_at + retries.give_up)
-            return (
-                ev.DeliveryRetried(
-                    delivery=delivery.number, attempts=report.attempt, due=max(due, at + 1), because=because
-                ),
+            retried = ev.DeliveryRetried(
+                delivery=delivery.number, attempts=report.attempt, due=max(due, at + 1), because=because
             )
+            incident = state.incidents.get(delivery.incident)
+            told = told_for(incident, delivery.target) if incident is not None else None
+            if incident is None or told is None or told.delivery != delivery.number:
+                return (retried,)
+            look = flush.look_at(state, incident, told, at)
+            if not look or 0 < incident.flush_at <= look:
+                return (retried,)
+            # It waits now, so what happened while it was on the wire can take its place.
+            why = "something newer happened than what waits"
+            return (retried, ev.FlushPlanned(incident=incident.number, due=max(look, at), because=why))
         case _:
             assert_never(outcome)
 

@@ -42,9 +42,7 @@ def flush(state: State, incident: LiveIncident, at: int) -> tuple[ev.Decided, ..
     groups: dict[News, list[Target]] = {}
     waiting: dict[str, LiveDelivery] = {}
     times = []
-    for target in plan.targets:
-        if target.id not in state.plans.targets:
-            continue  # No longer configured: whoever left is told nothing more.
+    for target in present(state, plan):
         told = told_for(incident, target.id)
         news = _news(incident, plan, told, at)
         if news is None:
@@ -283,7 +281,20 @@ def _chosen(state: State, plan: Plan, channels: tuple[str, ...]) -> list[Target]
     """Give the targets of these channels, or of the plan if there are none."""
     if channels:
         return [target for target in state.plans.targets.values() if target.channel in channels]
-    return [target for target in plan.targets if target.id in state.plans.targets]
+    return present(state, plan)
+
+
+def present(state: State, plan: Plan) -> list[Target]:
+    """Give the targets that are still configured; whoever left is told nothing more.
+
+    Where all of them have left, those of today's route of that name, or of the root: an incident never goes unheard
+    because an address was replaced while it was open.
+    """
+    there = [target for target in plan.targets if target.id in state.plans.targets]
+    if not there and plan.targets:
+        today = state.plans.by_name.get(plan.name, state.plans.root.plan)
+        return list(today.targets)
+    return there
 
 
 def digest(state: State, rule_id: str, at: int) -> ev.Notified | None:

@@ -25,7 +25,7 @@ from tocsin.core.engine.route import (
 from tocsin.core.model import event as ev
 from tocsin.core.model.alert import CANONICAL, Alert, Severity, Status, severity_rank
 from tocsin.core.model.incident import IncidentState
-from tocsin.core.model.notification import NotificationKind, Withheld
+from tocsin.core.model.notification import DeliveryState, NotificationKind, Withheld
 from tocsin.core.model.policy import Policy
 from tocsin.core.model.silence import Silence
 
@@ -745,6 +745,8 @@ def _delivery_ended(state: State, e: ev.DeliveryEnded, at: int, private: Mapping
     told = told_for(incident, delivery.target)
     if told is not None and told.delivery == e.delivery:
         told.delivery = 0
+        if e.state is DeliveryState.CANCELLED:
+            told.change = 0  # It never left, so nothing was told.
         state.touched.incidents[incident.number] = incident
     if incident.state is IncidentState.RESOLVED:
         plan_forgetting(state, incident)
@@ -805,8 +807,21 @@ def covered_only_by(state: State, silence: int) -> list[int]:
 
 
 def _policy_adopted(state: State, e: ev.PolicyAdopted, at: int, private: Mapping[str, Any]) -> None:
+    before = state.plans.targets.keys()
     state.plans = compile_policy(private["policy"], e.version)
     state.policies[e.version] = state.plans
+    if before == state.plans.targets.keys():
+        return
+    # Somebody is there who was not, or has gone: what each of them knows is compared again.
+    for incident in state.incidents.values():
+        if (
+            incident.firing
+            and incident.state is not IncidentState.RESOLVED
+            and not 0 < incident.flush_at <= at
+        ):
+            incident.flush_at = at
+            state.plan_timer(at, "flush", incident.number)
+            state.touched.incidents[incident.number] = incident
 
 
 def _node_started(state: State, e: ev.NodeStarted, at: int, private: Mapping[str, Any]) -> None:

@@ -485,9 +485,8 @@ def _calmer(state: State, live: LiveAlert, alert: Alert, at: int, actor: str) ->
     incidents = [state.incidents[number] for number in live.firing_in]
     if alert.status is Status.GREEN:
         if deduplicate.is_duplicate(live, alert, at):
-            return Step(
-                (), "duplicate", tuple((i.number, "duplicate") for i in incidents), live, alert.ends_at
-            )
+            # Its lease is what the firing ones gave it: a second green says nothing of that.
+            return Step((), "duplicate", tuple((i.number, "duplicate") for i in incidents))
         greens = live.greens + 1
         needed = state.plan(incidents[0]).greens
         if greens < needed:

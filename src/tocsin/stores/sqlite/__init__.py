@@ -158,9 +158,11 @@ class SqliteStore(Reading):
                 for sql, rows in statements(batch, self._chains):
                     if rows:
                         writer.executemany(sql, rows)
-        except apsw.Error as error:
+        except BaseException as error:
             self._chains.forget()
-            raise self._failed(error) from error
+            if isinstance(error, apsw.Error):
+                raise self._failed(error) from error
+            raise
 
     def alive(self, at: int) -> None:
         self._write("UPDATE head SET alive_at = ?", (at,))
