@@ -209,8 +209,8 @@ WRONG_BODIES: list[tuple[str, bytes, int | None, str]] = [
         "utf-8",
     ),
     ("control character", an_item('"source":"\x01"').encode(), 0, "no JSON"),
-    ("very deep", b"[" * 100_000, 0, "no JSON"),
-    ("very deep evidence", an_item('"evidence":' + "[" * 50_000 + "]" * 50_000).encode(), 0, "no JSON"),
+    ("very deep", b"[" * 100_000, 0, "too deep"),
+    ("very deep evidence", an_item('"evidence":' + "[" * 50_000 + "]" * 50_000).encode(), 0, "too deep"),
 ]
 
 

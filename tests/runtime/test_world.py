@@ -110,3 +110,18 @@ def test_chance_is_as_long_as_was_asked_for_and_never_the_same() -> None:
 
     assert {len(one) for one in some} == {32}
     assert len(set(some)) == 100
+
+
+def test_world_time_goes_on_from_what_was_decided_last_and_is_drawn_back() -> None:
+    machine = Machine()
+    clock = machine.clock()
+
+    clock.not_before(START + 540 * SECOND)
+
+    assert clock.now() == START + 540 * SECOND
+    for _ in range(1000):
+        machine.passes(SECOND)
+        clock.now()
+    behind = START + 1540 * SECOND - clock.now()
+    assert 9 * SECOND <= behind <= 10 * SECOND
+    assert clock.wall() == START + 1000 * SECOND

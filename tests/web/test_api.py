@@ -257,6 +257,7 @@ def test_an_unknown_channel_is_refused_and_the_known_ones_are_named() -> None:
         (b'{"rule_id":"r","severity":"info","message":"m","scope":{"\\ud800":"x"}}', None),
         (b'{"rule_id":"r","severity":"info","message":"m","annotations":{"a":"\\udc00"}}', "annotations.a"),
         (b'{"rule_id":"r","severity":"info","message":"\xff"}', None),
+        (b'{"rule_id":"r","rule_id":"s","severity":"info","message":"m"}', None),
         (_sent(window_end="2026-01-01T00:00:00"), None),
         (_sent(window_start="2026-01-02T00:00:00Z", window_end="2026-01-01T00:00:00Z"), None),
         (_sent(window_start="0001-01-01T00:00:00Z", window_end="0001-01-01T00:00:00Z"), None),
@@ -272,6 +273,14 @@ def test_a_wrong_form_is_refused_and_nothing_is_stored(face: Face, body: object,
     if field is not None:
         assert answer["errors"][0]["field"] == field
     assert face.entries() == before
+
+
+def test_a_key_that_stands_twice_is_named(face: Face) -> None:
+    status, _, answer = face.ask(
+        "POST", SEND, b'{"rule_id":"r","rule_id":"s","severity":"info","message":"m"}'
+    )
+
+    assert (status, answer["field"]) == (422, "rule_id")
 
 
 def test_a_form_that_is_too_large_is_refused(face: Face) -> None:

@@ -191,7 +191,18 @@ def _malformed(body: bytes, why: str) -> Problem:
         return Problem(index, wrong.field, str(wrong))
     except (ValueError, RecursionError):
         pass
+    if "recursion" in why:
+        return Problem(index, "", f"it is nested too deep; at most {DEPTH_MAX} levels are taken")
     return Problem(index, "", f"it is no JSON: {why}")
+
+
+def find_fault(text: bytes) -> Problem | None:
+    """Find in one object what JSON parsers disagree about: keys that stand twice, half surrogates, depth."""
+    try:
+        _check_json(text)
+    except _Wrong as wrong:
+        return Problem(None, wrong.field, str(wrong))
+    return None
 
 
 def _end_of_white(text: str, position: int) -> int:
@@ -228,7 +239,12 @@ def _wrong_form(text: str, read: object) -> _Wrong:
             if not isinstance(value, str) or len(value) > TEXT_MAX:
                 field = f"{field}.{name}"
                 break
+    if message.startswith("Invalid enum value") and field in _CHOICES:
+        message += f"; it takes {_CHOICES[field]}"
     return _Wrong(field, message[:1].lower() + message[1:])
+
+
+_CHOICES = {"severity": ", ".join(Severity), "status": ", ".join(Status)}
 
 
 class _Suspect(dict[str, Any]):

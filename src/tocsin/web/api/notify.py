@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from tocsin.core.engine.route import plans_for
 from tocsin.core.model.alert import Alert
@@ -19,8 +19,11 @@ router = APIRouter()
 
 
 @router.post("/api/v1/notify/send")
-async def send(form: SendForm, node: TheNode, sender: Sender) -> SendAnswer:
+async def send(form: SendForm, node: TheNode, sender: Sender, request: Request) -> SendAnswer:
     """Tell people now: always told, never limited; recorded as any alert."""
+    fault = native.find_fault(await request.body())
+    if fault is not None:
+        raise Invalid(f"Field {fault.field or 'body'}: {fault.message}.", field=fault.field)
     for channel in form.channels:
         if channel not in node.channels:
             known = ", ".join(node.channels) or "none"
