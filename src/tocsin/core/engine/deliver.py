@@ -51,16 +51,8 @@ def reported(state: State, report: OutcomeReported, at: int) -> tuple[ev.Decided
             retried = ev.DeliveryRetried(
                 delivery=delivery.number, attempts=report.attempt, due=max(due, at + 1), because=because
             )
-            incident = state.incidents.get(delivery.incident)
-            told = told_for(incident, delivery.target) if incident is not None else None
-            if incident is None or told is None or told.delivery != delivery.number:
-                return (retried,)
-            look = flush.look_at(state, incident, told, at)
-            if not look or 0 < incident.flush_at <= look:
-                return (retried,)
             # It waits now, so what happened while it was on the wire can take its place.
-            why = "something newer happened than what waits"
-            return (retried, ev.FlushPlanned(incident=incident.number, due=max(look, at), because=why))
+            return (retried, *_look_again(state, delivery, at, "something newer happened than what waits"))
         case _:
             assert_never(outcome)
 
@@ -76,15 +68,20 @@ def _ended(
     state: State, delivery: LiveDelivery, end: DeliveryState, attempts: int, because: str, at: int
 ) -> tuple[ev.Decided, ...]:
     ended = ev.DeliveryEnded(delivery=delivery.number, state=end, attempts=attempts, because=because)
+    # Something may have happened while it was on its way: compare again, now that the line is free.
+    return (ended, *_look_again(state, delivery, at, "the line to a target is free"))
+
+
+def _look_again(state: State, delivery: LiveDelivery, at: int, because: str) -> tuple[ev.Decided, ...]:
+    """Plan to compare what the delivery's target knows; () if nothing is new, or that is planned already."""
     incident = state.incidents.get(delivery.incident)
     told = told_for(incident, delivery.target) if incident is not None else None
     if incident is None or told is None or told.delivery != delivery.number:
-        return (ended,)
-    # Something may have happened while it was on its way: compare again, now that the line is free.
+        return ()
     due = flush.look_at(state, incident, told, at)
     if not due or 0 < incident.flush_at <= due:
-        return (ended,)
-    return (ended, ev.FlushPlanned(incident=incident.number, due=due, because="the line to a target is free"))
+        return ()
+    return (ev.FlushPlanned(incident=incident.number, due=max(due, at), because=because),)
 
 
 def _dead(
