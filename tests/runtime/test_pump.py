@@ -8,7 +8,7 @@ import pytest
 from tests.runtime.house import Wrapped, a_policy, an_alert, events_of, once
 from tests.support.fakes import SECOND, FakeClock, FakeIds
 
-from tocsin.core.engine import state
+from tocsin.core.engine import fold
 from tocsin.core.engine.state import State
 from tocsin.core.ledger.verify import verify
 from tocsin.core.model import event as ev
@@ -51,14 +51,14 @@ class Driven:
 @pytest.fixture
 def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
     """Applying the alert of rule `poison` breaks, after it has changed half of the state."""
-    whole = state._APPLY[ev.AlertFired]
+    whole = fold._APPLY[ev.AlertFired]
 
     def breaks(state: State, event: ev.AlertFired, at: int, private: Mapping[str, Any]) -> None:
         whole(state, event, at, private)
         if event.rule_id == "poison":
             raise ZeroDivisionError("the test's poison")
 
-    monkeypatch.setitem(state._APPLY, ev.AlertFired, breaks)
+    monkeypatch.setitem(fold._APPLY, ev.AlertFired, breaks)
 
 
 @pytest.mark.usefixtures("poisoned")

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from tests.support.builders import NINE, a_matcher, an_alert
 
-from tocsin.core.engine import deduplicate
+from tocsin.core.engine import deduplicate, fold
 from tocsin.core.engine import state as live
 from tocsin.core.engine.restore import restore
 from tocsin.core.engine.state import Counters, LiveAlert, LiveDelivery, LiveIncident, RateWindow, State
@@ -302,7 +302,7 @@ class World:
                     id_ = bytes.fromhex(event.id)
                     if id_ not in state.alerts and id_ in forgotten:
                         live.recall(state, forgotten.pop(id_))
-                live.apply(state, event, entry.at, private)
+                fold.apply(state, event, entry.at, private)
         live.begin(state, self.state.at)
         return state
 

@@ -288,7 +288,7 @@ def test_an_alert_whose_text_was_erased_folds_without_it():
     (alert,) = world.state.alerts.values()
     folded = World(a_policy()).state
 
-    from tocsin.core.engine.state import apply
+    from tocsin.core.engine.fold import apply
 
     for entry in world.entries[1:]:
         for event in entry.draft.events:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from tocsin.core.engine.fold import add_silence
 from tocsin.core.engine.route import compile_policy
 from tocsin.core.engine.state import (
     Counters,
@@ -11,7 +12,6 @@ from tocsin.core.engine.state import (
     LiveIncident,
     RateWindow,
     State,
-    add_silence,
     plan_forgetting,
     plan_lease,
 )

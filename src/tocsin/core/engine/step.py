@@ -10,18 +10,9 @@ from typing import Any, assert_never
 import msgspec
 
 from tocsin.core.engine import deduplicate, deliver, flush, lifecycle, suppress
+from tocsin.core.engine.fold import apply, covered, covered_only_by, is_louder
 from tocsin.core.engine.route import Plan, compile_policy, incident_key, matcher_test, plans_for
-from tocsin.core.engine.state import (
-    LiveAlert,
-    LiveIncident,
-    State,
-    apply,
-    begin,
-    covered,
-    covered_only_by,
-    is_louder,
-    refresh,
-)
+from tocsin.core.engine.state import LiveAlert, LiveIncident, State, begin, refresh
 from tocsin.core.model import event as ev
 from tocsin.core.model.alert import Alert, Severity, Status, severity_rank
 from tocsin.core.model.entry import Draft
