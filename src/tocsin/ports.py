@@ -1,18 +1,18 @@
 """What the shell needs from the world, as protocols. `wiring` alone chooses who plays which part."""
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
 from tocsin.core.engine.state import Counters, LiveAlert, LiveDelivery, LiveIncident, RateWindow
 from tocsin.core.ledger.encoding import Segment
-from tocsin.core.model.access import Role
+from tocsin.core.model.access import Token
 from tocsin.core.model.alert import Severity
 from tocsin.core.model.incident import IncidentState, IncidentView
 from tocsin.core.model.notification import DeliveryState, Message, NotificationKind, Outcome, Target
 from tocsin.core.model.policy import Policy
-from tocsin.core.model.silence import Silence
+from tocsin.core.model.silence import Maintenance, Silence
 
 
 class Clock(Protocol):
@@ -35,6 +35,18 @@ class Ids(Protocol):
     def random_bytes(self, length: int) -> bytes: ...
 
 
+class Rendered(msgspec.Struct, frozen=True, kw_only=True):
+    """What a channel sends, for people to look at. No secret stands in it.
+
+    subject, html: of an e-mail, whose body is then the text part; None elsewhere.
+    """
+
+    content_type: str
+    body: str
+    subject: str | None = None
+    html: str | None = None
+
+
 class Channel(Protocol):
     """A way to speak. `send` never raises for what the world does; it answers with an outcome.
 
@@ -55,7 +67,26 @@ class Channel(Protocol):
         """
         ...
 
+    def render(self, message: Message, target: Target, *, key: str) -> Rendered:
+        """Show what `send` sends. Asks nothing and nobody."""
+        ...
+
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class Reachable(Protocol):
+    """A channel that can be tried without anybody being told.
+
+    host: the name or address that it connects to; doubts: what looks wrong with its settings, but may be right.
+    """
+
+    host: str
+    doubts: tuple[str, ...]
+
+    async def probe(self) -> str:
+        """Connect as for a delivery, under the same guard, and hang up: why that fails, "" if it does not."""
+        ...
 
 
 class StoreFailed(Exception):
@@ -118,9 +149,33 @@ class DeliveryRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     why: str = ""
 
 
+class Attempt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """An attempt that ended. attempt: which one, from 1; outcome: the tag of its Outcome, such as `retry`."""
+
+    delivery: int
+    attempt: int
+    at: int
+    outcome: str
+    why: str
+
+
+class PolicyRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A version of the policy, with who brought it and when."""
+
+    version: int
+    digest: str
+    policy: Policy
+    at: int
+    actor: str
+
+
 class Batch(msgspec.Struct, kw_only=True):
     """All that one turn commits, at once or not at all.
 
+    incidents: one with live=False left state now, and one that came back is in `recalled`, with its live row here too.
+    attempts: those that failed; a delivery's own row tells of the last one.
+    maintenances: with the moment at which each opens next.
+    tokens, revoked: new ones, and the ids of those that open nothing any more (at head.at).
     withheld: counts of withheld intents by reason, to be added to those kept.
     """
 
@@ -135,7 +190,13 @@ class Batch(msgspec.Struct, kw_only=True):
     rates: Sequence[tuple[str, RateWindow]] = ()
     silences: Sequence[tuple[Silence, bool]] = ()
     ended_silences: Sequence[int] = ()
-    policy: tuple[int, str, Policy] | None = None
+    recalled: Sequence[LiveIncident] = ()
+    attempts: Sequence[Attempt] = ()
+    maintenances: Sequence[tuple[Maintenance, int]] = ()
+    ended_maintenances: Sequence[int] = ()
+    policy: PolicyRow | None = None
+    tokens: Sequence[Token] = ()
+    revoked: Sequence[str] = ()
     withheld: Sequence[tuple[str, int]] = ()
 
 
@@ -153,32 +214,83 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     deliveries: Sequence[LiveDelivery]
     rates: Sequence[tuple[str, RateWindow]]
     silences: Sequence[tuple[Silence, bool]]
-
-
-class Token(msgspec.Struct, frozen=True, kw_only=True):
-    """A bearer's token as it is stored: hash is of the token, which nobody keeps. revoked_at: None if it is not."""
-
-    id: str
-    name: str
-    role: Role
-    hash: str
-    created_at: int
-    revoked_at: int | None = None
+    maintenances: Sequence[tuple[Maintenance, int]] = ()
 
 
 class IncidentFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which incidents are asked for; None and () are "all". after: list those with a lower number only."""
+    """Which incidents are asked for; None and () are "all". after: list those with a lower number only.
+
+    scope: (label, value) pairs that all stand in the incident's labels; text: in its title, whatever the case.
+    since, until: opened in [since, until).
+    """
 
     states: tuple[IncidentState, ...] = ()
     severity: Severity | None = None
     rule_id: str | None = None
+    scope: tuple[tuple[str, str], ...] = ()
+    text: str = ""
+    since: int | None = None
+    until: int | None = None
     after: int | None = None
 
 
+class Durations(msgspec.Struct, frozen=True, kw_only=True):
+    """How long something took, in microseconds, over `count` incidents; p50 and p90 within 5 %, None without any."""
+
+    count: int
+    p50: int | None
+    p90: int | None
+
+
+class Stats(msgspec.Struct, frozen=True, kw_only=True):
+    """Incidents in numbers.
+
+    by_rule: rule, how many in all, how many not resolved; those with the most first, at most 50.
+    acknowledged, resolved: from opening to the first acknowledgement and to resolution, of those resolved in
+    [since, until), by whole days UTC.
+    """
+
+    total: int
+    by_state: dict[IncidentState, int]
+    by_severity: dict[Severity, int]
+    by_rule: list[tuple[str, int, int]]
+    acknowledged: Durations
+    resolved: Durations
+
+
+class DeliveryFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which deliveries are asked for; None and () are "all". after: list those with a lower number only.
+
+    since, until: of notifications decided in [since, until); rule_id: of incidents of this rule.
+    """
+
+    states: tuple[DeliveryState, ...] = ()
+    channel: str | None = None
+    incident: int | None = None
+    rule_id: str | None = None
+    since: int | None = None
+    until: int | None = None
+    after: int | None = None
+
+
+class SilenceView(msgspec.Struct, frozen=True, kw_only=True):
+    """A silence as people are shown it. ended_at: None while it has not ended; ends_at is what was planned."""
+
+    silence: Silence
+    began: bool
+    ended_at: int | None
+
+
 class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery as people are shown it. due: the next attempt, None if there is none."""
+    """A delivery as people are shown it. due: the next attempt, None if there is none.
+
+    target: the target's id; incident: its number, 0 for none; at: of the last change.
+    """
 
     number: int
+    notification: int
+    incident: int
+    target: str
     key: str
     channel: str
     kind: NotificationKind
@@ -278,6 +390,56 @@ class Store(Protocol):
 
     def deliveries_of(self, incident: int) -> list[DeliveryView]:
         """Give the deliveries about an incident, oldest first."""
+        ...
+
+    def stats(self, since: int, until: int) -> Stats:
+        """Count incidents, and say how long people took; see Stats for what the two bound."""
+        ...
+
+    def list_deliveries(self, wanted: DeliveryFilter, limit: int) -> tuple[list[DeliveryView], int]:
+        """Give the newest deliveries that fit, and how many fit in all (`after` left aside)."""
+        ...
+
+    def delivery(self, number: int) -> DeliveryRow | None:
+        """Give a delivery as it stands."""
+        ...
+
+    def delivery_view(self, number: int) -> DeliveryView | None:
+        """Give a delivery as people are shown it."""
+        ...
+
+    def attempts_of(self, delivery: int) -> list[Attempt]:
+        """Give the attempts of a delivery that failed, first to last."""
+        ...
+
+    def list_silences(
+        self, *, ended: bool | None, after: int | None, limit: int
+    ) -> tuple[list[SilenceView], int]:
+        """Give the newest silences, and how many fit in all. ended: None for all; after: lower numbers only."""
+        ...
+
+    def find_silence(self, id_or_number: str) -> SilenceView | None:
+        """Find a silence by its id or number, also one that is over."""
+        ...
+
+    def list_maintenances(self) -> list[tuple[Maintenance, int, bool]]:
+        """Give all maintenances, newest first: when each opens next (0 for never again), and whether it is over."""
+        ...
+
+    def policies(self, after: int | None, limit: int) -> list[PolicyRow]:
+        """Give the newest versions of the policy, those below `after` if it is given."""
+        ...
+
+    def policy(self, version: int) -> PolicyRow | None:
+        """Give one version of the policy."""
+        ...
+
+    def alerts_seen(self, since: int) -> Iterator[LiveAlert]:
+        """Give the alerts that are live, then those that are not and were last seen at `since` or later."""
+        ...
+
+    def kept(self) -> dict[str, int]:
+        """Give sizes for the operator: bytes of the file(s) and rows of the large tables, by name."""
         ...
 
     def counts(self) -> dict[str, int]:

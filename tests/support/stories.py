@@ -10,7 +10,16 @@ from tocsin.core.engine.state import LiveDelivery
 from tocsin.core.model import event as ev
 from tocsin.core.model.errors import TocsinError
 from tocsin.core.model.incident import IncidentState
-from tocsin.core.model.input import Manual, NodeStart
+from tocsin.core.model.input import (
+    Action,
+    BulkActed,
+    DeliveryDiscardAsked,
+    DeliveryRetryAsked,
+    MaintenanceCut,
+    Manual,
+    NodeStart,
+    SilenceMoved,
+)
 from tocsin.core.model.notification import (
     Accepted,
     Delivered,
@@ -89,6 +98,12 @@ moves = st.one_of(
     *[moods] * 2,
     st.tuples(st.just("lease"), rules, hosts, minutes),
     st.tuples(st.just("cut"), st.integers(1, 3)),
+    st.tuples(st.just("move"), st.integers(1, 3), minutes),
+    st.tuples(st.just("maintain"), st.sampled_from(("rule_id=disk", "host=a")), minutes),
+    st.tuples(st.just("stop_maintaining"), st.integers(1, 2)),
+    st.tuples(st.just("bulk"), st.sampled_from(("ack", "silence", "resolve", "reopen", "note"))),
+    st.tuples(st.just("again"), st.integers(1, 8), st.booleans()),
+    st.tuples(st.just("discard"), st.integers(1, 8)),
     st.tuples(st.just("jump"), minutes),
     st.tuples(st.just("report"), st.sampled_from(("delivered", "retry", "refused"))),
     st.tuples(st.just("send"), rules, st.booleans(), st.sampled_from(((), ("email",)))),
@@ -175,6 +190,18 @@ class House(World):
                 self.silence(matchers, after=after * MINUTE, lasting=lasting * MINUTE)
             case ("cut", silence):
                 self.cut(silence)
+            case ("move", silence, lasting):
+                self.feed(SilenceMoved(silence=silence, ends_at=self.at + lasting * MINUTE))
+            case ("maintain", matchers, lasting):
+                self.maintain(matchers, lasting=lasting * MINUTE)
+            case ("stop_maintaining", number):
+                self.feed(MaintenanceCut(maintenance=number))
+            case ("bulk", action):
+                self.feed(BulkActed(action=Action(action), incidents=(1, 2, 3, 99), note="all of them"))
+            case ("again", delivery, forced):
+                self.feed(DeliveryRetryAsked(delivery=delivery, forced=forced))
+            case ("discard", delivery):
+                self.feed(DeliveryDiscardAsked(delivery=delivery, reason="the house was sold"))
             case ("wait", duration):
                 self.wait(duration * MINUTE)
             case ("jump", duration):

@@ -13,7 +13,8 @@ from tocsin.core.engine import deduplicate, fold
 from tocsin.core.engine import state as live
 from tocsin.core.engine.restore import restore
 from tocsin.core.engine.state import Counters, LiveAlert, LiveDelivery, LiveIncident, RateWindow, State
-from tocsin.core.engine.step import SYSTEM, Step, advance
+from tocsin.core.engine.step import advance
+from tocsin.core.engine.verdict import SYSTEM, Step
 from tocsin.core.ledger import encoding
 from tocsin.core.model import event as ev
 from tocsin.core.model.alert import Alert
@@ -23,7 +24,11 @@ from tocsin.core.model.input import (
     Action,
     AlertExpired,
     AlertReceived,
+    BulkActed,
+    DeliveryDiscardAsked,
+    DeliveryRetryAsked,
     Input,
+    MaintenanceRequested,
     Manual,
     OutcomeReported,
     PolicyChanged,
@@ -31,9 +36,9 @@ from tocsin.core.model.input import (
     SilenceRequested,
     Tick,
 )
-from tocsin.core.model.notification import Delivered, Outcome
+from tocsin.core.model.notification import Delivered, DeliveryState, Outcome
 from tocsin.core.model.policy import HOUR, MINUTE, Policy
-from tocsin.core.model.silence import Silence
+from tocsin.core.model.silence import Maintenance, Silence
 from tocsin.intake.native import received
 
 ID_KEY = b"0123456789abcdef0123456789abcdef"
@@ -89,6 +94,7 @@ class Memory(msgspec.Struct, frozen=True):
     deliveries: list[LiveDelivery]
     rates: list[tuple[str, RateWindow]]
     silences: list[tuple[Silence, bool]]
+    maintenances: list[tuple[Maintenance, int]]
 
 
 class World:
@@ -99,9 +105,12 @@ class World:
         self.at = at
         self.answers = answers
         self.entries: list[Entry] = []
+        self._followed = 0
         self.sent: list[Sent] = []
         self.on_wire: dict[tuple[int, int], None] = {}
         self.forgotten: dict[bytes, LiveAlert] = {}
+        self.archive = Archive()
+        self.ended: dict[int, tuple[LiveDelivery, DeliveryState]] = {}
         self.feed(PolicyChanged(policy=policy), actor=SYSTEM)
 
     # What arrives
@@ -144,9 +153,31 @@ class World:
                 matchers=tuple(a_matcher(text) for text in matchers.split()),
                 starts_at=self.at + after,
                 ends_at=self.at + after + lasting,
+                forced=True,
             )
         )
         return self.state.counters.silence
+
+    def maintain(
+        self,
+        matchers: str = "rule_id=disk",
+        *,
+        rrule: str = "FREQ=DAILY",
+        zone: str = "UTC",
+        begins: str = "2026-03-02T09:30",
+        lasting: int = HOUR,
+    ) -> int:
+        """Somebody asks for silence again and again; gives the maintenance's number."""
+        self.feed(
+            MaintenanceRequested(
+                matchers=tuple(a_matcher(text) for text in matchers.split()),
+                rrule=rrule,
+                zone=zone,
+                begins=begins,
+                lasting=lasting,
+            )
+        )
+        return self.state.counters.maintenance
 
     def cut(self, silence: int = 1) -> Step:
         """Somebody ends a silence."""
@@ -207,6 +238,8 @@ class World:
                 recalled = self.forgotten.pop(given.id)
                 live.recall(state, recalled)
             repeated = deduplicate.find_repeated(state, given, self.at)
+        else:
+            self._recall_for(given)
         try:
             step, drafts = advance(state, given, at=self.at, actor=actor)
             assert repeated is None or (step.outcome, step.refreshed, step.drafts) == (
@@ -215,6 +248,7 @@ class World:
                 (),
             )
         finally:
+            self.archive.incidents.update((i.number, i) for i in live.dismiss(state))
             if recalled is not None and not recalled.incidents:
                 del state.alerts[recalled.id]
                 self.forgotten[recalled.id] = recalled
@@ -232,9 +266,35 @@ class World:
         self._follow()
         return step
 
+    def _recall_for(self, given: Input) -> None:
+        match given:
+            case Acted(action=Action.REOPEN | Action.NOTE, incident=number):
+                self._recall_incident(number)
+            case BulkActed(action=Action.REOPEN | Action.NOTE, incidents=numbers):
+                for number in numbers:
+                    self._recall_incident(number)
+            case DeliveryRetryAsked(delivery=number) | DeliveryDiscardAsked(delivery=number):
+                if number in self.ended and number not in self.state.deliveries:
+                    delivery, end = self.ended[number]
+                    live.recall_delivery(self.state, delivery, end)
+                    self._recall_incident(delivery.incident)
+            case _:
+                pass
+
+    def _recall_incident(self, number: int) -> None:
+        self.archive.recall(self.state, number, self.forgotten)
+
     def _follow(self) -> None:
-        for alert in self.state.touched.forgotten_alerts.values():
+        touched = self.state.touched
+        self.archive.incidents.update(touched.forgotten_incidents)
+        for alert in touched.forgotten_alerts.values():
             self.forgotten[alert.id] = alert
+        for entry in self.entries[self._followed :]:
+            for event in entry.draft.events:
+                self.archive.note(event)
+                if isinstance(event, ev.DeliveryEnded):
+                    self.ended[event.delivery] = touched.ended[event.delivery], event.state
+        self._followed = len(self.entries)
         self.state.touched = live.Touched()
 
     def _idle(self) -> list[LiveDelivery]:
@@ -292,12 +352,16 @@ class World:
         """Build the state from the entries alone."""
         state = State(id_key=ID_KEY)
         forgotten: dict[bytes, LiveAlert] = {}
+        archive = Archive()
         for entry in self.entries:
             live.begin(state, entry.at)
+            archive.incidents.update(state.touched.forgotten_incidents)
             forgotten.update((alert.id, alert) for alert in state.touched.forgotten_alerts.values())
             state.touched = live.Touched()
+            archive.recall(state, entry.draft.incident, forgotten)
             private = encoding.read_private(entry.private).named()
             for event in encoding.read_decision(entry.decision).events:
+                archive.note(event)
                 if isinstance(event, ev.AlertFired):
                     id_ = bytes.fromhex(event.id)
                     if id_ not in state.alerts and id_ in forgotten:
@@ -305,6 +369,26 @@ class World:
                 fold.apply(state, event, entry.at, private)
         live.begin(state, self.state.at)
         return state
+
+
+class Archive:
+    """The incidents that state forgot, and who was ever in which; as a store has them."""
+
+    def __init__(self) -> None:
+        self.incidents: dict[int, LiveIncident] = {}
+        self.members: dict[int, dict[bytes, None]] = {}
+
+    def note(self, event: Any) -> None:
+        """Follow who joins which incident."""
+        if isinstance(event, ev.AlertFired):
+            self.members.setdefault(event.incident, {})[bytes.fromhex(event.id)] = None
+
+    def recall(self, state: State, number: int, forgotten: dict[bytes, LiveAlert]) -> None:
+        """Give an incident back to state, if it is not there."""
+        if number not in state.incidents and number in self.incidents:
+            ids = self.members[number]
+            members = [state.alerts[id_] if id_ in state.alerts else forgotten.pop(id_) for id_ in ids]
+            live.recall_incident(state, self.incidents.pop(number), sorted(members, key=lambda a: a.number))
 
 
 def memory_of(state: State) -> Memory:
@@ -321,6 +405,7 @@ def memory_of(state: State) -> Memory:
         deliveries=sorted(copies(LiveDelivery, iter(state.deliveries.values())), key=lambda d: d.number),
         rates=sorted(copies(tuple[str, RateWindow], iter(state.rates.items()))),
         silences=[(silence.silence, silence.began) for silence in state.silences.values()],
+        maintenances=[(one.maintenance, one.next_at) for one in state.maintenances.values()],
     )
 
 
@@ -345,4 +430,5 @@ def dump(state: State, *, without: tuple[str, ...] = ()) -> dict[str, Any]:
         "deliveries": {n: msgspec.structs.asdict(d) for n, d in sorted(state.deliveries.items())},
         "rates": {rule: msgspec.structs.asdict(window) for rule, window in sorted(state.rates.items())},
         "silences": {n: (s.silence, s.began) for n, s in sorted(state.silences.items())},
+        "maintenances": {n: (m.maintenance, m.next_at) for n, m in sorted(state.maintenances.items())},
     }

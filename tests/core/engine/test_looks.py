@@ -35,6 +35,10 @@ def outcomes(world: World, *looks: tuple) -> list[str]:
         ([("fire", "warning", W1), ("clear", "", W1)], "resolved"),
         ([("fire", "warning", W1), ("clear", "", W1), ("clear", "", W1)], "no_incident"),
         ([("fire", "warning", W1), ("clear", "", W1), ("fire", "warning", W1)], "reopened"),
+        ([("fire", "warning", W1), ("clear", "", W2), ("fire", "warning", W1)], "duplicate"),
+        ([("fire", "warning", W1), ("clear", "", W2), ("fire", "error", W1)], "reopened"),
+        ([("fire", "warning", W2), ("clear", "", W1), ("fire", "warning", W2)], "reopened"),
+        ([("fire", "warning", W1), ("clear", "", W2), ("fire", "warning", W2)], "reopened"),
         ([("fire", "warning", W1), ("green", "", W1)], "green_counted"),
         ([("fire", "warning", W1), ("green", "", W1), ("green", "", W1)], "duplicate"),
         ([("fire", "warning", W1), ("green", "", W1), ("fire", "warning", W1)], "occurrence"),
@@ -71,6 +75,17 @@ def test_a_calmer_look_carries_the_repeats_too(how):
 
     (event,) = world.events(ev.AlertGreen, ev.AlertCleared)
     assert (event.repeats, event.last_at) == (1, NINE)
+
+
+def test_a_batch_that_says_fires_and_is_over_changes_nothing_when_it_is_sent_again():
+    world = a_world()
+    batch = [("fire", "warning", W1), ("clear", "", W2)]
+    assert outcomes(world, *batch) == ["opened", "resolved"]
+    entries, sent = len(world.entries), len(world.sent)
+
+    assert outcomes(world, *batch) == ["duplicate", "no_incident"]
+
+    assert (len(world.entries), len(world.sent)) == (entries, sent)
 
 
 def test_sixteen_looks_are_remembered():

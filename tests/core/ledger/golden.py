@@ -12,8 +12,10 @@ from typing import Any
 from tocsin.core.ledger.encoding import seal
 from tocsin.core.ledger.merkle import Frontier
 from tocsin.core.model import event as ev
+from tocsin.core.model.access import Permission, Role
 from tocsin.core.model.alert import Alert, Link, Severity, Status
 from tocsin.core.model.entry import Draft
+from tocsin.core.model.input import Action, Denial
 from tocsin.core.model.notification import (
     Accepted,
     Delivered,
@@ -25,8 +27,8 @@ from tocsin.core.model.notification import (
     Target,
     Withheld,
 )
-from tocsin.core.model.policy import Policy, RateLimit, Retries, Route
-from tocsin.core.model.silence import Matcher, MatchOp, Silence
+from tocsin.core.model.policy import Change, Policy, RateLimit, Retries, Route
+from tocsin.core.model.silence import Maintenance, Matcher, MatchOp, Silence
 
 FILE = Path(__file__).with_name("golden.json")
 START = 1_800_000_000_000_000
@@ -441,6 +443,199 @@ DRAFTS: list[tuple[str, Draft]] = [
                     ),
                 ),
                 because="it is over, and this target was told of it",
+            ),
+        ),
+    ),
+    (
+        "a notification that counts against a rate window",
+        Draft(
+            kind="alert",
+            actor="token:7f3a",
+            events=(
+                ev.Notified(
+                    notification=4,
+                    id="f7" * 16,
+                    incident=1,
+                    kind=NotificationKind.UPDATED,
+                    severity=Severity.WARNING,
+                    change=9,
+                    deliveries=(_DELIVERY,),
+                    charged="disk",
+                    charge=3,
+                    because="alerts joined, cleared or rose since this target was told",
+                ),
+            ),
+            incident=1,
+            private={"alert": _TROUBLE},
+        ),
+    ),
+    (
+        "the same is done to several incidents",
+        Draft(
+            kind="bulk",
+            actor="jwt:9f2c",
+            events=(
+                ev.BulkBegan(action=Action.ACK, count=1, because="jwt:9f2c asked for ack of 2 incidents"),
+            ),
+        ),
+    ),
+    (
+        "a delivery that had ended is attempted again",
+        Draft(
+            kind="delivery",
+            actor="user:anna",
+            events=(
+                ev.DeliveryRevived(
+                    delivery=2,
+                    notification=1,
+                    incident=1,
+                    kind=NotificationKind.OPENED,
+                    severity=Severity.CRITICAL,
+                    channel="email",
+                    target="0a1b2c3d4e5f6071",
+                    key="b8" * 32,
+                    attempts=9,
+                    was=DeliveryState.DEAD,
+                    dry_run=True,
+                    because="user:anna asked for it",
+                ),
+            ),
+            incident=1,
+            private={"note": "the receiver is back"},
+        ),
+    ),
+    (
+        "a silence gets another end",
+        Draft(
+            kind="silence",
+            actor="user:anna",
+            events=(ev.SilenceMoved(silence=1, ends_at=START + 9, because="user:anna gave it another end"),),
+        ),
+    ),
+    (
+        "a maintenance is asked for",
+        Draft(
+            kind="maintenance",
+            actor="user:anna",
+            events=(
+                ev.MaintenanceCreated(
+                    maintenance=1,
+                    id="92eb5ffee6ae2fec3ad71c7700000001",
+                    next_at=START + 7,
+                    because="user:anna asked for it",
+                ),
+            ),
+            private={
+                "maintenance": Maintenance(
+                    number=1,
+                    id="92eb5ffee6ae2fec3ad71c7700000001",
+                    matchers=(Matcher(name="team", value="db"),),
+                    rrule="FREQ=WEEKLY;BYDAY=SU",
+                    zone="Europe/Berlin",
+                    begins="2027-01-03T02:00",
+                    lasting=3_600_000_000,
+                    created_by="user:anna",
+                    comment="patch day",
+                )
+            },
+        ),
+    ),
+    (
+        "a window of it opens, and it was the last",
+        _due(
+            "maintenance",
+            ev.SilenceCreated(
+                silence=2,
+                id="4a8a08f09d37b7379564903800000002",
+                starts_at=START + 7,
+                ends_at=START + 8,
+                maintenance=1,
+                because="a window of its maintenance opens",
+            ),
+            ev.MaintenanceMoved(maintenance=1, next_at=0, because="its window has come"),
+            ev.MaintenanceEnded(maintenance=1, because="it has no further window"),
+            incident=0,
+            private={
+                "silence": Silence(
+                    number=2,
+                    id="4a8a08f09d37b7379564903800000002",
+                    matchers=(Matcher(name="team", value="db"),),
+                    starts_at=START + 7,
+                    ends_at=START + 8,
+                    created_by="user:anna",
+                    maintenance=1,
+                )
+            },
+        ),
+    ),
+    (
+        "a policy is adopted in the place of another",
+        Draft(
+            kind="policy",
+            actor="settings",
+            events=(
+                ev.PolicyAdopted(version=2, digest="cd" * 32, because="settings brought another policy"),
+            ),
+            private={
+                "policy": _POLICY,
+                "changes": (
+                    Change(path="keep", before=1, after=None),
+                    Change(path="routes[database].channels", before=None, after=["email"]),
+                ),
+            },
+        ),
+    ),
+    (
+        "a token is made",
+        Draft(
+            kind="token",
+            actor="token:7f3a",
+            events=(
+                ev.TokenCreated(
+                    token="81b2",
+                    role=Role.SERVICE,
+                    scopes=(Permission.SEND,),
+                    per_minute=600,
+                    expires_at=START + 10,
+                    because="token:7f3a made it",
+                ),
+            ),
+            private={"name": "deploy bot"},
+        ),
+    ),
+    (
+        "a token is revoked",
+        Draft(
+            kind="token",
+            actor="token:7f3a",
+            events=(ev.TokenRevoked(token="81b2", because="token:7f3a revoked it"),),
+        ),
+    ),
+    (
+        "somebody is turned away",
+        Draft(
+            kind="access",
+            actor="token:81b2",
+            events=(
+                ev.AccessRefused(
+                    reason=Denial.PERMISSION,
+                    count=2,
+                    permission=Permission.SILENCE,
+                    because="the permission was missing",
+                ),
+            ),
+            private={"client": "192.0.2.7"},
+        ),
+    ),
+    (
+        "the store is put back from a backup",
+        Draft(
+            kind="restored",
+            actor="system",
+            events=(
+                ev.StorePutBack(
+                    size=7, made_at=START, because="the data directory was put back from a backup"
+                ),
             ),
         ),
     ),

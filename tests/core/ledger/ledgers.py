@@ -8,23 +8,36 @@ import msgspec
 
 from tocsin.core.ledger.encoding import Segment
 from tocsin.core.ledger.verify import End
+from tocsin.core.model.access import Role, Token
 from tocsin.core.model.alert import Alert, Link, Severity, Status
 from tocsin.core.model.errors import TocsinError
 from tocsin.core.model.input import (
+    AccessDenied,
     Acted,
     Action,
+    BulkActed,
+    DeliveryDiscardAsked,
+    DeliveryRetryAsked,
+    Denial,
     Input,
+    MaintenanceCut,
+    MaintenanceRequested,
     Manual,
     OutcomeReported,
     PolicyChanged,
     SilenceCut,
+    SilenceMoved,
     SilenceRequested,
+    StoreRestored,
+    TokenCut,
+    TokenIssued,
 )
 from tocsin.core.model.notification import Accepted, Delivered, DryRun, Refused, Retry, Target
 from tocsin.core.model.policy import DAY, HOUR, MINUTE, SECOND, Policy, RateLimit, Route
 from tocsin.core.model.silence import Matcher, MatchOp
 from tocsin.intake.native import received
-from tocsin.runtime.pump import Committed, Pump, Request, Result
+from tocsin.runtime.pump import Pump, Request
+from tocsin.runtime.turn import Committed, Result
 from tocsin.stores.sqlite import SqliteStore
 
 START = 1_800_000_000_000_000
@@ -139,7 +152,7 @@ def write_ledger(store: SqliteStore, *, seed: int = 1, turns: int = 150) -> None
 
 
 def _an_input(chance: random.Random, at: int, pump: Pump, waiting: list[tuple[int, int]]) -> Input:
-    kind = chance.choices(("alert", "outcome", "action", "silence", "cut"), (10, 6, 6, 1, 1))[0]
+    kind = chance.choices(("alert", "outcome", "action", "silence", "cut", "other"), (10, 6, 6, 1, 1, 3))[0]
     number = chance.choice([*pump.state.incidents] or [1])
     if kind == "outcome" and waiting:
         delivery, attempt = waiting.pop(chance.randrange(len(waiting)))
@@ -161,6 +174,8 @@ def _an_input(chance: random.Random, at: int, pump: Pump, waiting: list[tuple[in
         matcher = Matcher(name="cluster", op=MatchOp.MATCHES, value=f"c{chance.randrange(3)}")
         start = at + chance.choice((0, MINUTE))
         return SilenceRequested(matchers=(matcher,), starts_at=start, ends_at=start + HOUR, comment="works")
+    if kind == "other":
+        return _a_rare_input(chance, at, number, max(pump.state.silences, default=1))
     if kind == "cut":
         return SilenceCut(silence=chance.randint(1, max(1, pump.state.counters.silence)))
     given = received(
@@ -177,6 +192,29 @@ def _an_input(chance: random.Random, at: int, pump: Pump, waiting: list[tuple[in
     if chance.randrange(10) == 0:
         given.manual = Manual(channels=("email",), dry_run=chance.randrange(2) == 0)
     return given
+
+
+def _a_rare_input(chance: random.Random, at: int, incident: int, silence: int) -> Input:
+    token = Token(id="81b2", name="bot", role=Role.SERVICE, hash="", created_at=at)
+    rare: tuple[Input, ...] = (
+        BulkActed(action=chance.choice((Action.NOTE, Action.REOPEN)), incidents=(incident, incident + 1)),
+        SilenceMoved(silence=silence, ends_at=at + HOUR),
+        MaintenanceRequested(
+            matchers=(Matcher(name="cluster", value="c1"),),
+            rrule="FREQ=DAILY;COUNT=2",
+            zone="Europe/Berlin",
+            begins="2027-01-15T09:30",
+            lasting=HOUR,
+        ),
+        MaintenanceCut(maintenance=1),
+        DeliveryRetryAsked(delivery=chance.randint(1, 9), forced=True),
+        DeliveryDiscardAsked(delivery=chance.randint(1, 9), reason="known"),
+        TokenIssued(token=msgspec.structs.replace(token, id=f"{at:x}")),
+        TokenCut(token="81b2"),
+        AccessDenied(reason=Denial.SIGN_IN, count=1, client="192.0.2.7"),
+        StoreRestored(size=1, made_at=at),
+    )
+    return chance.choice(rare)
 
 
 def read_ledger(store: SqliteStore) -> Ledger:

@@ -27,7 +27,7 @@ from tocsin.core.model.alert import CANONICAL, Alert
 from tocsin.core.model.entry import Decision, Header
 from tocsin.core.model.event import Decided
 from tocsin.core.model.notification import Outcome
-from tocsin.core.model.silence import Silence
+from tocsin.core.model.silence import Maintenance, Silence
 
 VALUES = int(os.environ.get("TOCSIN_TEST_VALUES", "2000"))
 """How many values are compared with RFC 8785; a hundred thousand for a release."""
@@ -81,7 +81,7 @@ def test_the_entries_of_a_real_ledger_are_canonical(ledger):
             events.update(type(event) for event in read_decision(parts[1]).events)
 
     assert events == set(EVENTS)
-    assert len(kinds) == 14
+    assert len(kinds) == 21
 
 
 @pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.__name__)
@@ -106,6 +106,9 @@ def test_every_event_is_read_as_it_was_written_and_is_canonical(kind):
         note=texts,
         outcome=st.none() | drawn(Outcome),
         silence=st.none() | drawn(Silence),
+        maintenance=st.none() | drawn(Maintenance),
+        name=texts,
+        client=texts,
     )
 )
 def test_every_private_part_is_read_as_it_was_written_and_is_canonical(private):

@@ -79,6 +79,7 @@ def flush(state: State, incident: LiveIncident, at: int) -> tuple[ev.Decided, ..
             if target.id in waiting
         )
         id_ = state.public_id("notification", notification, at, incident.id.encode())
+        limit = None if news.exempt else state.plans.policy.rate_limit
         events.append(
             ev.Notified(
                 notification=notification,
@@ -88,7 +89,10 @@ def flush(state: State, incident: LiveIncident, at: int) -> tuple[ev.Decided, ..
                 severity=incident.audible,
                 change=state.counters.change,
                 deliveries=new_deliveries(targets, id_, delivery, waiting),
-                charged="" if news.exempt or state.plans.policy.rate_limit is None else incident.rule_id,
+                charged=incident.rule_id if limit is not None else "",
+                charge=rate_limit.used(state.rates.get(incident.rule_id), limit, at, charged) + 1
+                if limit is not None
+                else 0,
                 rule_id=incident.rule_id,
                 because=_WHY[news.kind],
             )
@@ -168,7 +172,7 @@ def _why_withheld(
     limit = state.plans.policy.rate_limit
     if limit is None or news.exempt:
         return None
-    if not rate_limit.is_full(state.rates.get(incident.rule_id), limit, at, charged):
+    if rate_limit.used(state.rates.get(incident.rule_id), limit, at, charged) < limit.limit:
         return None
     return (
         Withheld.RATE_LIMITED,

@@ -6,6 +6,8 @@ One function an event. Nothing is decided here: what a function needs to know, t
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from tocsin.core.engine.route import compile_policy, matcher_test, matches_all
 from tocsin.core.engine.state import (
     LOOK,
@@ -14,6 +16,7 @@ from tocsin.core.engine.state import (
     LiveAlert,
     LiveDelivery,
     LiveIncident,
+    LiveMaintenance,
     LiveSilence,
     RateWindow,
     State,
@@ -26,14 +29,14 @@ from tocsin.core.model import event as ev
 from tocsin.core.model.alert import CANONICAL, Alert, Severity, Status, severity_rank
 from tocsin.core.model.incident import IncidentState
 from tocsin.core.model.notification import DeliveryState, NotificationKind, Withheld
-from tocsin.core.model.silence import Silence
+from tocsin.core.model.silence import Maintenance, Silence
 
 
 def apply(state: State, event: ev.Decided, at: int, private: Mapping[str, Any]) -> None:
     """Fold one event into the state.
 
-    private: the entry's private part, decoded: `alert`, `silence` or `policy` for the events that bring one. The
-    alert may be missing (privacy law): matchers then see none of its labels.
+    private: the entry's private part, decoded: `alert`, `silence`, `maintenance` or `policy` for the events that
+    bring one. The alert may be missing (privacy law): matchers then see none of its labels.
     """
     _APPLY[type(event)](state, event, at, private)
 
@@ -138,7 +141,7 @@ def _incident_reopened(state: State, e: ev.IncidentReopened, at: int, private: M
     incident.state = IncidentState.OPEN
     incident.generation = e.generation
     incident.opened_at = at
-    incident.resolved_at = incident.flushed_at = 0
+    incident.resolved_at = incident.flushed_at = incident.acked_at = 0
     incident.acked_by = ""
     incident.auto_resolved = False
     incident.greens = 0
@@ -290,6 +293,7 @@ def _incident_acknowledged(
             told.withheld = 0
     incident.state = IncidentState.ACK
     incident.acked_by = e.by
+    incident.acked_at = incident.acked_at or at
     incident.ack_until = e.until
     incident.silenced_until = 0
     if e.until:
@@ -349,6 +353,7 @@ def _flushed(state: State, e: ev.Flushed, at: int, private: Mapping[str, Any]) -
 
 def _notified(state: State, e: ev.Notified, at: int, private: Mapping[str, Any]) -> None:
     state.counters.notification = e.notification
+    state.counters.intents += len(e.deliveries)
     incident = state.incidents.get(e.incident)
     tells = incident is not None and e.kind is not NotificationKind.META
     for new in e.deliveries:
@@ -404,6 +409,7 @@ def _rate(state: State, rule_id: str) -> RateWindow:
 def _notification_withheld(
     state: State, e: ev.NotificationWithheld, at: int, private: Mapping[str, Any]
 ) -> None:
+    state.counters.intents += len(e.targets)
     incident = state.incidents[e.incident]
     for target in e.targets:
         told = _told(incident, target)
@@ -448,6 +454,26 @@ def _delivery_ended(state: State, e: ev.DeliveryEnded, at: int, private: Mapping
         plan_forgetting(state, incident)
 
 
+def _delivery_revived(state: State, e: ev.DeliveryRevived, at: int, private: Mapping[str, Any]) -> None:
+    state.deliveries[e.delivery] = LiveDelivery(
+        number=e.delivery,
+        notification=e.notification,
+        incident=e.incident,
+        kind=e.kind,
+        severity=e.severity,
+        channel=e.channel,
+        target=e.target,
+        key=e.key,
+        first_at=at,
+        due=at,
+        attempts=e.attempts,
+        dry_run=e.dry_run,
+    )
+    incident = state.incidents.get(e.incident)
+    if incident is not None:
+        state.touched.incidents[e.incident] = incident
+
+
 def _silence_created(state: State, e: ev.SilenceCreated, at: int, private: Mapping[str, Any]) -> None:
     silence: Silence = private["silence"]
     add_silence(state, silence, began=False)
@@ -461,6 +487,12 @@ def add_silence(state: State, silence: Silence, *, began: bool) -> None:
     if not began:
         state.plan_timer(silence.starts_at, "silence_begin", silence.number)
     state.plan_timer(silence.ends_at, "silence_end", silence.number)
+
+
+def _silence_moved(state: State, e: ev.SilenceMoved, at: int, private: Mapping[str, Any]) -> None:
+    live = state.silences[e.silence]
+    live.silence = msgspec.structs.replace(live.silence, ends_at=e.ends_at)
+    state.plan_timer(e.ends_at, "silence_end", e.silence)
 
 
 def covered(state: State, silence: LiveSilence) -> list[LiveAlert]:
@@ -489,6 +521,27 @@ def _silence_ended(state: State, e: ev.SilenceEnded, at: int, private: Mapping[s
             if not alert.silenced_by:
                 _uncovered(state, alert, e.change)
             state.touched.alerts[alert.id] = alert
+
+
+def _maintenance_created(state: State, e: ev.MaintenanceCreated, at: int, private: Mapping[str, Any]) -> None:
+    add_maintenance(state, private["maintenance"], e.next_at)
+    state.counters.maintenance = e.maintenance
+
+
+def add_maintenance(state: State, maintenance: Maintenance, next_at: int) -> None:
+    """Make a maintenance known, with the timer of its next window."""
+    state.maintenances[maintenance.number] = LiveMaintenance(maintenance=maintenance, next_at=next_at)
+    state.plan_timer(next_at, "maintenance", maintenance.number)
+
+
+def _maintenance_moved(state: State, e: ev.MaintenanceMoved, at: int, private: Mapping[str, Any]) -> None:
+    state.maintenances[e.maintenance].next_at = e.next_at
+    if e.next_at:
+        state.plan_timer(e.next_at, "maintenance", e.maintenance)
+
+
+def _maintenance_ended(state: State, e: ev.MaintenanceEnded, at: int, private: Mapping[str, Any]) -> None:
+    state.maintenances.pop(e.maintenance, None)
 
 
 def covered_only_by(state: State, silence: int) -> list[int]:
@@ -520,6 +573,10 @@ def _policy_adopted(state: State, e: ev.PolicyAdopted, at: int, private: Mapping
             state.touched.incidents[incident.number] = incident
 
 
+def _only_recorded(state: State, e: ev.Decided, at: int, private: Mapping[str, Any]) -> None:
+    """Nothing that is decided later depends on it."""
+
+
 def _node_started(state: State, e: ev.NodeStarted, at: int, private: Mapping[str, Any]) -> None:
     if not e.extended:
         return
@@ -549,9 +606,19 @@ _APPLY: dict[type, Callable[..., None]] = {
     ev.DigestPlanned: _digest_planned,
     ev.DeliveryRetried: _delivery_retried,
     ev.DeliveryEnded: _delivery_ended,
+    ev.DeliveryRevived: _delivery_revived,
+    ev.BulkBegan: _only_recorded,
     ev.SilenceCreated: _silence_created,
     ev.SilenceBegan: _silence_began,
+    ev.SilenceMoved: _silence_moved,
     ev.SilenceEnded: _silence_ended,
+    ev.MaintenanceCreated: _maintenance_created,
+    ev.MaintenanceMoved: _maintenance_moved,
+    ev.MaintenanceEnded: _maintenance_ended,
+    ev.TokenCreated: _only_recorded,
+    ev.TokenRevoked: _only_recorded,
+    ev.AccessRefused: _only_recorded,
+    ev.StorePutBack: _only_recorded,
     ev.PolicyAdopted: _policy_adopted,
     ev.NodeStarted: _node_started,
 }

@@ -31,11 +31,7 @@ def act(state: State, incident: LiveIncident, acted: Acted, *, actor: str, at: i
     moves = TABLE[incident.state]
     move = moves.get(acted.action)
     if move is None:
-        possible = ", ".join([*moves, Action.NOTE])
-        raise Conflict(
-            f"Incident #{number} is {incident.state}, so it cannot take {acted.action!s}. Possible now: {possible}.",
-            state=incident.state,
-        )
+        raise refused(number, incident.state, acted.action)
     if move is SAME:
         return ()
     because = f"{actor} asked for {acted.action!s} while it was {incident.state}"
@@ -67,13 +63,29 @@ def act(state: State, incident: LiveIncident, acted: Acted, *, actor: str, at: i
                 _look_again(number, at),
             )
         case Action.REOPEN:
-            newer = state.by_key[incident.key]
+            newer = state.by_key.get(incident.key, incident)
             if newer is not incident:
                 raise Conflict(
                     f"Incident #{number} cannot be reopened: #{newer.number} has taken its place. Reopen that one.",
                     state=incident.state,
+                    possible=(Action.RESOLVE, Action.NOTE),
                 )
             return (reopened(state, incident, because), _look_again(number, at))
+
+
+def possible(state: IncidentState) -> tuple[Action, ...]:
+    """Give what a person may do in this state."""
+    return (*TABLE[state], Action.NOTE)
+
+
+def refused(number: int, state: IncidentState, action: Action) -> Conflict:
+    """Say that the table has no such move, and which ones it has."""
+    moves = possible(state)
+    return Conflict(
+        f"Incident #{number} is {state}, so it cannot take {action!s}. Possible now: {', '.join(moves)}.",
+        state=state,
+        possible=moves,
+    )
 
 
 def reopened(state: State, incident: LiveIncident, because: str) -> ev.IncidentReopened:

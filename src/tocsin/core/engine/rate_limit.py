@@ -26,14 +26,14 @@ def is_exempt(incident: LiveIncident, kind: NotificationKind, told: Told | None)
     )
 
 
-def is_full(window: RateWindow | None, limit: RateLimit, at: int, charged: int = 0) -> bool:
-    """Say whether the window (at - limit.window, at] holds as many notifications as it may.
+def used(window: RateWindow | None, limit: RateLimit, at: int, charged: int = 0) -> int:
+    """Count the notifications in the window (at - limit.window, at].
 
     charged: how many were decided just now and do not stand in the window yet.
     """
     since = at - limit.window
     times = window.times if window is not None else ()
-    return charged + sum(time > since for time in times) >= limit.limit
+    return charged + sum(time > since for time in times)
 
 
 def digest_due(window: RateWindow | None, limit: RateLimit, at: int) -> int | None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from tocsin.core.engine.fold import add_silence
+from tocsin.core.engine.fold import add_maintenance, add_silence
 from tocsin.core.engine.route import compile_policy
 from tocsin.core.engine.state import (
     Counters,
@@ -17,7 +17,7 @@ from tocsin.core.engine.state import (
 )
 from tocsin.core.model.incident import IncidentState
 from tocsin.core.model.policy import Policy
-from tocsin.core.model.silence import Silence
+from tocsin.core.model.silence import Maintenance, Silence
 
 
 class HeadLike(Protocol):
@@ -46,6 +46,8 @@ class MemoryLike(Protocol):
     def rates(self) -> Sequence[tuple[str, RateWindow]]: ...
     @property
     def silences(self) -> Sequence[tuple[Silence, bool]]: ...
+    @property
+    def maintenances(self) -> Sequence[tuple[Maintenance, int]]: ...
 
 
 def restore(memory: MemoryLike, id_key: bytes) -> State:
@@ -72,6 +74,8 @@ def restore(memory: MemoryLike, id_key: bytes) -> State:
             state.plan_timer(window.digest_at, "digest", rule_id)
     for silence, began in memory.silences:
         add_silence(state, silence, began=began)
+    for maintenance, next_at in memory.maintenances:
+        add_maintenance(state, maintenance, next_at)
     for delivery in memory.deliveries:
         state.deliveries[delivery.number] = delivery
     for incident in memory.incidents:

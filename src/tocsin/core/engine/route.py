@@ -19,6 +19,9 @@ from tocsin.core.model.silence import Matcher, MatchOp
 Labels = Mapping[str, str]
 Test = Callable[[Labels], bool]
 
+PATTERN_SHOWN = 200
+"""So many characters of a wrong pattern are shown again."""
+
 OWN_LABELS = ("rule_id", "severity", "source")
 """Fields of an alert that read as labels; they win over labels of the same name in its scope."""
 
@@ -111,9 +114,11 @@ def _pattern(matcher: Matcher) -> "re2._Regexp[str]":
     try:
         return re2.compile(matcher.value, options)
     except re2.error as error:
+        said = error.args[0]
+        why = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
         raise Invalid(
-            f"Matcher {matcher.name}{matcher.op}{matcher.value!r} is not a regular expression that RE2 knows: "
-            f"{error.args[0]!r}. RE2 has no look-around and no back-references.",
+            f"Matcher {matcher.name}{matcher.op}{matcher.value[:PATTERN_SHOWN]!r} is not a regular expression that "
+            f"RE2 knows: {why[:PATTERN_SHOWN]}. RE2 has no look-around and no back-references.",
             field=matcher.name,
         ) from error
 

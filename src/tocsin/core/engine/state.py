@@ -21,9 +21,9 @@ from tocsin.core.engine.route import (
 )
 from tocsin.core.model.alert import Severity, Status
 from tocsin.core.model.incident import IncidentState
-from tocsin.core.model.notification import NotificationKind
+from tocsin.core.model.notification import DeliveryState, NotificationKind
 from tocsin.core.model.policy import Policy
-from tocsin.core.model.silence import Silence
+from tocsin.core.model.silence import Maintenance, Silence
 
 LOOKS_KEPT = 16
 LOOKS_KEPT_FOR = 7 * 86_400 * 1_000_000
@@ -99,6 +99,7 @@ class LiveIncident(msgspec.Struct, kw_only=True, array_like=True, gc=False):
     firing, cleared, silenced, silenced_firing: counts of its members.
     fire_change, clear_change, muted_change: the last change of each kind; `fire` is also for a rise of `audible`,
     `clear` also for its resolution, `muted` for what happened under a silence.
+    acked_at: when it was first acknowledged since it opened, 0 if nobody did.
     flush_at: when the next comparison is due, 0 for none. entries, last_seq: its back-links in the ledger.
     """
 
@@ -133,6 +134,7 @@ class LiveIncident(msgspec.Struct, kw_only=True, array_like=True, gc=False):
     told: tuple[Told, ...] = ()
     entries: int = 0
     last_seq: int = -1
+    acked_at: int = 0
 
 
 class LiveDelivery(msgspec.Struct, kw_only=True, array_like=True, gc=False):
@@ -176,8 +178,18 @@ class LiveSilence(msgspec.Struct, kw_only=True, gc=False):
     began: bool = False
 
 
+class LiveMaintenance(msgspec.Struct, kw_only=True, gc=False):
+    """A maintenance with windows to come; the next one opens at next_at."""
+
+    maintenance: Maintenance
+    next_at: int
+
+
 class Counters(msgspec.Struct, kw_only=True):
-    """The last number given of each kind."""
+    """The last number given of each kind.
+
+    intents: how many were decided, those withheld too: so many must be found among deliveries and what was withheld.
+    """
 
     alert: int = 0
     incident: int = 0
@@ -185,6 +197,8 @@ class Counters(msgspec.Struct, kw_only=True):
     delivery: int = 0
     silence: int = 0
     change: int = 0
+    maintenance: int = 0
+    intents: int = 0
 
 
 class Touched:
@@ -197,6 +211,7 @@ class Touched:
         self.ended: dict[int, LiveDelivery] = {}
         self.forgotten_alerts: dict[int, LiveAlert] = {}
         self.forgotten_incidents: dict[int, LiveIncident] = {}
+        self.recalled_incidents: dict[int, LiveIncident] = {}
 
 
 class State:
@@ -215,7 +230,9 @@ class State:
         self.by_key: dict[bytes, LiveIncident] = {}
         self.deliveries: dict[int, LiveDelivery] = {}
         self.rates: dict[str, RateWindow] = {}
+        self.past_deliveries: dict[int, tuple[LiveDelivery, DeliveryState]] = {}
         self.silences: dict[int, LiveSilence] = {}
+        self.maintenances: dict[int, LiveMaintenance] = {}
         self.timers: list[tuple[int, str, Any]] = []
         self.leases: list[tuple[int, bytes]] = []
         self.forgetting: list[tuple[int, int]] = []
@@ -261,6 +278,7 @@ def begin(state: State, at: int) -> None:
     if at <= state.at:
         return
     state.at = at
+    state.past_deliveries.clear()
     while state.forgetting and state.forgetting[0][0] <= at:
         incident = state.incidents.get(heapq.heappop(state.forgetting)[1])
         if incident is not None and _may_forget(state, incident, at):
@@ -355,17 +373,18 @@ def _forget(state: State, incident: LiveIncident) -> None:
     """Drop a resolved incident, and those of its alerts that are in no other. The store keeps them."""
     number = incident.number
     del state.incidents[number]
-    newer = state.by_key[incident.key]
+    newer = state.by_key.get(incident.key)
     if newer is incident:
         del state.by_key[incident.key]
     else:
-        while newer.previous != number:
-            newer = state.incidents[newer.previous]
-        if newer.state is IncidentState.RESOLVED:
+        while newer is not None and newer.previous != number:
+            newer = state.incidents.get(newer.previous)
+        if newer is not None and newer.state is IncidentState.RESOLVED:
             due = newer.resolved_at + state.plan(newer).reopen_within + 1
             heapq.heappush(state.forgetting, (due, newer.number))
     state.touched.incidents.pop(number, None)
-    state.touched.forgotten_incidents[number] = incident
+    if state.touched.recalled_incidents.pop(number, None) is None:
+        state.touched.forgotten_incidents[number] = incident
     for alert in state.members.pop(number):
         if all(other not in state.incidents for other in alert.incidents):
             state.alerts.pop(alert.id, None)
@@ -382,3 +401,44 @@ def recall(state: State, alert: LiveAlert) -> None:
     alert.lease = alert.timer = 0  # Its timer may have come while it was away.
     state.alerts[alert.id] = alert
     state.touched.alerts[alert.id] = alert
+
+
+def recall_incident(state: State, incident: LiveIncident, members: list[LiveAlert]) -> None:
+    """Take back an incident that is long over, with its alerts: somebody wants something of it.
+
+    members: as the store keeps them, by number; those that state knows better are left as they are.
+    """
+    number = incident.number
+    if state.touched.forgotten_incidents.pop(number, None) is None:
+        state.touched.recalled_incidents[number] = msgspec.structs.replace(incident)
+    state.incidents[number] = incident
+    state.by_key.setdefault(incident.key, incident)
+    known: list[LiveAlert] = []
+    for stored in members:
+        alert = state.alerts.get(stored.id)
+        if alert is None:
+            alert = stored
+            recall(state, alert)
+        alert.incidents = (*alert.incidents, number)
+        incident.silenced += bool(alert.silenced_by)
+        state.touched.alerts[alert.id] = alert
+        known.append(alert)
+    state.members[number] = known
+    plan_forgetting(state, incident)
+
+
+def dismiss(state: State) -> list[LiveIncident]:
+    """Forget the incidents again that were recalled and of which nothing came; give them as they were."""
+    unused = [
+        (number, as_it_was)
+        for number, as_it_was in state.touched.recalled_incidents.items()
+        if number not in state.touched.incidents
+    ]
+    for number, _ in unused:
+        _forget(state, state.incidents[number])
+    return [as_it_was for _, as_it_was in unused]
+
+
+def recall_delivery(state: State, delivery: LiveDelivery, ended: DeliveryState) -> None:
+    """Show a delivery that has ended to whoever decides about it in this turn. ended: how."""
+    state.past_deliveries[delivery.number] = (delivery, ended)

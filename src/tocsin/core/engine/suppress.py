@@ -1,9 +1,13 @@
 """Suppress: which silences cover an alert, and whether anything remains to be told of an incident."""
 
-from tocsin.core.engine.route import labels_of, matches_all
+from tocsin.core.engine.route import labels_of, matcher_test, matches_all
 from tocsin.core.engine.state import LiveIncident, State
-from tocsin.core.model.alert import Alert
+from tocsin.core.model.alert import Alert, Severity
 from tocsin.core.model.incident import IncidentState
+from tocsin.core.model.silence import Matcher
+
+UNLIKELY = ("tocsin-7f1c", "0", "\u2603 x", "Zz/9.q_-")
+"""Values that nobody would name in a matcher: one that lets all of them in asks for nothing."""
 
 
 def silences_of(state: State, alert: Alert) -> tuple[int, ...]:
@@ -27,3 +31,20 @@ def why_suppressed(state: State, incident: LiveIncident) -> str | None:
     else:
         hidden = incident.firing > 0 and incident.silenced_firing >= incident.firing
     return "silences cover all of its alerts" if hidden else None
+
+
+def covers_everything(matchers: tuple[Matcher, ...]) -> bool:
+    """Say whether these matchers ask for nothing, or only leave out what they name.
+
+    Raises: Invalid if a pattern is not RE2.
+    """
+    for matcher in matchers:
+        test = matcher_test(matcher)
+        values: tuple[str, ...] = UNLIKELY
+        if matcher.name == "severity":
+            values = tuple(Severity)
+        elif matcher.name != "rule_id":  # which no alert is without
+            values = ("", *UNLIKELY)
+        if not all(test({matcher.name: value}) for value in values):
+            return False
+    return True

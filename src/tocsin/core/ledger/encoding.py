@@ -17,18 +17,26 @@ from tocsin.core.ledger.merkle import hash_leaf
 from tocsin.core.model.alert import CANONICAL, Alert
 from tocsin.core.model.entry import VERSION, Decision, Draft, Header
 from tocsin.core.model.notification import Outcome
-from tocsin.core.model.policy import Policy
-from tocsin.core.model.silence import Silence
+from tocsin.core.model.policy import Change, Policy
+from tocsin.core.model.silence import Maintenance, Silence
 
 NONCE_BYTES = 16
 _LENGTHS = struct.Struct("<III")
 
 
 class Private(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The part that privacy law may have erased. nonce: 32 hex digits, so that its hash cannot be guessed."""
+    """The part that privacy law may have erased.
+
+    nonce: 32 hex digits, so that its hash cannot be guessed.
+    changes: to the policy before this one; client: a network address; name: of a token.
+    """
 
     nonce: str
     alert: Alert | None = None
+    changes: tuple[Change, ...] = ()
+    client: str = ""
+    maintenance: Maintenance | None = None
+    name: str = ""
     note: str = ""
     outcome: Outcome | None = None
     policy: Policy | None = None

@@ -3,6 +3,8 @@
 Each error says what happened, to what, and the next step; `type` is its stable name at every face.
 """
 
+from collections.abc import Sequence
+
 
 class TocsinError(Exception):
     """Somebody asked for what cannot be; the message is fit to be shown to them."""
@@ -11,13 +13,17 @@ class TocsinError(Exception):
 
 
 class Invalid(TocsinError):
-    """The input is malformed. `field` is a path such as `[3].rule_id`, "" for the whole."""
+    """The input is malformed. `field` is a path such as `[3].rule_id`, "" for the whole.
+
+    errors: all that is wrong, as (where, what), if that is more than one thing.
+    """
 
     type = "invalid"
 
-    def __init__(self, message: str, *, field: str = "") -> None:
+    def __init__(self, message: str, *, field: str = "", errors: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(message)
         self.field = field
+        self.errors = errors
 
 
 class NotFound(TocsinError):
@@ -27,13 +33,17 @@ class NotFound(TocsinError):
 
 
 class Conflict(TocsinError):
-    """The thing exists, but its state does not allow this. `state` is the state as it is."""
+    """The thing exists, but its state does not allow this.
+
+    state: as it is; possible: what could be asked of it instead, () where that is not known.
+    """
 
     type = "conflict"
 
-    def __init__(self, message: str, *, state: str) -> None:
+    def __init__(self, message: str, *, state: str, possible: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.state = state
+        self.possible = possible
 
 
 class Forbidden(TocsinError):

@@ -7,7 +7,9 @@ No event holds text or labels of an alert: those stand in the entry's private pa
 
 import msgspec
 
+from tocsin.core.model.access import Permission, Role
 from tocsin.core.model.alert import Severity, Status
+from tocsin.core.model.input import Action, Denial
 from tocsin.core.model.notification import DeliveryState, NotificationKind, Withheld
 
 
@@ -178,7 +180,7 @@ class NewDelivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
 class Notified(Event, frozen=True, tag="notified"):
     """People are told. incident: 0 for a digest over a rule. change: what they know about from now on.
 
-    charged: the rule whose rate window this counts against, "" if it is exempt.
+    charged: the rule whose rate window this counts against, "" if it is exempt; charge: which one of the window it is.
     """
 
     notification: int
@@ -189,6 +191,7 @@ class Notified(Event, frozen=True, tag="notified"):
     change: int
     deliveries: tuple[NewDelivery, ...]
     charged: str = ""
+    charge: int = 0
     rule_id: str = ""
     dry_run: bool = False
 
@@ -229,12 +232,49 @@ class DeliveryEnded(Event, frozen=True, tag="delivery_ended"):
     into: int = 0
 
 
+class DeliveryRevived(Event, frozen=True, tag="delivery_revived"):
+    """A delivery that had ended is attempted again, under its old key. Fields as in Notified and NewDelivery.
+
+    attempts: made so far; was: how it had ended.
+    """
+
+    delivery: int
+    notification: int
+    incident: int
+    kind: NotificationKind
+    severity: Severity
+    channel: str
+    target: str
+    key: str
+    attempts: int
+    was: DeliveryState
+    dry_run: bool = False
+
+
+class BulkBegan(Event, frozen=True, tag="bulk_began"):
+    """Somebody did the same to `count` incidents; the entries of those that changed follow from this one."""
+
+    action: Action
+    count: int
+
+
 class SilenceCreated(Event, frozen=True, tag="silence_created"):
-    """A silence is known; it acts from starts_at to ends_at. Its matchers stand in the private part."""
+    """A silence is known; it acts from starts_at to ends_at. Its matchers stand in the private part.
+
+    maintenance: number of the one that made it, 0 for none.
+    """
 
     silence: int
     id: str
     starts_at: int
+    ends_at: int
+    maintenance: int = 0
+
+
+class SilenceMoved(Event, frozen=True, tag="silence_moved"):
+    """A silence has another end."""
+
+    silence: int
     ends_at: int
 
 
@@ -250,6 +290,58 @@ class SilenceEnded(Event, frozen=True, tag="silence_ended"):
 
     silence: int
     change: int
+
+
+class MaintenanceCreated(Event, frozen=True, tag="maintenance_created"):
+    """A maintenance is known; its next window opens at next_at. Its matchers and rule stand in the private part."""
+
+    maintenance: int
+    id: str
+    next_at: int
+
+
+class MaintenanceMoved(Event, frozen=True, tag="maintenance_moved"):
+    """A window of a maintenance has opened or was missed; the next one opens at next_at, 0 if there is none."""
+
+    maintenance: int
+    next_at: int
+
+
+class MaintenanceEnded(Event, frozen=True, tag="maintenance_ended"):
+    """A maintenance is over."""
+
+    maintenance: int
+
+
+class TokenCreated(Event, frozen=True, tag="token_created"):
+    """Somebody may come in. token: its id; fields as in `Token`. Its name stands in the private part."""
+
+    token: str
+    role: Role
+    scopes: tuple[Permission, ...] = ()
+    per_minute: int = 0
+    expires_at: int | None = None
+
+
+class TokenRevoked(Event, frozen=True, tag="token_revoked"):
+    """A token opens nothing any more."""
+
+    token: str
+
+
+class AccessRefused(Event, frozen=True, tag="access_refused"):
+    """Somebody was turned away, `count` times. The address stands in the private part."""
+
+    reason: Denial
+    count: int
+    permission: Permission | None = None
+
+
+class StorePutBack(Event, frozen=True, tag="store_put_back"):
+    """What follows was decided over a backup of `size` entries, made at `made_at`."""
+
+    size: int
+    made_at: int
 
 
 class PolicyAdopted(Event, frozen=True, tag="policy_adopted"):
@@ -286,9 +378,19 @@ Decided = (
     | DigestPlanned
     | DeliveryRetried
     | DeliveryEnded
+    | DeliveryRevived
+    | BulkBegan
     | SilenceCreated
+    | SilenceMoved
     | SilenceBegan
     | SilenceEnded
+    | MaintenanceCreated
+    | MaintenanceMoved
+    | MaintenanceEnded
+    | TokenCreated
+    | TokenRevoked
+    | AccessRefused
+    | StorePutBack
     | PolicyAdopted
     | NodeStarted
 )

@@ -4,6 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
+from tocsin.core.model.access import Permission, Token
 from tocsin.core.model.alert import Alert
 from tocsin.core.model.notification import Outcome
 from tocsin.core.model.policy import Policy
@@ -52,19 +53,107 @@ class Acted(msgspec.Struct, frozen=True, kw_only=True):
     until: int = 0
 
 
+class BulkActed(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody did the same to several incidents, each named once. Those that cannot take it are left as they are."""
+
+    action: Action
+    incidents: tuple[int, ...]
+    note: str = ""
+    until: int = 0
+
+
 class SilenceRequested(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody wants silence, [starts_at, ends_at)."""
+    """Somebody wants silence, [starts_at, ends_at). forced: even if it covers everything."""
 
     matchers: tuple[Matcher, ...]
     starts_at: int
     ends_at: int
     comment: str = ""
+    forced: bool = False
+
+
+class SilenceMoved(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody gives a silence another end, which lies in the future."""
+
+    silence: int
+    ends_at: int
 
 
 class SilenceCut(msgspec.Struct, frozen=True, kw_only=True):
     """Somebody ends a silence early."""
 
     silence: int
+
+
+class MaintenanceRequested(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody wants silence again and again. Fields as in `Maintenance`; forced: as in SilenceRequested."""
+
+    matchers: tuple[Matcher, ...]
+    rrule: str
+    zone: str
+    begins: str
+    lasting: int
+    comment: str = ""
+    forced: bool = False
+
+
+class MaintenanceCut(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody ends a maintenance; a silence that it made and that acts now ends with it."""
+
+    maintenance: int
+
+
+class DeliveryRetryAsked(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody wants a delivery attempted now. forced: even if it was told already."""
+
+    delivery: int
+    forced: bool = False
+
+
+class DeliveryDiscardAsked(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody gives a delivery up, for a reason."""
+
+    delivery: int
+    reason: str
+
+
+class TokenIssued(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody made a token."""
+
+    token: Token
+
+
+class TokenCut(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody revoked a token that is there."""
+
+    token: str
+
+
+class Denial(StrEnum):
+    """Why somebody was turned away."""
+
+    SIGN_IN = "sign_in"
+    PERMISSION = "permission"
+    LIMIT = "limit"
+
+
+class AccessDenied(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody was turned away, `count` times since that was last recorded.
+
+    permission: the one that was missing, None if it is about another reason; client: where from, a network address.
+    """
+
+    reason: Denial
+    count: int
+    client: str = ""
+    permission: Permission | None = None
+
+
+class StoreRestored(msgspec.Struct, frozen=True, kw_only=True):
+    """The store was put back from a backup that held `size` entries and was made at that moment."""
+
+    size: int
+    made_at: int
 
 
 class OutcomeReported(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -100,8 +189,18 @@ class Tick(msgspec.Struct, frozen=True):
 Input = (
     AlertReceived
     | Acted
+    | BulkActed
     | SilenceRequested
+    | SilenceMoved
     | SilenceCut
+    | MaintenanceRequested
+    | MaintenanceCut
+    | DeliveryRetryAsked
+    | DeliveryDiscardAsked
+    | TokenIssued
+    | TokenCut
+    | AccessDenied
+    | StoreRestored
     | OutcomeReported
     | AlertExpired
     | PolicyChanged

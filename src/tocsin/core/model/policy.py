@@ -4,6 +4,7 @@ Durations are integer microseconds. A route's None means "as its parent has it".
 """
 
 import hashlib
+from typing import Any
 
 import msgspec
 
@@ -67,12 +68,30 @@ class Retries(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One version of the rules of the house. targets: every address of every channel, in configured order."""
+    """One version of the rules of the house.
+
+    targets: every address of every channel, in configured order.
+    keep: how long what is over is kept; 0 for ever.
+    """
 
     routes: Route = Route(name="default", group_by=(ALL_LABELS,))
     targets: tuple[Target, ...] = ()
     rate_limit: RateLimit | None = RateLimit()
     retries: Retries = Retries()
+    keep: int = 400 * DAY
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One difference between two policies.
+
+    before, after: plain values; None where there was nothing, or is nothing any more.
+    path: such as `keep`, `rate_limit.limit`, `routes[database].group_wait`, `targets[email ops@example.org]`.
+    `routes[...].routes` is about which routes stand below one, in their order; `targets` about the order alone.
+    """
+
+    path: str
+    before: Any
+    after: Any
 
 
 def policy_digest(policy: Policy) -> str:
