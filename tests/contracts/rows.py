@@ -8,9 +8,11 @@ from tocsin.core.engine.state import Counters, LiveAlert, LiveDelivery, LiveInci
 from tocsin.core.ledger.encoding import Sealed, Segment, pack
 from tocsin.core.ledger.merkle import EMPTY_ROOT
 from tocsin.core.model.alert import Severity
+from tocsin.core.model.incident import IncidentState
 from tocsin.core.model.notification import DeliveryState, Message, NotificationKind
-from tocsin.core.model.silence import Matcher, Silence
-from tocsin.ports import AlertRow, Batch, DeliveryRow, Head, IncidentRow, NotificationRow
+from tocsin.core.model.policy import Policy
+from tocsin.core.model.silence import Maintenance, Matcher, Silence
+from tocsin.ports import AlertRow, Batch, DeliveryRow, Head, IncidentRow, NotificationRow, PolicyRow
 
 
 def a_head(size: int = 0, **fields: Any) -> Head:
@@ -80,7 +82,9 @@ def opened(
     labels: dict[str, str] | None = None,
     **fields: Any,
 ) -> IncidentRow:
-    """Give the row of an incident's opening."""
+    """Give the row of an incident's opening; one that is not live is resolved."""
+    if not live:
+        fields = {"state": IncidentState.RESOLVED, "resolved_at": NOON + 1, **fields}
     return IncidentRow(
         incident=an_incident(number, **fields),
         live=live,
@@ -137,13 +141,15 @@ def a_message(text: str = "The disk is full.") -> Message:
     )
 
 
-def a_notification(number: int = 1, message: bytes = b"{}", incident: int = 1) -> NotificationRow:
+def a_notification(
+    number: int = 1, message: bytes = b"{}", incident: int = 1, at: int = NOON
+) -> NotificationRow:
     return NotificationRow(
         number=number,
         id=f"{number:032x}",
         incident=incident,
         kind=NotificationKind.OPENED,
-        at=NOON,
+        at=at,
         message=message,
     )
 
@@ -156,6 +162,30 @@ def a_silence(number: int = 1) -> Silence:
         starts_at=NOON,
         ends_at=NOON + 1,
         created_by="anna",
+    )
+
+
+def a_maintenance(number: int = 1, **fields: Any) -> Maintenance:
+    return Maintenance(
+        number=number,
+        **{
+            "id": f"{number:032x}",
+            "matchers": (Matcher(name="host", value="db-1"),),
+            "rrule": "FREQ=WEEKLY;BYDAY=SU",
+            "zone": "Europe/Berlin",
+            "begins": "2026-03-01T02:00",
+            "lasting": 3_600_000_000,
+            "created_by": "anna",
+            **fields,
+        },
+    )
+
+
+def a_policy(version: int = 1, policy: Policy | None = None, **fields: Any) -> PolicyRow:
+    return PolicyRow(
+        version=version,
+        policy=policy or Policy(),
+        **{"digest": f"{version:064x}", "at": NOON, "actor": "anna", **fields},
     )
 
 

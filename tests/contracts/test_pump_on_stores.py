@@ -23,7 +23,8 @@ from tocsin.core.model.notification import Accepted, Refused, Retry, Target
 from tocsin.core.model.policy import MINUTE, Policy, Route
 from tocsin.core.model.silence import Matcher
 from tocsin.intake.native import received
-from tocsin.runtime.pump import Pump, Request, Result
+from tocsin.runtime.pump import Pump, Request
+from tocsin.runtime.turn import Result
 
 POLICY = Policy(
     routes=Route(

@@ -11,6 +11,7 @@ from tests.contracts.rows import (
     a_head,
     a_message,
     a_notification,
+    a_policy,
     a_segment,
     a_silence,
     alert_id,
@@ -25,12 +26,12 @@ from tests.support.fakes import NOON, SECOND
 
 from tocsin.core.engine.state import Counters, RateWindow
 from tocsin.core.ledger.merkle import EMPTY_ROOT
-from tocsin.core.model.access import Role
+from tocsin.core.model.access import Role, Token
 from tocsin.core.model.alert import CANONICAL, Severity
 from tocsin.core.model.incident import IncidentState
 from tocsin.core.model.notification import DeliveryState
 from tocsin.core.model.policy import Policy, RateLimit
-from tocsin.ports import AlertRow, Batch, IncidentFilter, IncidentRow, Store, StoreFailed, Token
+from tocsin.ports import AlertRow, Batch, IncidentFilter, IncidentRow, Store, StoreFailed
 
 # What is there, what state needs
 
@@ -60,7 +61,7 @@ def test_load_gives_what_was_committed_also_after_a_restart(place: Place):
             new_deliveries=[delivery],
             rates=[("disk_full", window)],
             silences=[(a_silence(1), False)],
-            policy=(1, "digest", policy),
+            policy=a_policy(1, policy),
         )
     )
 
@@ -179,7 +180,7 @@ VIOLATIONS = {
     "an incident that is there": {"incidents": [opened(8), opened(1)]},
     "a notification that is there": {"notifications": [a_notification(8), a_notification(1)]},
     "a delivery that is there": {"new_deliveries": [a_delivery(8), a_delivery(1)]},
-    "a policy that is there": {"policy": (1, "other", Policy())},
+    "a policy that is there": {"policy": a_policy(1, digest="other")},
 }
 
 
@@ -193,7 +194,7 @@ def test_a_batch_with_a_violation_leaves_nothing(store: Store, violation: dict[s
             alerts=[new(1, joined=(1,))],
             notifications=[a_notification(1)],
             new_deliveries=[a_delivery(1)],
-            policy=(1, "digest", Policy()),
+            policy=a_policy(1),
         )
     )
     before = msgspec.json.encode((store.load(), store.counts(), store.members(1), [*store.segments()]))
@@ -207,7 +208,7 @@ def test_a_batch_with_a_violation_leaves_nothing(store: Store, violation: dict[s
         "new_deliveries": [a_delivery(9)],
         "rates": [("r", RateWindow())],
         "silences": [(a_silence(1), True)],
-        "policy": (2, "digest", Policy()),
+        "policy": a_policy(2),
         "withheld": [("muted", 1)],
     }
 
@@ -401,7 +402,7 @@ def three_incidents(store: Store) -> None:
         a_batch(
             incidents=[
                 opened(1, severity=Severity.CRITICAL),
-                opened(2, live=False, state=IncidentState.RESOLVED, resolved_at=NOON + 1),
+                opened(2, live=False),
                 opened(3, state=IncidentState.ACK, severity=Severity.CRITICAL, rule_id="cpu"),
             ]
         )
@@ -495,9 +496,10 @@ def test_what_is_not_there_is_none(store: Store):
 @pytest.mark.parametrize("live", [True, False])
 @pytest.mark.parametrize("asked", ["42", incident_id(42)])
 def test_an_incident_is_found_by_id_and_by_number(store: Store, asked: str, live: bool):
-    store.commit(a_batch(incidents=[opened(42, live=live)]))
+    row = opened(42, live=live)
+    store.commit(a_batch(incidents=[row]))
 
-    assert store.find_incident(asked) == an_incident(42)
+    assert store.find_incident(asked) == row.incident
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,8 @@ def run_out_of_space(directory: Path, *, ballast: bool) -> None:
     """
     from tocsin.core.model.alert import Alert, Severity
     from tocsin.intake.native import received
-    from tocsin.runtime.pump import Pump, Request, Result
+    from tocsin.runtime.pump import Pump, Request
+    from tocsin.runtime.turn import Result
     from tocsin.stores.sqlite import SqliteStore
 
     clock = FakeClock()

@@ -19,13 +19,18 @@ import msgspec
 
 from tocsin.core.engine.state import Counters, LiveAlert
 from tocsin.core.ledger.merkle import EMPTY_ROOT
-from tocsin.ports import Batch, Memory, StoreFailed, StoreRefused, Token
+from tocsin.core.model.access import Token
+from tocsin.ports import Batch, Memory, StoreFailed, StoreRefused
+from tocsin.stores.sqlite.asking import Question, marks
 from tocsin.stores.sqlite.chains import Chains
+from tocsin.stores.sqlite.decoding import decode_alert
 from tocsin.stores.sqlite.loading import load
-from tocsin.stores.sqlite.reading import Question, Reading, decode_alert
-from tocsin.stores.sqlite.rows import encode, statements
+from tocsin.stores.sqlite.migrating import migrate
+from tocsin.stores.sqlite.reading import Reading
+from tocsin.stores.sqlite.records import token_row
+from tocsin.stores.sqlite.rows import PUT_TOKEN, encode, statements
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 CHECKPOINT_PAGES = 4000
 """The WAL is folded into the file about every 16 MiB."""
 WAL_BYTES_KEPT = 32 << 20
@@ -46,7 +51,7 @@ class SqliteStore(Reading):
         self._path = directory / "tocsin.db"
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = _lock(directory)
+            self._lock = lock_directory(directory)
         except OSError as error:
             raise StoreRefused(
                 f"{directory} cannot hold the data: {error}. Choose another --data."
@@ -56,7 +61,7 @@ class SqliteStore(Reading):
         self._readers: weakref.WeakSet[_Reader] = weakref.WeakSet()
         self._readers_lock = threading.Lock()
         self._closed = False
-        self._chains = Chains(lambda sql, bindings: self._writer.execute(sql, bindings).fetchall())
+        self._chains = Chains(self._ask_writer)
         try:
             self._create()
             self._open()
@@ -83,6 +88,11 @@ class SqliteStore(Reading):
             raise StoreFailed(f"{self._path} cannot be opened: {_said(error)}") from error
         try:
             self._prepare(writer)
+        except msgspec.MsgspecError as error:
+            writer.close(True)
+            raise StoreRefused(
+                f"{self._path} holds what this program cannot read ({error}). Restore it from a backup."
+            ) from error
         except (apsw.NotADBError, apsw.CorruptError) as error:
             writer.close(True)
             raise StoreRefused(
@@ -115,6 +125,9 @@ class SqliteStore(Reading):
             )
         version = writer.pragma("user_version")
         if version == SCHEMA_VERSION:
+            return
+        if 0 < version < SCHEMA_VERSION:
+            migrate(writer, version, SCHEMA_VERSION)
             return
         if version:
             raise StoreRefused(
@@ -155,7 +168,7 @@ class SqliteStore(Reading):
         """See `tocsin.ports.Store`, as for every method here."""
         try:
             with self._writing, self._writer as writer:
-                for sql, rows in statements(batch, self._chains):
+                for sql, rows in statements(batch, self._chains, self._ask_writer):
                     if rows:
                         writer.executemany(sql, rows)
         except BaseException as error:
@@ -171,10 +184,7 @@ class SqliteStore(Reading):
         self._write("INSERT INTO meta VALUES (?, ?)", (f"secret:{name}", value))
 
     def put_token(self, token: Token) -> None:
-        self._write(
-            "INSERT OR REPLACE INTO tokens VALUES (?, ?, ?, ?, ?, ?)",
-            (token.id, token.name, token.role.value, token.hash, token.created_at, token.revoked_at),
-        )
+        self._write(PUT_TOKEN, token_row(token))
 
     def _write(self, sql: str, bindings: tuple[Any, ...]) -> None:
         try:
@@ -182,6 +192,10 @@ class SqliteStore(Reading):
                 writer.execute(sql, bindings).fetchall()
         except apsw.Error as error:
             raise self._failed(error) from error
+
+    def _ask_writer(self, sql: str, bindings: tuple[Any, ...]) -> list[Any]:
+        """Ask in the middle of a turn."""
+        return self._writer.execute(sql, bindings).fetchall()
 
     def _failed(self, error: apsw.Error) -> StoreFailed:
         return StoreFailed(f"{self._path} did not commit: {_said(error)}")
@@ -215,7 +229,7 @@ class SqliteStore(Reading):
             found += [
                 decode_alert(body)
                 for (body,) in self._all(
-                    f"SELECT body FROM alerts WHERE live = 0 AND id IN ({_marks(some)})", some
+                    f"SELECT body FROM alerts WHERE live = 0 AND id IN ({marks(some)})", some
                 )
             ]
         return sorted(found, key=lambda alert: alert.number)
@@ -226,7 +240,7 @@ class SqliteStore(Reading):
             some = tuple(alerts[start : start + IDS_AT_ONCE])
             rows = self._all(
                 "SELECT l.number, l.lease, l.seen_at, a.body FROM leases l JOIN alerts a USING (number) "
-                f"WHERE l.number IN ({_marks(some)}) ORDER BY l.number",
+                f"WHERE l.number IN ({marks(some)}) ORDER BY l.number",
                 some,
             )
             found.update(
@@ -307,8 +321,11 @@ class _Reader:
                 self.connection = None
 
 
-def _lock(directory: Path) -> int:
-    """Take the exclusive lock on the directory; the kernel gives it back when the process ends, however it ends."""
+def lock_directory(directory: Path) -> int:
+    """Take the exclusive lock on the directory: a descriptor to close.
+
+    The kernel gives it back when the process ends, however it ends. Raises: StoreRefused if another has it.
+    """
     descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -318,10 +335,6 @@ def _lock(directory: Path) -> int:
             f"Another Tocsin runs on {directory}. Talk to it (--url), stop it, or choose another --data."
         ) from error
     return descriptor
-
-
-def _marks(values: Sequence[Any]) -> str:
-    return ",".join("?" * len(values))
 
 
 def _said(error: apsw.Error) -> str:

@@ -73,6 +73,23 @@ class LedgerReader:
             raise Damaged(str(error)) from error
         return None
 
+    def pragma(self, name: str) -> Any:
+        """Ask for a pragma's first value, such as `user_version` or `quick_check(1)`."""
+        return self._ask(f"PRAGMA {name}")[0][0]
+
+    def programs(self) -> list[str]:
+        """Name the triggers and views, which run when somebody else's statement does; Tocsin has none."""
+        return [
+            name for (name,) in self._ask("SELECT name FROM sqlite_schema WHERE type IN ('trigger', 'view')")
+        ]
+
+    @contextmanager
+    def snapshot(self) -> Iterator[apsw.Connection]:
+        """Hold the file as it is now, for `apsw`'s backup, which would begin anew at each commit of a server."""
+        with self._connection as connection:
+            self._ask("SELECT size FROM head")
+            yield connection
+
     def close(self) -> None:
         """Let the file go."""
         self._connection.close(True)
@@ -92,11 +109,12 @@ def open_reader(directory: Path) -> LedgerReader:
         raise NotFound(f"There is no ledger in {directory}. Name the server's data directory: --data DIR.")
     reader = LedgerReader(path)
     try:
-        with _told(path):
-            version = reader._connection.pragma("user_version")
+        version = reader.pragma("user_version")
         if version == 0:
             raise NotFound(f"The ledger in {directory} was never begun. Start a server on it once.")
-        if version != SCHEMA_VERSION:
+        if version not in range(
+            1, SCHEMA_VERSION + 1
+        ):  # The ledger's own tables are the same in all of them.
             raise StoreRefused(
                 f"{path} has schema {version}; this program knows {SCHEMA_VERSION}. "
                 "Verify it with the newer Tocsin that wrote it."

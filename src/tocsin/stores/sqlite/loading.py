@@ -4,18 +4,19 @@ from collections.abc import Callable, Iterable
 from sys import intern
 from typing import Any
 
-import msgspec
-
-from tocsin.core.engine.state import LiveAlert, LiveDelivery, LiveIncident, RateWindow
-from tocsin.core.model.policy import Policy
-from tocsin.core.model.silence import Silence
+from tocsin.core.engine.state import LiveAlert, LiveIncident
 from tocsin.ports import Memory
-from tocsin.stores.sqlite.reading import HEAD, decode_alert, decode_incident, head_of
-
-_delivery = msgspec.msgpack.Decoder(LiveDelivery).decode
-_rate = msgspec.msgpack.Decoder(RateWindow).decode
-_silence = msgspec.msgpack.Decoder(Silence).decode
-_policy = msgspec.json.Decoder(Policy).decode
+from tocsin.stores.sqlite.decoding import (
+    HEAD,
+    decode_alert,
+    decode_delivery,
+    decode_incident,
+    decode_maintenance,
+    decode_policy,
+    decode_rate,
+    decode_silence,
+    head_of,
+)
 
 
 def load(ask: Callable[[str], Iterable[Any]]) -> Memory:
@@ -41,19 +42,26 @@ def load(ask: Callable[[str], Iterable[Any]]) -> Memory:
     return Memory(
         head=head_of([*ask(HEAD)]),
         policies=[
-            (version, _policy(body))
+            (version, decode_policy(body))
             for version, body in ask("SELECT version, body FROM policies ORDER BY version")
         ],
         incidents=incidents,
         alerts=alerts,
         deliveries=[
-            _delivery(body)
+            decode_delivery(body)
             for (body,) in ask("SELECT body FROM deliveries WHERE state = 'pending' ORDER BY number")
         ],
-        rates=[(rule, _rate(body)) for rule, body in ask("SELECT rule_id, body FROM rates ORDER BY rule_id")],
+        rates=[
+            (rule, decode_rate(body))
+            for rule, body in ask("SELECT rule_id, body FROM rates ORDER BY rule_id")
+        ],
         silences=[
-            (_silence(body), bool(began))
-            for body, began in ask("SELECT body, began FROM silences WHERE ended = 0 ORDER BY number")
+            (decode_silence(body), bool(began))
+            for body, began in ask("SELECT body, began FROM silences WHERE ended_at IS NULL ORDER BY number")
+        ],
+        maintenances=[
+            (decode_maintenance(body), next_at)
+            for body, next_at in ask("SELECT body, next_at FROM maintenances WHERE ended = 0 ORDER BY number")
         ],
     )
 

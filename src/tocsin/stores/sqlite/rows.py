@@ -1,6 +1,7 @@
 """Rows: which statements a batch becomes; one a table, so that a commit of 10,000 alerts runs a dozen of them.
 
-An insert fails on a number that is there already, and with it the whole batch. Reads nothing, decides nothing.
+An insert fails on a number that is there already, and with it the whole batch. Decides nothing, and reads only what
+the summaries and the chains of members go on from.
 """
 
 from collections.abc import Iterator
@@ -11,9 +12,10 @@ import msgspec
 from tocsin.core.engine.state import LiveIncident
 from tocsin.core.model.alert import severity_rank
 from tocsin.ports import Batch, DeliveryRow
+from tocsin.stores.sqlite import summaries
 from tocsin.stores.sqlite.chains import Chains
-
-Rows = list[tuple[Any, ...]]
+from tocsin.stores.sqlite.records import token_row
+from tocsin.stores.sqlite.summaries import Ask, Rows
 
 encode = msgspec.msgpack.Encoder().encode
 """What state knows of a thing, as its column `body` holds it."""
@@ -22,8 +24,14 @@ encode_json = msgspec.json.Encoder(order="sorted").encode
 """What people may want to read with the sqlite3 shell."""
 
 
-def statements(batch: Batch, chains: Chains) -> Iterator[tuple[str, Rows]]:
-    """Give the statements of a batch with their rows, which may be none."""
+PUT_TOKEN = "INSERT OR REPLACE INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+def statements(batch: Batch, chains: Chains, ask: Ask) -> Iterator[tuple[str, Rows]]:
+    """Give the statements of a batch with their rows, which may be none.
+
+    Each is to be run before the next one is taken: what `ask` answers may depend on it.
+    """
     links, ends = chains.link(batch)
     if batch.segment is not None:
         one = batch.segment
@@ -37,6 +45,7 @@ def statements(batch: Batch, chains: Chains) -> Iterator[tuple[str, Rows]]:
         yield from _alerts(batch)
         yield "INSERT INTO members VALUES (?, ?, ?)", links
     if batch.incidents:
+        yield from summaries.past_incidents(batch, ask)
         yield from _incidents(batch, ends)
     for incident in batch.incidents:
         ends.pop(incident.incident.number, None)
@@ -48,19 +57,10 @@ def statements(batch: Batch, chains: Chains) -> Iterator[tuple[str, Rows]]:
             [(n.number, n.id, n.incident, n.kind.value, n.at, n.message) for n in batch.notifications],
         )
     if batch.new_deliveries or batch.deliveries:
-        yield from _deliveries(batch)
+        yield from _deliveries(batch, ask)
     if batch.rates:
         yield "INSERT OR REPLACE INTO rates VALUES (?, ?)", [(rule, encode(w)) for rule, w in batch.rates]
-    if batch.silences:
-        yield (
-            "INSERT OR REPLACE INTO silences VALUES (?, ?, 0, ?)",
-            [(silence.number, began, encode(silence)) for silence, began in batch.silences],
-        )
-    if batch.ended_silences:
-        yield "UPDATE silences SET ended = 1 WHERE number = ?", [(number,) for number in batch.ended_silences]
-    if batch.policy is not None:
-        version, digest, policy = batch.policy
-        yield "INSERT INTO policies VALUES (?, ?, ?)", [(version, digest, encode_json(policy))]
+    yield from _records(batch)
     if batch.withheld:
         yield (
             "INSERT INTO withheld VALUES (?, ?) ON CONFLICT (reason) DO UPDATE SET count = count + excluded.count",
@@ -73,14 +73,67 @@ def statements(batch: Batch, chains: Chains) -> Iterator[tuple[str, Rows]]:
     )
 
 
+def _records(batch: Batch) -> Iterator[tuple[str, Rows]]:
+    """Give what operators do, which is rare."""
+    if batch.attempts:
+        yield (
+            "INSERT OR REPLACE INTO attempts VALUES (?, ?, ?, ?, ?)",
+            [(a.delivery, a.attempt, a.at, a.outcome, a.why) for a in batch.attempts],
+        )
+    if batch.silences:
+        yield (
+            "INSERT OR REPLACE INTO silences VALUES (?, ?, ?, NULL)",
+            [(silence.number, began, encode(silence)) for silence, began in batch.silences],
+        )
+    if batch.ended_silences:
+        yield (
+            "UPDATE silences SET ended_at = ? WHERE number = ?",
+            [(batch.head.at, number) for number in batch.ended_silences],
+        )
+    if batch.maintenances:
+        yield (
+            "INSERT OR REPLACE INTO maintenances VALUES (?, ?, 0, ?)",
+            [(one.number, next_at, encode(one)) for one, next_at in batch.maintenances],
+        )
+    if batch.ended_maintenances:
+        yield (
+            "UPDATE maintenances SET ended = 1, next_at = 0 WHERE number = ?",
+            [(number,) for number in batch.ended_maintenances],
+        )
+    if batch.policy is not None:
+        one = batch.policy
+        yield (
+            "INSERT INTO policies VALUES (?, ?, ?, ?, ?)",
+            [(one.version, one.digest, encode_json(one.policy), one.at, one.actor)],
+        )
+    if batch.tokens:
+        yield (
+            "INSERT INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [token_row(token) for token in batch.tokens],
+        )
+    if batch.revoked:
+        yield (
+            "UPDATE tokens SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL",
+            [(batch.head.at, id_) for id_ in batch.revoked],
+        )
+
+
 def _alerts(batch: Batch) -> Iterator[tuple[str, Rows]]:
     yield (
-        "INSERT INTO alerts VALUES (?, ?, ?, ?)",
-        [(r.alert.number, r.alert.id, r.live, encode(r.alert)) for r in batch.alerts if r.is_new],
+        "INSERT INTO alerts VALUES (?, ?, ?, ?, ?)",
+        [
+            (r.alert.number, r.alert.id, r.live, encode(r.alert), 0 if r.live else r.alert.seen_at)
+            for r in batch.alerts
+            if r.is_new
+        ],
     )
     yield (
-        "UPDATE alerts SET live = ?2, body = ?3 WHERE number = ?1",
-        [(r.alert.number, r.live, encode(r.alert)) for r in batch.alerts if not r.is_new],
+        "UPDATE alerts SET live = ?2, body = ?3, seen_at = ?4 WHERE number = ?1",
+        [
+            (r.alert.number, r.live, encode(r.alert), 0 if r.live else r.alert.seen_at)
+            for r in batch.alerts
+            if not r.is_new
+        ],
     )
     yield (  # an alert's own row knows all that its lease did, and what is not live has none
         "DELETE FROM leases WHERE number = ?",
@@ -90,7 +143,7 @@ def _alerts(batch: Batch) -> Iterator[tuple[str, Rows]]:
 
 def _incidents(batch: Batch, ends: dict[int, int]) -> Iterator[tuple[str, Rows]]:
     yield (
-        "INSERT INTO incidents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO incidents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (
                 r.incident.number,
@@ -101,6 +154,7 @@ def _incidents(batch: Batch, ends: dict[int, int]) -> Iterator[tuple[str, Rows]]
                 encode_json(r.labels),
                 ends.get(r.incident.number, 0),
                 encode(r.incident),
+                r.incident.acked_at,
             )
             for r in batch.incidents
             if r.title is not None
@@ -108,7 +162,8 @@ def _incidents(batch: Batch, ends: dict[int, int]) -> Iterator[tuple[str, Rows]]
     )
     yield (
         "UPDATE incidents SET live = ?2, state = ?3, severity = ?4, rule_id = ?5, opened_at = ?6, updated_at = ?7, "
-        "resolved_at = ?8, body = ?9, last_member = coalesce(?10, last_member) WHERE number = ?1",
+        "resolved_at = ?8, body = ?9, last_member = coalesce(?10, last_member), "
+        "acked_at = ?11 WHERE number = ?1",
         [
             (
                 r.incident.number,
@@ -116,6 +171,7 @@ def _incidents(batch: Batch, ends: dict[int, int]) -> Iterator[tuple[str, Rows]]
                 *_incident_columns(r.incident),
                 encode(r.incident),
                 ends.get(r.incident.number),
+                r.incident.acked_at,
             )
             for r in batch.incidents
             if r.title is None
@@ -134,7 +190,7 @@ def _incident_columns(incident: LiveIncident) -> tuple[Any, ...]:
     )
 
 
-def _deliveries(batch: Batch) -> Iterator[tuple[str, Rows]]:
+def _deliveries(batch: Batch, ask: Ask) -> Iterator[tuple[str, Rows]]:
     yield (
         "INSERT INTO deliveries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
@@ -150,6 +206,7 @@ def _deliveries(batch: Batch) -> Iterator[tuple[str, Rows]]:
             for r in batch.new_deliveries
         ],
     )
+    yield from summaries.deliveries(batch, ask)
     yield (
         "UPDATE deliveries SET state = ?2, attempts = ?3, at = ?4, due = ?5, why = ?6, body = ?7 WHERE number = ?1",
         [(r.delivery.number, *_delivery_columns(r)) for r in batch.deliveries],

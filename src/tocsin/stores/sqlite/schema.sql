@@ -1,4 +1,4 @@
--- The whole schema of the embedded store, version 1. Instants are integer microseconds UTC.
+-- The whole schema of the embedded store, version 2; migrations/ leads to it from older ones. Instants are integer microseconds UTC.
 -- Rows that are written at every alert have rising integer keys, so that a commit touches few pages; what must be
 -- found by a digest is indexed only once it is over, when it leaves memory.
 
@@ -23,15 +23,17 @@ CREATE TABLE segments (
     data BLOB NOT NULL
 ) STRICT;
 
--- What state knows of an alert lies in body; its text lies in the ledger, at text_seq.
+-- What state knows of an alert lies in body; its text lies in the ledger, at text_seq. seen_at: 0 while it is live.
 CREATE TABLE alerts (
     number INTEGER PRIMARY KEY,
     id BLOB NOT NULL,
     live INTEGER NOT NULL,
-    body BLOB NOT NULL
+    body BLOB NOT NULL,
+    seen_at INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX alerts_live ON alerts (number) WHERE live = 1;
 CREATE INDEX alerts_past ON alerts (id) WHERE live = 0;
+CREATE INDEX alerts_past_seen ON alerts (seen_at) WHERE live = 0;
 
 -- An alert that was in an incident, and the row of the one that joined before it (0 for none); see chains.py.
 CREATE TABLE members (
@@ -48,6 +50,8 @@ CREATE TABLE leases (
     lease INTEGER NOT NULL
 ) STRICT;
 
+-- Those that are live are counted and filtered by scanning their one index, which holds what that needs; those that
+-- are not are resolved, found by an index, and counted in past_counts and past_durations.
 CREATE TABLE incidents (
     number INTEGER PRIMARY KEY,
     id TEXT NOT NULL,
@@ -61,10 +65,33 @@ CREATE TABLE incidents (
     title TEXT NOT NULL,
     labels BLOB NOT NULL,
     last_member INTEGER NOT NULL,
-    body BLOB NOT NULL
+    body BLOB NOT NULL,
+    acked_at INTEGER NOT NULL DEFAULT 0
 ) STRICT;
-CREATE INDEX incidents_live ON incidents (number) WHERE live = 1;
-CREATE INDEX incidents_by_state ON incidents (state, number);
+CREATE INDEX incidents_live
+ON incidents (number, state, severity, rule_id, opened_at, acked_at, resolved_at) WHERE live = 1;
+CREATE INDEX incidents_past_severity ON incidents (severity, number) WHERE live = 0;
+CREATE INDEX incidents_past_rule ON incidents (rule_id, severity, number) WHERE live = 0;
+CREATE INDEX incidents_past_opened ON incidents (opened_at, severity, rule_id) WHERE live = 0;
+
+-- How many incidents are not live.
+CREATE TABLE past_counts (
+    rule_id TEXT NOT NULL,
+    severity INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    PRIMARY KEY (rule_id, severity)
+) STRICT, WITHOUT ROWID;
+
+-- How long those took that are not live, by when they were resolved, what was measured, and bucket; see
+-- core/engine/durations.py. Each is counted in its day (days = 1, first = days since 1970) and in its 32 days.
+CREATE TABLE past_durations (
+    days INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    measure TEXT NOT NULL,
+    bucket INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    PRIMARY KEY (days, first, measure, bucket)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE notifications (
     number INTEGER PRIMARY KEY,
@@ -91,12 +118,33 @@ CREATE TABLE deliveries (
 ) STRICT;
 CREATE INDEX deliveries_pending ON deliveries (number) WHERE state = 'pending';
 CREATE INDEX deliveries_of ON deliveries (incident, number) WHERE incident > 0;
+CREATE INDEX deliveries_ended ON deliveries (state, number) WHERE state <> 'pending';
+
+CREATE TABLE delivery_counts (state TEXT PRIMARY KEY, n INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+
+-- Attempts that failed.
+CREATE TABLE attempts (
+    delivery INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    outcome TEXT NOT NULL,
+    why TEXT NOT NULL,
+    PRIMARY KEY (delivery, attempt)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE rates (rule_id TEXT PRIMARY KEY, body BLOB NOT NULL) STRICT, WITHOUT ROWID;
 
 CREATE TABLE silences (
     number INTEGER PRIMARY KEY,
     began INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    ended_at INTEGER
+) STRICT;
+CREATE INDEX silences_current ON silences (number) WHERE ended_at IS NULL;
+
+CREATE TABLE maintenances (
+    number INTEGER PRIMARY KEY,
+    next_at INTEGER NOT NULL,
     ended INTEGER NOT NULL,
     body BLOB NOT NULL
 ) STRICT;
@@ -104,7 +152,9 @@ CREATE TABLE silences (
 CREATE TABLE policies (
     version INTEGER PRIMARY KEY,
     digest TEXT NOT NULL,
-    body BLOB NOT NULL
+    body BLOB NOT NULL,
+    at INTEGER NOT NULL DEFAULT 0,
+    actor TEXT NOT NULL DEFAULT ''
 ) STRICT;
 
 CREATE TABLE withheld (reason TEXT PRIMARY KEY, count INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -115,5 +165,9 @@ CREATE TABLE tokens (
     role TEXT NOT NULL,
     hash TEXT NOT NULL,
     created_at INTEGER NOT NULL,
-    revoked_at INTEGER
+    revoked_at INTEGER,
+    scopes TEXT NOT NULL DEFAULT '',
+    per_minute INTEGER NOT NULL DEFAULT 0,
+    expires_at INTEGER,
+    created_by TEXT NOT NULL DEFAULT ''
 ) STRICT, WITHOUT ROWID;
