@@ -23,7 +23,8 @@ from tocsin.core.model.notification import Target
 from tocsin.core.model.policy import HOUR, Policy, Route
 from tocsin.intake import native
 from tocsin.runtime import pump
-from tocsin.runtime.pump import Pump, Request, Turn
+from tocsin.runtime.pump import Pump, Request
+from tocsin.runtime.turn import Turn
 from tocsin.runtime.world import MachineClock, MachineIds
 from tocsin.stores.sqlite import SqliteStore
 from tocsin.web import hot

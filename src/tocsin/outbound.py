@@ -175,7 +175,7 @@ def networks_of(cidrs: Sequence[str]) -> tuple[Network, ...]:
 class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the other side answered.
 
-    retry_after, location, content_type: these headers as they came, "" where there was none.
+    retry_after, location, content_type, cache_control: these headers as they came, "" where there was none.
     body: at most the bytes that were asked for; truncated: there was more, or the connection broke in it.
     """
 
@@ -183,6 +183,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     retry_after: str = ""
     location: str = ""
     content_type: str = ""
+    cache_control: str = ""
     body: bytes = b""
     truncated: bool = False
 
@@ -393,6 +394,22 @@ class Outbound:
         """GET under the same guard and with the same terms as `post`."""
         return await self._ask("GET", url, None, headers, timeout_s, connect_timeout_s, answer_bytes_max)
 
+    async def probe(self, url: str, *, timeout_s: float) -> Failure | None:
+        """Connect under the same guard, with TLS for https, and hang up without a word; None if that went well."""
+        destination = self._destinations.get(url) or self._look_at(url)
+        if destination.refusal is not None:
+            return destination.refusal
+        host, port = destination.host, destination.url.port
+        secure = destination.url.scheme == "https"
+        tls = (self._tls or ssl.create_default_context()) if secure else None
+        try:
+            async with asyncio.timeout(timeout_s):
+                infos = [(address, port) for address in await self.addresses(host, port or 0)]
+                await _shake_hands(infos, tls, host if secure else None)
+        except OSError as error:
+            return _failure_of_probe(error, host, timeout_s)
+        return None
+
     async def addresses(self, host: str, port: int) -> list[str]:
         """Resolve a name once, for a protocol other than HTTP; what is given may be connected to.
 
@@ -569,9 +586,48 @@ async def _read(response: aiohttp.ClientResponse, bytes_max: int) -> Answer:
         retry_after=headers.get("Retry-After", "")[:100],
         location=headers.get("Location", "")[:2_000],
         content_type=headers.get("Content-Type", "")[:200],
+        cache_control=headers.get("Cache-Control", "")[:200],
         body=b"".join(parts)[:bytes_max],
         truncated=truncated,
     )
+
+
+async def _shake_hands(
+    addresses: Sequence[tuple[str, int | None]], tls: ssl.SSLContext | None, name: str | None
+) -> None:
+    """Connect to the first address that answers. Raises: OSError, that of the last one."""
+    trouble = OSError("it has no address")
+    for address, port in addresses:
+        try:
+            _, writer = await asyncio.open_connection(address, port, ssl=tls, server_hostname=name)
+        except OSError as error:
+            trouble = error
+        else:
+            writer.transport.abort()
+            return
+    raise trouble
+
+
+def _failure_of_probe(error: OSError, host: str, timeout_s: float) -> Failure:
+    match error:
+        case _ForbiddenAddress():
+            return Failure(kind=FailureKind.FORBIDDEN, why=error.why)
+        case socket.gaierror():
+            return Failure(kind=FailureKind.DNS, why=f"The name {host} could not be resolved.")
+        case ssl.SSLCertVerificationError():
+            reason = error.verify_message or "refused"
+            return Failure(kind=FailureKind.TLS, why=f"The certificate of {host} is not valid: {reason}.")
+        case ssl.SSLError():
+            return Failure(
+                kind=FailureKind.TLS, why=f"No TLS with {host}: {error.reason or 'handshake failed'}."
+            )
+        case TimeoutError():
+            return Failure(
+                kind=FailureKind.TIMEOUT, why=f"{host} did not answer in time (at most {timeout_s:g} s)."
+            )
+        case _:
+            reason = error.strerror or "refused or unreachable"
+            return Failure(kind=FailureKind.CONNECT, why=f"No connection to {host}: {reason}.")
 
 
 def _failure_of(error: Exception, host: str, timeout_s: float) -> Failure:

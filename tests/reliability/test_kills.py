@@ -21,12 +21,12 @@ from tests.support.server import Server, SinkThread
 
 from tocsin.core.model.notification import DeliveryState
 from tocsin.runtime.dispatcher import PLACES
-from tocsin.settings import FAILPOINTS
+from tocsin.settings.environment import FAILPOINTS
 
 KILLS = int(os.environ.get("TOCSIN_TEST_KILLS", "25"))
 SEED = int(os.environ.get("TOCSIN_TEST_SEED", "8127"))
 SENDERS = 4
-POLICY = {"routes": {"name": "default", "group_by": ["..."], "repeat_interval_s": 86_400}, "rate_limit": None}
+POLICY = {"routes": {"name": "default", "group_by": ["..."], "repeat_interval": "1d"}, "rate_limit": None}
 SETTLE_S = 60.0
 
 

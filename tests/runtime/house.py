@@ -19,7 +19,7 @@ from tocsin.intake import native
 from tocsin.outbound import Outbound
 from tocsin.ports import Batch, Channel, Store, StoreFailed
 from tocsin.runtime.node import Node
-from tocsin.runtime.pump import Committed, Result
+from tocsin.runtime.turn import Committed, Result
 from tocsin.runtime.world import MachineClock, MachineIds
 from tocsin.stores.sqlite import SqliteStore
 

@@ -23,13 +23,17 @@ from aiosmtplib import (
 from tocsin.channels.email_body import (
     check_address,
     check_sender,
+    html_body,
     is_host_name,
     payload,
     plain_line,
     preview,
+    subject,
+    text_body,
 )
 from tocsin.core.model.errors import Invalid
 from tocsin.core.model.notification import Accepted, DryRun, Message, Outcome, Refused, Retry, Target
+from tocsin.ports import Rendered
 
 __all__ = ["Email", "EmailConfig", "Resolve", "payload"]
 
@@ -155,6 +159,8 @@ class Email:
     ) -> None:
         self.name = config.name
         self.addresses = config.recipients
+        self.host = config.host
+        self.doubts: tuple[str, ...] = ()
         self._config = config
         self._port = config.port or _STANDARD_PORTS[config.tls]
         self._sender = check_sender(config.sender)[1]
@@ -184,6 +190,25 @@ class Email:
             return await self._deliver(target.address, mail)
         finally:
             self._slots.release()
+
+    def render(self, message: Message, target: Target, *, key: str) -> Rendered:
+        """Show the subject and both parts."""
+        return Rendered(
+            content_type="text/plain",
+            subject=subject(message),
+            body=text_body(message),
+            html=html_body(message),
+        )
+
+    async def probe(self) -> str:
+        """See `tocsin.ports.Reachable`: EHLO, TLS and login as configured; no mail is sent."""
+        try:
+            async with asyncio.timeout(self._config.timeout_s):
+                client = await self._connect()
+        except _TROUBLE as error:
+            return self._why_not_connected(error)
+        await _say_goodbye(client)
+        return ""
 
     async def close(self) -> None:
         """Say goodbye on idle connections. Those at work finish, and are not kept."""
@@ -383,7 +408,7 @@ class Email:
             cause = cause.__cause__
         if isinstance(error, TimeoutError):
             return f"{where} gave no connection within {config.timeout_s:g} s."
-        return self._fit(f"No connection to {where}: {_words(error.__cause__ or error)}.")
+        return self._fit(f"No connection to {where}: {_words(error.__cause__ or error).rstrip('.')}.")
 
     def _fit(self, text: str) -> str:
         """One line of at most 400 characters, without control characters and without the password.

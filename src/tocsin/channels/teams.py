@@ -31,6 +31,7 @@ from tocsin.core.model.notification import (
     Target,
 )
 from tocsin.outbound import Answer, Failure, Outbound, outcome_of, retry_after_s
+from tocsin.ports import Rendered
 
 BUDGET_BYTES = 18 * 1024
 URL_CHARACTERS_MAX = 2_000
@@ -230,8 +231,8 @@ def _buttons(message: Message, fit: Fit) -> list[dict[str, Any]]:
 def card(message: Message, fit: Fit = FITS[0]) -> dict[str, Any]:
     """The Adaptive Card 1.2 of a message, showing as much as `fit` says."""
     body = [_head(message, fit)]
-    if message.text.strip():
-        body.append(_block(shown(message.text, fit.text)))
+    if text := shown(message.text, fit.text).strip():  # Of control characters nothing remains.
+        body.append(_block(text))
     if message.incident is not None:
         body.append(_incident_facts(message.incident, fit))
     body += [_alert(alert, fit) for alert in message.alerts[: fit.alerts]]
@@ -339,6 +340,8 @@ class Teams:
         _check(config)
         self.name = config.name
         self.addresses: tuple[str, ...] = (config.name,)
+        self.host = _host_and_scheme(config.url)[0]
+        self.doubts = doubts(config)
         self._config = config
         self._outbound = outbound
 
@@ -357,6 +360,15 @@ class Teams:
             timeout_s=self._config.timeout_s,
         )
         return outcome_of_teams(answer, at=at)
+
+    def render(self, message: Message, target: Target, *, key: str) -> Rendered:
+        """Show the card, as Workflows takes it."""
+        return Rendered(content_type="application/json", body=payload(message).decode())
+
+    async def probe(self) -> str:
+        """See `tocsin.ports.Reachable`: a connection, with TLS for https; no request is made."""
+        failure = await self._outbound.probe(self._config.url, timeout_s=self._config.timeout_s)
+        return "" if failure is None else failure.why
 
     async def close(self) -> None:
         """Nothing to do: the connections belong to the Outbound, which others use too."""

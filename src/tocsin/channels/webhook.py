@@ -30,6 +30,7 @@ from tocsin.core.model.errors import Invalid
 from tocsin.core.model.incident import IncidentView
 from tocsin.core.model.notification import AlertLine, DryRun, Message, Outcome, Target
 from tocsin.outbound import Outbound, outcome_of
+from tocsin.ports import Rendered
 
 PREVIEW_CHARACTERS = 2_000
 KEY_BYTES = range(24, 65)  # Standard Webhooks 1.0.0: 24 to 64 random bytes.
@@ -227,6 +228,8 @@ class Webhook:
         _check(config)
         self.name = config.name
         self.addresses: tuple[str, ...] = (config.name,)
+        self.host = _host(config.url)
+        self.doubts: tuple[str, ...] = ()
         self._config = config
         self._keys = tuple(key_of(secret) for secret in config.secrets)
         self._extra = dict(config.extra_headers)
@@ -247,6 +250,16 @@ class Webhook:
             self._config.url, body=body, headers=self._extra | signed, timeout_s=self._config.timeout_s
         )
         return outcome_of(answer, at=at)
+
+    def render(self, message: Message, target: Target, *, key: str) -> Rendered:
+        """Show the body. Its headers are left out: signatures and tokens stand in them."""
+        body = payload(message, key, thin=self._config.thin)
+        return Rendered(content_type="application/json", body=body.decode())
+
+    async def probe(self) -> str:
+        """See `tocsin.ports.Reachable`: a connection, with TLS for https; no request is made."""
+        failure = await self._outbound.probe(self._config.url, timeout_s=self._config.timeout_s)
+        return "" if failure is None else failure.why
 
     async def close(self) -> None:
         """Nothing to do: the connections belong to the Outbound, which others use too."""

@@ -7,14 +7,16 @@ nothing: each outcome goes back to the core, which says when to try again or tha
 import asyncio
 import heapq
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from tocsin.core.model.errors import Unavailable
 from tocsin.core.model.input import OutcomeReported
 from tocsin.core.model.notification import Message, Outcome, Refused, Retry
 from tocsin.ports import Channel, Clock, Store
 from tocsin.runtime.gate import Gate
-from tocsin.runtime.pump import Committed, Dispatch, Result
+from tocsin.runtime.metrics import ChannelFigures, Metrics
+from tocsin.runtime.turn import Committed, Dispatch, Result
 
 log = logging.getLogger("tocsin.dispatcher")
 
@@ -36,6 +38,7 @@ class Dispatcher:
         gate: Gate,
         store: Store,
         clock: Clock,
+        metrics: Metrics,
         *,
         dry_run: bool = False,
         failpoint: Callable[[str], None] = lambda name: None,
@@ -43,13 +46,17 @@ class Dispatcher:
         self._gate = gate
         self._store = store
         self._clock = clock
+        self._metrics = metrics
         self._dry_run = dry_run
         self._failpoint = failpoint
         self._committed = gate.listen()
         self._lanes = {name: Lane(self, channel) for name, channel in channels.items()}
         self._held: dict[int, Dispatch] = {}
         self._failing: set[str] = set()
+        self._last: dict[str, Outcome] = {}
         self._task: asyncio.Task[None] | None = None
+        self._retiring: set[asyncio.Task[None]] = set()
+        self.is_held_back = False
 
     def start(self) -> None:
         """Begin to carry out what is committed."""
@@ -60,6 +67,50 @@ class Dispatcher:
         if self._task is not None:
             self._task.cancel()
         await asyncio.gather(*(lane.stop(grace_s) for lane in self._lanes.values()))
+        if self._retiring:
+            _, late = await asyncio.wait(self._retiring, timeout=grace_s)
+            for task in late:
+                task.cancel()
+
+    @contextmanager
+    def held_back(self) -> Iterator[None]:
+        """Begin no attempt for a moment, in which the policy and the channels are exchanged. Those that run go on."""
+        self.is_held_back = True
+        try:
+            yield
+        finally:
+            self.is_held_back = False
+            for lane in self._lanes.values():
+                lane.go()
+
+    def use(
+        self, channels: Mapping[str, Channel], *, dry_run: bool, close: Callable[[], Awaitable[None]] | None
+    ) -> None:
+        """Speak through these channels from now on.
+
+        An attempt that runs ends with the channel that it began with, which is closed then.
+        close: closes what the channels before shared, after the last of them.
+        """
+        while not self._committed.empty():  # What was cancelled with its address must not be sent to it.
+            self._take(self._committed.get_nowait())
+        self._dry_run = dry_run
+        self._failing &= channels.keys()
+        retired = [lane.use(channels.get(name)) for name, lane in self._lanes.items()]
+        self._lanes |= {name: Lane(self, one) for name, one in channels.items() if name not in self._lanes}
+        task = asyncio.create_task(_retire(retired, close))
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+    def is_running(self) -> bool:
+        """Say whether what is committed will be carried out."""
+        return self._task is not None and not self._task.done()
+
+    def figures(self) -> dict[str, ChannelFigures]:
+        """Say how each channel stands, by name; also those that are no longer configured and have deliveries."""
+        return {
+            name: ChannelFigures(failing=name in self._failing, due=lane.due())
+            for name, lane in self._lanes.items()
+        }
 
     async def _run(self) -> None:
         while True:
@@ -73,8 +124,8 @@ class Dispatcher:
             self._held = {number: held for number, held in self._held.items() if number in pending}
         for dispatch in committed.dispatches:
             before = self._held.get(dispatch.delivery)
-            if before is not None and before.attempt >= dispatch.attempt:
-                continue
+            if before is not None and (before.attempt, -before.due) >= (dispatch.attempt, -dispatch.due):
+                continue  # It is known already; one that somebody wants sooner takes its place.
             self._held[dispatch.delivery] = dispatch
             lane = self._lanes.get(dispatch.channel)
             if lane is None:
@@ -83,12 +134,12 @@ class Dispatcher:
 
     def is_current(self, dispatch: Dispatch) -> bool:
         """Say whether this attempt is still wanted."""
-        held = self._held.get(dispatch.delivery)
-        return held is not None and held.attempt == dispatch.attempt
+        return self._held.get(dispatch.delivery) is dispatch
 
     async def attempt(self, channel: Channel | None, dispatch: Dispatch) -> None:
         """Make one attempt and report its outcome. channel: None if it is no longer configured."""
         outcome: Outcome
+        began = self._clock.now()
         if channel is None:
             outcome = Retry(why=f"channel {dispatch.channel} is not configured", after_s=600)
         elif dispatch.target is None:
@@ -108,11 +159,18 @@ class Dispatcher:
                 log.exception("channel %s failed in a way that it should not", channel.name)
                 outcome = Retry(why=f"the channel failed: {type(error).__name__}")
         self._note(dispatch.channel, outcome)
+        ended = self._clock.now()
+        self._metrics.attempted(dispatch.channel, outcome, took=ended - began, since=ended - dispatch.since)
         self._failpoint("after-send")
         self._report(dispatch, outcome)
 
+    def last_outcome(self, channel: str) -> Outcome | None:
+        """Give how the channel's last attempt ended, None if it made none since the start. Safe from any thread."""
+        return self._last.get(channel)
+
     def _note(self, channel: str, outcome: Outcome) -> None:
-        """Say in the log when a channel begins to fail, and when it works again."""
+        """Remember it, and say in the log when a channel begins to fail, and when it works again."""
+        self._last[channel] = outcome
         if isinstance(outcome, Retry | Refused):
             if channel not in self._failing:
                 self._failing.add(channel)
@@ -150,6 +208,16 @@ class Dispatcher:
             asyncio.get_running_loop().call_later(REPORT_AGAIN_S, self._submit, report)
 
 
+async def _retire(
+    retired: Sequence[Coroutine[None, None, None]], close: Callable[[], Awaitable[None]] | None
+) -> None:
+    for error in await asyncio.gather(*retired, return_exceptions=True):
+        if isinstance(error, Exception):
+            log.warning("a channel that is no longer used did not close: %s", type(error).__name__)
+    if close is not None:
+        await close()
+
+
 class Lane:
     """What waits for one channel. channel: None for one that is no longer configured, but may be again."""
 
@@ -166,10 +234,30 @@ class Lane:
         """Take a delivery; it is attempted when it is due and a place is free."""
         if dispatch.due <= self._dispatcher._clock.now():
             heapq.heappush(self._due, (not dispatch.urgent, dispatch.due, dispatch.delivery, dispatch))
-            self._go()
+            self.go()
         else:
             heapq.heappush(self._later, (dispatch.due, dispatch.delivery, dispatch))
             self._set_alarm()
+
+    def due(self) -> list[int]:
+        """Give the instants at which those that wait for a place were due."""
+        return [due for _, due, _, dispatch in self._due if self._dispatcher.is_current(dispatch)]
+
+    def use(self, channel: Channel | None) -> Coroutine[None, None, None]:
+        """Attempt through this channel from now on.
+
+        Returns: what waits for the attempts that run through the one before, and closes it.
+        """
+        before, running = self._channel, set(self._running)
+        self._channel = channel
+
+        async def retire() -> None:
+            if running:
+                await asyncio.wait(running)
+            if before is not None:
+                await before.close()
+
+        return retire()
 
     def _set_alarm(self) -> None:
         if self._alarm is not None:
@@ -186,10 +274,11 @@ class Lane:
             heapq.heappush(self._due, (not dispatch.urgent, due, delivery, dispatch))
         self._alarm = None
         self._set_alarm()
-        self._go()
+        self.go()
 
-    def _go(self) -> None:
-        while self._due and not self._stopped:
+    def go(self) -> None:
+        """Begin what is due, as far as there are places."""
+        while self._due and not self._stopped and not self._dispatcher.is_held_back:
             dispatch = self._due[0][3]
             places = PLACES if dispatch.urgent else PLACES - PLACES_FOR_URGENT
             if len(self._running) >= places:
@@ -205,7 +294,7 @@ class Lane:
         self._running.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("an attempt ended without an outcome", exc_info=task.exception())
-        self._go()
+        self.go()
 
     async def stop(self, grace_s: float) -> None:
         """Begin nothing more, and wait for what is on its way."""

@@ -8,13 +8,15 @@ import logging
 import queue
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from tocsin.core.engine.step import SYSTEM
+from tocsin.core.engine.verdict import SYSTEM
 from tocsin.core.model.errors import Unavailable
 from tocsin.core.model.input import Input, NodeStart
 from tocsin.ports import Clock
-from tocsin.runtime.pump import GAP_MIN, Committed, Pump, Request, Result
+from tocsin.runtime.metrics import Metrics
+from tocsin.runtime.pump import GAP_MIN, Pump, Request
+from tocsin.runtime.turn import Committed, Result
 
 log = logging.getLogger("tocsin.gate")
 
@@ -24,20 +26,25 @@ IDLE_S = 5.0
 AFTER_FAILURE_S = 1.0
 """After a turn that failed: when to try again if nobody asks; so that a timer which fails keeps no core busy."""
 
+STUCK_S = 30.0
+"""A turn ends every IDLE_S at the latest; after so long without one something holds the pump's thread."""
+
 
 class Gate:
     """Runs the pump on a thread of its own. All methods but `on_committed` belong to the event loop."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, metrics: Metrics) -> None:
         self._clock = clock
+        self._metrics = metrics
         self._queue: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._waiting = 0
         self._stopped = False
         self._turned_at = 0
-        self._futures: dict[int, asyncio.Future[Sequence[Result]]] = {}
+        self._futures: dict[int, tuple[asyncio.Future[Sequence[Result]], float]] = {}
         self._answers: deque[tuple[Request, Sequence[Result] | Exception]] = deque()
         self._committed: deque[Committed] = deque()
         self._listeners: list[asyncio.Queue[Committed]] = []
+        self._watchers: list[Callable[[Committed], None]] = []
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._failing = False
@@ -46,6 +53,7 @@ class Gate:
     def start(self, pump: Pump) -> None:
         """Begin to take requests."""
         self._loop = asyncio.get_running_loop()
+        self._turned_at = self._clock.now()
         self._thread = threading.Thread(target=self._run, args=(pump,), name="pump", daemon=True)
         self._thread.start()
 
@@ -63,6 +71,24 @@ class Gate:
         self._listeners.append(listener)
         return listener
 
+    def watch(self, watcher: Callable[[Committed], None]) -> None:
+        """Call this with everything that is committed from now on, in order; it must be quick, and never raise."""
+        self._watchers.append(watcher)
+
+    def waiting(self) -> tuple[int, float]:
+        """Give how many inputs wait, and for how many seconds the first of them has."""
+        assert self._loop is not None
+        since = next((since for _, since in self._futures.values()), None)
+        return self._waiting, 0.0 if since is None else self._loop.time() - since
+
+    def stuck(self) -> str:
+        """Say why no turn can be expected to end, "" if one can."""
+        if self._thread is None or not self._thread.is_alive():
+            return "the pump's thread is not running"
+        if self._clock.now() - self._turned_at > STUCK_S * 1e6:
+            return f"no turn has ended for {STUCK_S:.0f} s"
+        return ""
+
     def submit(self, inputs: Sequence[Input], actor: str) -> "asyncio.Future[Sequence[Result]]":
         """Hand over inputs; the future is done once they are committed.
 
@@ -71,13 +97,14 @@ class Gate:
         if self._stopped:
             raise Unavailable("Tocsin is stopping. Nothing was accepted; try again when it is up.")
         if self._waiting + len(inputs) > INPUTS_WAITING_MAX and self._waiting:
+            self._metrics.refused(len(inputs))
             raise Unavailable(
                 "Tocsin has more waiting than it takes. Nothing was accepted; try again in a second."
             )
         assert self._loop is not None
         future: asyncio.Future[Sequence[Result]] = self._loop.create_future()
         request = Request(inputs, actor, self._answer)
-        self._futures[id(request)] = future
+        self._futures[id(request)] = future, self._loop.time()
         self._waiting += len(inputs)
         self._queue.put(request)
         return future
@@ -101,7 +128,10 @@ class Gate:
                 # Nobody asks, perhaps because readiness says not to: find out for ourselves whether it works.
                 requests = [Request((), SYSTEM, self._answer)]
             now = self._clock.now()
-            if self._turned_at and now - self._turned_at > GAP_MIN:
+            due = pump.next_wakeup()
+            if due is not None and due <= now:
+                self._metrics.late(now - due)
+            if now - self._turned_at > GAP_MIN:
                 # The process was stopped: nobody was heard, so what fires must not expire for that.
                 requests.insert(0, Request((NodeStart(gap=now - self._turned_at),), SYSTEM))
             try:
@@ -148,13 +178,16 @@ class Gate:
                 log.info("the event loop is closed; what is committed stays committed")
 
     def _hand_over(self) -> None:
+        assert self._loop is not None
         answers, committed = self._answers, self._committed
+        longest = -1.0
         while answers:
             request, results = answers.popleft()
             self.failed = str(results) if isinstance(results, Exception) else ""
-            future = self._futures.pop(id(request), None)
+            future, since = self._futures.pop(id(request), (None, 0.0))
             if future is None:
                 continue  # The gate's own question, or one that was answered before its turn failed.
+            longest = max(longest, self._loop.time() - since)
             self._waiting -= len(request.inputs)
             if future.done():
                 continue  # Whoever waited has gone. What was committed stays committed.
@@ -162,7 +195,11 @@ class Gate:
                 future.set_exception(results)
             else:
                 future.set_result(results)
+        if longest >= 0:
+            self._metrics.answered(longest)
         while committed:
             one = committed.popleft()
+            for watcher in self._watchers:
+                watcher(one)
             for listener in self._listeners:
                 listener.put_nowait(one)

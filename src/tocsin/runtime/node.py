@@ -1,15 +1,23 @@
-"""Node: one running Tocsin: the pump behind its gate, and the dispatcher; started and stopped in order."""
+"""Node: one running Tocsin: the pump behind its gate, and the dispatcher; started and stopped in order.
+
+Beside them whoever looks on: metrics, the feed of what is committed, the heartbeat. Nothing waits for these.
+"""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from tocsin.core.engine.route import compile_policy
-from tocsin.core.model.input import Input, PolicyChanged
+from tocsin.core.model.errors import Invalid, Unavailable
+from tocsin.core.model.input import Input, PolicyChanged, StoreRestored
 from tocsin.core.model.policy import DAY, MINUTE, Policy
 from tocsin.ports import Channel, Clock, Head, Ids, Store, StoreRefused
 from tocsin.runtime.dispatcher import Dispatcher
+from tocsin.runtime.feed import Feed
 from tocsin.runtime.gate import Gate
-from tocsin.runtime.pump import Pump, Request, Result
+from tocsin.runtime.heartbeat import Heartbeat
+from tocsin.runtime.metrics import Figures, Metrics
+from tocsin.runtime.pump import Pump, Request
+from tocsin.runtime.turn import Committed, Result
 
 STOP_GRACE_S = 6.0
 """What is on its way gets so long to end; with the HTTP face's own grace this stays under 10 s."""
@@ -35,6 +43,7 @@ class Node:
         dry_run: bool = False,
         failpoint: Callable[[str], None] = lambda name: None,
         close: Callable[[], Awaitable[None]] | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self.store = store
         self.clock = clock
@@ -44,24 +53,34 @@ class Node:
         self.plans = compile_policy(policy, 0)
         self.origin = origin
         self.dry_run = dry_run
+        # Reads the configuration again for an actor, and says whether it is another one. Raises: Invalid, Unavailable.
+        self.reload: Callable[[str], Awaitable[bool]] = _no_reload
         self._close = close
-        self.gate = Gate(clock)
-        self.dispatcher = Dispatcher(channels, self.gate, store, clock, dry_run=dry_run, failpoint=failpoint)
+        self.metrics = metrics or Metrics()
+        self.metrics.use_channels(list(channels))
+        self.gate = Gate(clock, self.metrics)
+        self.feed = Feed()
+        self.heartbeat = Heartbeat(self.unwell, clock, self.metrics)
+        self.gate.watch(self._noticed)
+        self.dispatcher = Dispatcher(
+            channels, self.gate, store, clock, self.metrics, dry_run=dry_run, failpoint=failpoint
+        )
         self._pump = Pump(
             store, clock, ids, origin=origin, on_committed=self.gate.on_committed, failpoint=failpoint
         )
 
-    def open(self, *, accept_clock: bool = False) -> None:
+    def open(self, *, accept_clock: bool = False, restored: StoreRestored | None = None) -> None:
         """Load the state and adopt the policy.
 
         accept_clock: start although the clock does not fit the ledger.
+        restored: the backup that the store was put back from since it last ran.
         Raises: StoreRefused, StoreFailed, Invalid or Unavailable; nothing runs then.
         """
         why = "" if accept_clock else clock_trouble(self.clock.now(), self.store.head())
         if why:
             raise StoreRefused(f"{why} Set the machine's clock, or confirm that it is right: --accept-clock.")
         self.clock.not_before(self.store.head().at)
-        self._pump.open()
+        self._pump.open(restored)
         refused: list[Exception] = []
 
         def answer(_: Request, results: Sequence[Result] | Exception) -> None:
@@ -78,9 +97,12 @@ class Node:
         """Begin to take inputs and to deliver; on the running event loop."""
         self.gate.start(self._pump)
         self.dispatcher.start()
+        self.heartbeat.start()
 
     async def stop(self) -> None:
         """Let what is on its way end, then stop."""
+        self.feed.close()
+        await self.heartbeat.stop()
         await self.dispatcher.stop(STOP_GRACE_S)
         await self.gate.stop()
         if self._close is not None:
@@ -96,9 +118,66 @@ class Node:
             raise result.refused
         return result
 
+    async def adopt(
+        self,
+        policy: Policy,
+        channels: Mapping[str, Channel],
+        *,
+        actor: str,
+        dry_run: bool,
+        close: Callable[[], Awaitable[None]] | None = None,
+    ) -> bool:
+        """Take over another policy and other channels, and say whether the policy is another one.
+
+        close: closes what these channels share, once they are no longer used.
+        Raises: Invalid, Unavailable; then everything is as it was.
+        """
+        with self.dispatcher.held_back():
+            result = await self.ask(PolicyChanged(policy=policy), actor)
+            try:
+                await self.gate.submit(
+                    (), actor
+                )  # Once this is answered, what was committed before was heard of.
+            except Unavailable:
+                pass
+            self.dispatcher.use(channels, dry_run=dry_run, close=self._close)
+        self.channels, self.policy, self.plans = channels, policy, compile_policy(policy, 0)
+        self.dry_run, self._close = dry_run, close
+        self.metrics.use_channels(list(channels))
+        return result.outcome != "unchanged"
+
     def not_ready(self) -> str:
         """Say why this node should not be sent anything, "" if it should."""
         return self.gate.failed
+
+    def unwell(self) -> str:
+        """Say why this node does not do its work, "" if it does: what the heartbeat vouches for."""
+        if why := self.not_ready() or self.gate.stuck():
+            return why
+        return "" if self.dispatcher.is_running() else "the dispatcher is not running"
+
+    def figures(self) -> Figures:
+        """Say how everything stands that belongs to the event loop, for `Metrics.render`."""
+        inputs, oldest_s = self.gate.waiting()
+        return Figures(
+            at=self.clock.now(),
+            ready=not self.not_ready(),
+            inputs=inputs,
+            oldest_s=oldest_s,
+            ledger_size=self.feed.size,
+            streams=self.feed.clients,
+            channels=self.dispatcher.figures(),
+        )
+
+    def _noticed(self, committed: Committed) -> None:
+        self.feed.grew(committed.size)
+        self.metrics.count(committed.tally)
+
+
+async def _no_reload(actor: str) -> bool:
+    raise Invalid(
+        "No server runs here that could read its configuration again. It is read at the next start."
+    )
 
 
 def clock_trouble(now: int, head: Head) -> str:
