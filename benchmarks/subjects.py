@@ -182,18 +182,18 @@ class Tocsin(Subject):
     def __init__(self, folder: Path, *, policy: Policy, sink_port: int, core: int) -> None:
         super().__init__(folder, policy=policy, sink_port=sink_port, core=core)
         self.token = ""
-        self._policy_file = folder / "policy.json"
-        self._policy_file.write_text(json.dumps(self._policy()))
+        self._config_file = folder / "tocsin.yaml"
+        self._config_file.write_text(json.dumps(self._config()))
 
-    def _policy(self) -> dict[str, object]:
+    def _config(self) -> dict[str, object]:
         return {
             "routes": {
                 "name": "default",
                 "channels": ["webhook"],
                 "group_by": ["..."] if self.policy.alone else ["rule_id", "cluster"],
-                "group_wait_s": self.policy.wait_s,
-                "group_interval_s": 3600,
-                "repeat_interval_s": 86400,
+                "group_wait": f"{self.policy.wait_s * 1000:.0f}ms",
+                "group_interval": "1h",
+                "repeat_interval": "1d",
             },
             "rate_limit": None,
         }
@@ -204,7 +204,7 @@ class Tocsin(Subject):
 
     def environment(self) -> dict[str, str]:
         return _environment(
-            TOCSIN_POLICY_FILE=str(self._policy_file),
+            TOCSIN_CONFIG=str(self._config_file),
             TOCSIN_WEBHOOK_URL=self.sink_url,
             TOCSIN_WEBHOOK_SECRET=WEBHOOK_SECRET,
             TOCSIN_ALLOW_PRIVATE="127.0.0.0/8",

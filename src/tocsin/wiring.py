@@ -1,27 +1,51 @@
 """Wiring: the one place that chooses concrete parts and plugs them together."""
 
+import asyncio
 import gc
 import hashlib
 import os
+import platform
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
+from typing import assert_never
 
 from tocsin.channels.email import Email, EmailConfig
 from tocsin.channels.teams import Teams, TeamsConfig
 from tocsin.channels.webhook import Webhook, WebhookConfig
-from tocsin.core.model.access import Role
+from tocsin.core.model.access import Role, Token
 from tocsin.core.model.notification import Target
 from tocsin.core.model.policy import ALL_LABELS, Policy, Route
-from tocsin.outbound import Outbound
-from tocsin.ports import Channel, Clock, Ids, Store, Token
+from tocsin.outbound import Failure, Outbound
+from tocsin.ports import Channel, Clock, Ids, Store
+from tocsin.runtime.metrics import Metrics
 from tocsin.runtime.node import Node
+from tocsin.runtime.rehearsal import Rehearsal
 from tocsin.runtime.world import MachineClock, MachineIds
-from tocsin.settings import Settings
+from tocsin.settings import (
+    ChannelSettings,
+    EmailSettings,
+    Settings,
+    TeamsSettings,
+    WebhookSettings,
+    read_settings,
+)
 from tocsin.stores.sqlite import SqliteStore
 from tocsin.stores.sqlite.beside import LedgerReader
 from tocsin.stores.sqlite.beside import open_reader as open_reader_of_sqlite
-from tocsin.web.auth import hash_token, make_token
+from tocsin.stores.sqlite.copying import DATABASE_FILES as DATABASE_FILES
+from tocsin.stores.sqlite.copying import RESTORED as RESTORED
+from tocsin.stores.sqlite.copying import check_database as check_database
+from tocsin.stores.sqlite.copying import copy_database as copy_database
+from tocsin.stores.sqlite.copying import database_bytes as database_bytes
+from tocsin.stores.sqlite.copying import hold_directory as hold_directory
+from tocsin.stores.sqlite.copying import read_restored
+from tocsin.stores.sqlite.copying import store_versions as store_versions
+from tocsin.web.auth import Doorkeeper, Verifier, hash_token
+from tocsin.web.denials import Denials
+from tocsin.web.pepper import OPERATOR, first_token
+from tocsin.web.pepper import read_pepper as read_pepper_of
 
 
 def open_store(directory: Path) -> SqliteStore:
@@ -53,46 +77,79 @@ def build_ids() -> Ids:
     return MachineIds()
 
 
+def read_configuration(config: Path | None, data: Path | None) -> Settings:
+    """Read the settings of `config`, or those that are found by the data directory, with every channel tried.
+
+    Raises: Invalid with all errors.
+    """
+    outbound = Outbound()
+    return read_settings(
+        config=config, data=data, try_channel=lambda channel: build_channel(channel, outbound)
+    )
+
+
 def build_channels(settings: Settings, outbound: Outbound | None = None) -> dict[str, Channel]:
     """Make the channels that are configured. Raises: Invalid."""
     outbound = outbound or build_outbound(settings)
-    channels: list[Channel] = []
-    smtp = settings.smtp
-    if smtp is not None:
-        channels.append(
-            Email(
+    return {channel.name: build_channel(channel, outbound) for channel in settings.channels}
+
+
+def build_channel(settings: ChannelSettings, outbound: Outbound) -> Channel:
+    """Make one channel. Raises: Invalid, whose field is the name of the wrong setting."""
+    made: Channel
+    match settings:
+        case EmailSettings():
+            made = Email(
                 EmailConfig(
-                    name="email",
-                    host=smtp.host,
-                    port=smtp.port,
-                    user=smtp.user,
-                    password=smtp.password,
-                    sender=smtp.sender,
-                    recipients=smtp.recipients,
-                    tls=smtp.tls,  # type: ignore[arg-type]
+                    name=settings.name,
+                    host=settings.host,
+                    port=settings.port,
+                    user=settings.user,
+                    password="" if settings.password is None else settings.password.value,
+                    sender=settings.sender,
+                    recipients=settings.recipients,
+                    tls=settings.tls,  # type: ignore[arg-type]
+                    ca_file=settings.ca_file,
+                    timeout_s=settings.timeout_s,
+                    ehlo_name=settings.ehlo_name,
                 ),
                 resolve=outbound.addresses,
             )
-        )
-    if settings.teams_url:
-        channels.append(Teams(TeamsConfig(name="teams", url=settings.teams_url), outbound))
-    if settings.webhook_url:
-        secrets = (settings.webhook_secret,) if settings.webhook_secret else ()
-        channels.append(
-            Webhook(WebhookConfig(name="webhook", url=settings.webhook_url, secrets=secrets), outbound)
-        )
-    return {channel.name: channel for channel in channels}
+        case TeamsSettings():
+            url, timeout_s = settings.url.value, settings.timeout_s
+            made = Teams(TeamsConfig(name=settings.name, url=url, timeout_s=timeout_s), outbound)
+        case WebhookSettings():
+            made = Webhook(
+                WebhookConfig(
+                    name=settings.name,
+                    url=settings.url.value,
+                    secrets=tuple(secret.value for secret in settings.secrets),
+                    signature_header=settings.signature_header,
+                    extra_headers={name: secret.value for name, secret in settings.extra_headers},
+                    thin=settings.thin,
+                    timeout_s=settings.timeout_s,
+                ),
+                outbound,
+            )
+        case _:
+            assert_never(settings)
+    return Rehearsal(made) if settings.dry_run else made
 
 
-def build_policy(settings: Settings, channels: dict[str, Channel], id_key: bytes) -> Policy:
+def build_policy(settings: Settings, channels: Mapping[str, Channel], id_key: bytes) -> Policy:
     """Make the policy: the routes that are configured, or one that tells every channel."""
     targets = tuple(
         Target(id=target_id(channel.name, address, id_key), channel=channel.name, address=address)
         for channel in channels.values()
         for address in channel.addresses
     )
-    routes = settings.routes or Route(name="default", group_by=(ALL_LABELS,))
-    return Policy(routes=routes, targets=targets, rate_limit=settings.rate_limit)
+    return Policy(
+        routes=settings.routes or Route(name="default", group_by=(ALL_LABELS,)),
+        targets=targets,
+        rate_limit=settings.rate_limit,
+        retries=settings.retries,
+        keep=settings.keep,
+    )
 
 
 def target_id(channel: str, address: str, id_key: bytes) -> str:
@@ -120,12 +177,14 @@ def build_node(
     settings: Settings,
     store: Store,
     *,
+    data: Path | None = None,
     failpoint: Callable[[str], None] | None = None,
     accept_clock: bool = False,
     opened: bool = True,
 ) -> Node:
     """Make a node over an open store, with its state loaded.
 
+    data: the store's directory: that it was restored from a backup is then recorded.
     accept_clock: start although the clock does not fit the ledger.
     opened: load the state and adopt the policy; without it, the node can only be asked for what is stored.
     Raises: Invalid, StoreFailed, StoreRefused.
@@ -150,9 +209,14 @@ def build_node(
         dry_run=settings.dry_run,
         failpoint=failpoint or build_failpoint(settings),
         close=outbound.close,
+        metrics=build_metrics(data),
     )
+    use_heartbeat(node, settings, outbound)
     if opened:
-        node.open(accept_clock=accept_clock)
+        restored = None if data is None else read_restored(data, store.head().size)
+        node.open(accept_clock=accept_clock, restored=restored)
+        if data is not None:  # What was in there is in the ledger now.
+            (data / RESTORED).unlink(missing_ok=True)
     # What was loaded lives as long as the process: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
@@ -160,22 +224,94 @@ def build_node(
     return node
 
 
-OPERATOR = "local"
-"""Id of the token that a server makes anew at each start for whoever may read its data directory."""
+def build_metrics(data: Path | None) -> Metrics:
+    """Make the metrics of this process. data: whose disk is looked at."""
+    _, sqlite = store_versions()
+    build = {"version": version("tocsin"), "python": platform.python_version(), "sqlite": sqlite}
+    return Metrics(build=build, directory=data)
 
 
-def make_first_token(store: Store) -> tuple[str, Token] | None:
+def use_heartbeat(node: Node, settings: Settings, outbound: Outbound) -> None:
+    """Let the node's heartbeat go where the settings say, from now on."""
+    beat = settings.heartbeat
+    node.heartbeat.use(outbound.get, beat.url.value if beat else "", beat.every_s if beat else 0.0)
+
+
+def read_pepper(data: Path, store: Store) -> bytes:
+    """Give the key of the tokens' hashes, which a first start makes. Raises: Conflict."""
+    return read_pepper_of(data, store, MachineIds())
+
+
+def build_doorkeeper(settings: Settings, node: Node, pepper: bytes) -> Doorkeeper:
+    """Make who lets people in; to be closed before the node stops. Raises: Invalid, StoreFailed."""
+    return Doorkeeper(
+        node.store,
+        node.clock,
+        pepper=pepper,
+        denials=Denials(node.gate.submit),
+        verifier=build_verifier(settings, node.clock),
+    )
+
+
+JWKS_BYTES_MAX = 256 * 1024
+JWKS_TIMEOUT_S = 5.0
+
+
+def build_verifier(settings: Settings, clock: Clock) -> Verifier | None:
+    """Make who verifies JWTs, None if no issuer is configured. Raises: Invalid."""
+    given = settings.issuer
+    if given is None:
+        return None
+    # Cryptography takes its time to load, and most servers and all verbs do without.
+    from tocsin.web.jwks import Fetched, NotFetched, max_age_s
+    from tocsin.web.jwt import Issuer, JwtVerifier
+
+    outbound = build_outbound(settings)
+
+    async def fetch() -> Fetched:
+        if given.jwks_file:
+            try:
+                return Fetched(await asyncio.to_thread(Path(given.jwks_file).read_bytes))
+            except OSError as error:
+                raise NotFetched(f"{given.jwks_file}: {error.strerror}") from error
+        answer = await outbound.get(
+            given.jwks_url,
+            headers={"Accept": "application/json"},
+            timeout_s=JWKS_TIMEOUT_S,
+            answer_bytes_max=JWKS_BYTES_MAX,
+        )
+        if isinstance(answer, Failure):
+            raise NotFetched(answer.why)
+        if answer.status != 200 or answer.truncated:
+            raise NotFetched(
+                f"HTTP {answer.status}, {len(answer.body)} bytes{' and more' * answer.truncated}"
+            )
+        return Fetched(answer.body, max_age_s(answer.cache_control))
+
+    issuer = Issuer(
+        issuer=given.issuer,
+        audience=given.audience,
+        jwks_url=given.jwks_url,
+        jwks_file=given.jwks_file,
+        algorithms=given.algorithms,
+        leeway_s=given.leeway_s,
+        role_claim=given.role_claim,
+        roles=tuple((value, Role(role)) for value, role in given.roles),
+    )
+    return JwtVerifier(issuer, fetch, clock, close=outbound.close)
+
+
+def make_first_token(store: Store, pepper: bytes) -> tuple[str, Token] | None:
     """Make the admin's token if there is none yet: what is shown once, and what is stored once it was shown.
 
     In that order, so that a start that dies in between shows another one the next time.
     """
     if any(token.id != OPERATOR for token in store.tokens()):
         return None
-    random = MachineIds().random_bytes(36)
-    return make_token(random, name="first admin", role=Role.ADMIN, at=MachineClock().now())
+    return first_token(MachineIds(), MachineClock().now(), pepper)
 
 
-def make_operator_token(store: Store) -> str:
+def make_operator_token(store: Store, pepper: bytes) -> str:
     """Make the token of whoever may read the data directory, in place of the one of the last start.
 
     Raises: StoreFailed.
@@ -184,7 +320,11 @@ def make_operator_token(store: Store) -> str:
     name = "operator on this machine, for this run"
     store.put_token(
         Token(
-            id=OPERATOR, name=name, role=Role.ADMIN, hash=hash_token(token), created_at=MachineClock().now()
+            id=OPERATOR,
+            name=name,
+            role=Role.ADMIN,
+            hash=hash_token(token, pepper),
+            created_at=MachineClock().now(),
         )
     )
     return token

@@ -1,0 +1,224 @@
+"""Takes: what each kind of value takes, and how it is said that something is none.
+
+Every check raises ValueError with a whole sentence. No sentence quotes what may be a secret.
+"""
+
+import difflib
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import urlsplit
+
+import msgspec
+from pydantic import ValidationInfo
+
+from tocsin.core.engine.route import matcher_test
+from tocsin.core.model.access import Role
+from tocsin.core.model.errors import Invalid
+from tocsin.core.model.policy import SECOND
+from tocsin.core.model.silence import parse_matcher
+from tocsin.settings.model import Secret
+from tocsin.settings.words import parse_duration
+
+ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
+TLS = ("starttls", "implicit", "none")
+NAME_CHARACTERS_MAX = 64
+SECRET_BYTES_MAX = 64 * 1024
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
+KNOWN_MAX = 100
+HOW_TO_REFER = "Write {env: NAME} or {file: path}, and put the value there."
+
+
+class Surroundings(msgspec.Struct, frozen=True):
+    """What a file may refer to. folder: in which relative paths begin."""
+
+    environment: Mapping[str, str]
+    folder: Path
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """Give " Did you mean ...?" for a word that is nearly one of these, else "". Among very many nobody looks."""
+    if len(known) > KNOWN_MAX:
+        return ""
+    near = difflib.get_close_matches(word[:100].lower(), known, n=1, cutoff=0.6)
+    return f" Did you mean {near[0]}?" if near else ""
+
+
+def one_of(text: str, known: tuple[str, ...]) -> str:
+    """Take one of these words."""
+    if text not in known:
+        raise ValueError(f"{text[:40]!r} is none of {', '.join(known)}.{did_you_mean(text, known)}")
+    return text
+
+
+def role(text: str) -> str:
+    """Take a role's name."""
+    return one_of(text, tuple(Role))
+
+
+def algorithm(text: str) -> str:
+    """Take the name of a signature that a public key proves."""
+    return one_of(text, ALGORITHMS)
+
+
+def tls(text: str) -> str:
+    """Take a kind of TLS."""
+    return one_of(text, TLS)
+
+
+def name(text: str) -> str:
+    """Take a name that fits into a line and a table."""
+    if not text.strip() or text != text.strip() or len(text) > NAME_CHARACTERS_MAX or not text.isprintable():
+        raise ValueError(
+            f"A name has 1 to {NAME_CHARACTERS_MAX} visible characters, and no space at its ends."
+        )
+    return text
+
+
+def duration(value: Any) -> int:
+    """Take a length of time; microseconds."""
+    try:
+        return parse_duration(value)
+    except Invalid as error:
+        raise ValueError(str(error)) from None
+
+
+def span(value: Any) -> int:
+    """Take a length of time that is more than nothing; microseconds."""
+    if not (length := duration(value)):
+        raise ValueError("This must be more than 0s.")
+    return length
+
+
+def pulse(value: Any) -> int:
+    """Take a length of time that keeps nobody busy; microseconds."""
+    if (length := duration(value)) < SECOND:
+        raise ValueError("This must be 1s or more.")
+    return length
+
+
+def matcher(text: str) -> str:
+    """Take a matcher whose pattern RE2 knows."""
+    try:
+        matcher_test(parse_matcher(text))
+    except Invalid as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+def cidr(text: str) -> str:
+    """Take a network."""
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as error:
+        raise ValueError(f"This is not a network: {error}. Write it like 10.0.0.0/8.") from None
+
+
+def public_url(text: str) -> str:
+    """Take the address of a web server, maybe with a path; without a slash at its end."""
+    if not _is_url(text) or urlsplit(text).query or urlsplit(text).fragment:
+        raise ValueError("This is no address of a server. Write it like https://tocsin.example.org.")
+    return text.rstrip("/")
+
+
+def keys_url(text: str) -> str:
+    """Take a URL by which public keys come unharmed: https, or http on this machine."""
+    if not _is_url(text):
+        raise ValueError("This is no URL of keys. Write it like https://issuer.example.org/jwks.json.")
+    parts = urlsplit(text)
+    if parts.scheme != "https" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+        raise ValueError("Keys that come over http could be anybody's. Use https.")
+    return text
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        is_sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return is_sound and "@" not in parts.netloc and text.isprintable() and " " not in text
+
+
+def file_path(text: str, info: ValidationInfo) -> str:
+    """Take the path of a file that can be read; relative to the folder of the configuration."""
+    path = surroundings(info).folder / text
+    try:
+        with _opened(path):
+            return str(path)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: {_why(error)}.") from None
+
+
+def reference(value: Any, info: ValidationInfo) -> Secret:
+    """Take a reference to a secret, and fetch it."""
+    if not isinstance(value, dict):
+        raise ValueError(f"A secret does not stand in this file. {HOW_TO_REFER}")
+    if len(value) != 1 or not value.keys() <= {"env", "file"}:
+        raise ValueError(f"This is no reference to a secret. {HOW_TO_REFER}")
+    ((way, where),) = value.items()
+    if not isinstance(where, str) or not where:
+        raise ValueError(f"This is no reference to a secret. {HOW_TO_REFER}")
+    around = surroundings(info)
+    return _from_environment(where, around) if way == "env" else _from_file(around.folder / where)
+
+
+def reference_or_url(value: Any, info: ValidationInfo) -> Secret:
+    """Take a reference to a secret URL, or a URL that is none."""
+    if not isinstance(value, str):
+        secret = reference(value, info)
+        if not _is_url(secret.value):
+            raise ValueError(f"What is in {secret.source} is no URL. It looks like https://host/path.")
+        return secret
+    if not _is_url(value):
+        raise ValueError(
+            "This is no URL without a user in it. Write it like https://host/path, or as a secret: {env: NAME}."
+        )
+    parts = urlsplit(value)
+    return Secret(value, "", f"{parts.scheme}://{parts.netloc}/...")
+
+
+def surroundings(info: ValidationInfo) -> Surroundings:
+    """Give what the file may refer to."""
+    assert isinstance(info.context, Surroundings)
+    return info.context
+
+
+def _from_environment(variable: str, around: Surroundings) -> Secret:
+    if not _VARIABLE.fullmatch(variable):
+        raise ValueError("What stands after env is no name of a variable. Write {env: NAME}.")
+    value = around.environment.get(variable, "")
+    if not value:
+        raise ValueError(f"The environment has no variable {variable}, or it is empty. Set it.")
+    return Secret(value, f"env {variable}")
+
+
+def _from_file(path: Path) -> Secret:
+    try:
+        with _opened(path) as file:
+            content = file.read(SECRET_BYTES_MAX + 1)
+        value = content.decode()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"The secret's file {path} cannot be read: {_why(error)}.") from None
+    if len(content) > SECRET_BYTES_MAX:
+        raise ValueError(
+            f"The secret's file {path} has more than {SECRET_BYTES_MAX:,} bytes; no secret is so long."
+        )
+    value = value.removesuffix("\n").removesuffix("\r")
+    if not value:
+        raise ValueError(f"The secret's file {path} is empty. Put the value there.")
+    return Secret(value, f"file {path}")
+
+
+def _opened(path: Path) -> BinaryIO:
+    if path.exists() and not path.is_file():
+        raise IsADirectoryError(None, "it is not a file")  # A pipe would keep us waiting for its other end.
+    return path.open("rb")
+
+
+def _why(error: OSError | ValueError) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else "it has no sound name"
