@@ -5,7 +5,7 @@ import http.client
 import json
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,17 +14,21 @@ from tests.runtime.house import Wrapped, a_policy, an_alert
 from tests.support.http_sink import HttpSink
 
 from tocsin.channels.webhook import Webhook, WebhookConfig
+from tocsin.core.ledger.encoding import read_decision
+from tocsin.core.model import event as ev
 from tocsin.core.model.access import Role
 from tocsin.outbound import Outbound
-from tocsin.ports import Channel
+from tocsin.ports import Channel, Clock
 from tocsin.runtime.node import Node
 from tocsin.runtime.world import MachineClock, MachineIds
 from tocsin.stores.memory import MemoryStore
 from tocsin.web.app import build_app
-from tocsin.web.auth import make_token
-from tocsin.web.connections import PatientProtocol
+from tocsin.web.auth import Doorkeeper, Verifier, make_token
+from tocsin.web.connections import PatientProtocol, Server
+from tocsin.web.denials import Denials
 from tocsin.web.hot import AlertsRoute
 
+PEPPER = b"a pepper that the tests all share"[:32]
 Answer = tuple[int, dict[str, str], Any]
 ALERT: dict[str, Any] = {"rule_id": "disk", "scope": {"host": "db-1"}, "severity": "error", "message": "full"}
 
@@ -41,9 +45,16 @@ class Face:
     """Asks the server over HTTP. store: what it stands on, with places for faults."""
 
     def __init__(
-        self, node: Node, store: Wrapped, app: AlertsRoute, port: int, tokens: dict[Role, str]
+        self,
+        node: Node,
+        store: Wrapped,
+        app: AlertsRoute,
+        doorkeeper: Doorkeeper,
+        port: int,
+        tokens: dict[Role, str],
     ) -> None:
         self.node, self.store, self.app, self.port, self.tokens = node, store, app, port, tokens
+        self.doorkeeper = doorkeeper
 
     def ask(
         self,
@@ -63,8 +74,9 @@ class Face:
             payload = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
             connection.request(method, path, payload, sent | dict(headers or {}))
             response = connection.getresponse()
-            read = response.read()
             found = {name.lower(): value for name, value in response.getheaders()}
+            endless = found.get("content-type") == "text/event-stream"
+            read = b"" if endless else response.read()
             is_json = "json" in found.get("content-type", "") and read
             return response.status, found, json.loads(read) if is_json else read
         finally:
@@ -91,14 +103,46 @@ class Face:
             pass
         return b"".join(parts)
 
+    def settle(self) -> int:
+        """Have all denials recorded, also those that are only counted yet, and give the ledger's size then."""
+
+        async def wait() -> None:
+            self.doorkeeper.denials.flush()
+            await self.node.gate.submit((), "test")
+
+        self.on_loop(wait())
+        return self.entries()
+
+    def on_loop(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something on the server's loop, and return once it is done."""
+        loop = self.node.gate._loop
+        assert loop is not None
+        asyncio.run_coroutine_threadsafe(work, loop).result(20)
+
+    def events(self, since: int = 0) -> list[ev.Decided]:
+        """Give all events of the entries from `since` on."""
+        store = self.node.store
+        entries = [store.entry(seq) for seq in range(since, store.head().size)]
+        return [event for entry in entries if entry for event in read_decision(entry[1]).events]
+
     def entries(self) -> int:
         """How many entries the ledger has."""
         return self.node.store.head().size
 
 
 @contextmanager
-def a_face(*, sink: HttpSink | None = None, protocol: type[PatientProtocol] = Hasty) -> Iterator[Face]:
-    """Serve until the block ends. sink: where the channel `hook` speaks to; without it there is none."""
+def a_face(
+    *,
+    sink: HttpSink | None = None,
+    protocol: type[PatientProtocol] = Hasty,
+    verifier: Callable[[Clock], Verifier] | None = None,
+    failures_max: int = 1_000_000,
+) -> Iterator[Face]:
+    """Serve until the block ends.
+
+    sink: where the channel `hook` speaks to; without it there is none. verifier: makes who verifies JWTs.
+    failures_max: failed sign-ins a minute; by default more than any test has.
+    """
     ready, done = threading.Event(), threading.Event()
     faces: list[Face] = []
     failed: list[BaseException] = []
@@ -113,7 +157,9 @@ def a_face(*, sink: HttpSink | None = None, protocol: type[PatientProtocol] = Ha
         clock, ids = MachineClock(), MachineIds()
         tokens = {}
         for role in Role:
-            tokens[role], stored = make_token(ids.random_bytes(36), name=role, role=role, at=clock.now())
+            tokens[role], stored = make_token(
+                ids.random_bytes(36), name=role, role=role, at=clock.now(), pepper=PEPPER
+            )
             store.put_token(stored)
         node = Node(
             store=store,  # type: ignore[arg-type]
@@ -125,20 +171,30 @@ def a_face(*, sink: HttpSink | None = None, protocol: type[PatientProtocol] = Ha
             close=outbound.close,
         )
         node.open()
-        app = build_app(node)
+        doorkeeper = Doorkeeper(
+            store,  # type: ignore[arg-type]
+            clock,
+            pepper=PEPPER,
+            denials=Denials(node.gate.submit),
+            verifier=verifier(clock) if verifier is not None else None,
+            failures_max=failures_max,
+        )
+        app = build_app(node, doorkeeper)
         assert isinstance(app, AlertsRoute)
         listener = socket.create_server(("127.0.0.1", 0))
-        server = uvicorn.Server(
-            uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, http=protocol, ws="none")
+        server = Server(
+            uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, http=protocol, ws="none"),
+            node.feed,
         )
         node.start()
-        faces.append(Face(node, store, app, listener.getsockname()[1], tokens))
+        faces.append(Face(node, store, app, doorkeeper, listener.getsockname()[1], tokens))
         stop.append(server)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started:  # noqa: ASYNC110
             await asyncio.sleep(0.001)  # uvicorn tells nobody when it has begun.
         ready.set()
         await serving
+        await doorkeeper.close()
         await node.stop()
 
     def run() -> None:

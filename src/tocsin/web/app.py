@@ -15,11 +15,29 @@ from tocsin.core.model.access import Permission
 from tocsin.core.model.errors import TocsinError
 from tocsin.ports import StoreFailed
 from tocsin.runtime.node import Node
-from tocsin.web.api import health, incidents, notify
-from tocsin.web.auth import Doorkeeper, Unauthenticated
+from tocsin.web.api import (
+    actions,
+    channels,
+    deliveries,
+    events,
+    health,
+    incidents,
+    meta,
+    metrics,
+    notify,
+    policy,
+    preview,
+    replay,
+    silences,
+    tokens,
+    trace,
+)
+from tocsin.web.auth import Doorkeeper, Limited, Unauthenticated
+from tocsin.web.denials import client_of
 from tocsin.web.guard import Guard
-from tocsin.web.hot import ASGI, AlertsRoute
-from tocsin.web.problems import problem, respond
+from tocsin.web.hot import ASGI, PATH, PERMISSION, AlertsRoute
+from tocsin.web.openapi import Described
+from tocsin.web.problems import is_json, only_json, problem, respond
 
 OPEN_ROUTES = ("/healthz", "/readyz")
 """The only routes that ask for nothing: a load balancer has no token, and they tell nothing."""
@@ -32,21 +50,54 @@ class Unguarded(Exception):
     """A route declares no permission. This is our mistake, and the server does not start with it."""
 
 
-def build_app(node: Node, doorkeeper: Doorkeeper | None = None) -> ASGI:
-    """Make the application over a node. doorkeeper: who admits people, None for the one who asks for a token."""
-    doorkeeper = doorkeeper or Doorkeeper(node.store)
-    app = FastAPI(title="Tocsin", docs_url=None, redoc_url=None, openapi_url=None)
+def build_app(node: Node, doorkeeper: Doorkeeper) -> ASGI:
+    """Make the application over a node, with who keeps its door."""
+    app = build_api()
     app.state.node = node
     app.state.doorkeeper = doorkeeper
-    for part in (health.router, notify.router, incidents.router):
-        app.include_router(part)
-    check_guarded(app)
+    app.state.pages = events.Pages(node.store)
     app.add_middleware(BodyLimit)
-    for kind in (TocsinError, Unauthenticated, StoreFailed, Exception):
+    app.add_middleware(Admission, doorkeeper=doorkeeper)
+    for kind in (TocsinError, StoreFailed, Exception):
         app.add_exception_handler(kind, _show)
     app.add_exception_handler(RequestValidationError, _show_form)
     app.add_exception_handler(HTTPException, _show_http)
     return AlertsRoute(app, node.gate, doorkeeper, node.clock)
+
+
+def build_api() -> FastAPI:
+    """Make all routes but the hot one, with no node behind them yet. Raises: Unguarded."""
+    app = FastAPI(title="Tocsin", docs_url=None, redoc_url=None, openapi_url=None)
+    for part in (
+        health.router,
+        metrics.router,
+        notify.router,
+        replay.router,
+        incidents.router,
+        actions.router,
+        trace.router,
+        silences.router,
+        preview.router,
+        deliveries.router,
+        channels.router,
+        tokens.router,
+        policy.router,
+        events.router,
+        meta.router,
+    ):
+        app.include_router(part)
+    check_guarded(app)
+    app.state.described = Described(app, permissions_of(app))
+    return app
+
+
+def permissions_of(app: FastAPI) -> list[tuple[str, str, Permission | None]]:
+    """List (path, method, permission) of every route, the hot one included; None for the open ones. In order."""
+    listed: list[tuple[str, str, Permission | None]] = [(PATH, "POST", PERMISSION)]
+    for route in routes_of(app):
+        assert isinstance(route, APIRoute), route
+        listed += [(route.path, method, permission_of(route)) for method in route.methods or ()]
+    return sorted(listed, key=lambda one: one[:2])
 
 
 def routes_of(app: FastAPI) -> list[BaseRoute]:
@@ -73,6 +124,30 @@ def check_guarded(app: FastAPI) -> None:
         path = getattr(route, "path", "")
         if path not in OPEN_ROUTES and permission_of(route) is None:
             raise Unguarded(f"{path or route} declares no permission. Depend on a Guard.")
+
+
+class Admission:
+    """Finds out who is asking, before a route is looked for or a byte of the body is read."""
+
+    def __init__(self, inner: ASGI, doorkeeper: Doorkeeper) -> None:
+        self._inner = inner
+        self._doorkeeper = doorkeeper
+
+    async def __call__(
+        self,
+        scope: dict[str, Any],
+        receive: Callable[[], Awaitable[Any]],
+        send: Callable[[Any], Awaitable[None]],
+    ) -> None:
+        if scope["type"] == "http" and scope["path"] not in OPEN_ROUTES:
+            authorization = dict(scope["headers"]).get(b"authorization")
+            try:
+                scope["principal"] = await self._doorkeeper.identify(authorization, client_of(scope))
+            except (Unauthenticated, Limited, TocsinError) as error:
+                status, headers, body = problem(error)
+                await Response(body, status, headers)(scope, receive, send)
+                return
+        await self._inner(scope, receive, send)
 
 
 class BodyLimit:
@@ -107,13 +182,22 @@ async def _show(request: Request, error: Exception) -> Response:
 
 async def _show_form(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
+    content_type = request.headers.get("content-type", "application/json")
+    if not is_json(content_type.encode()) and any(e["loc"] == ("body",) for e in error.errors()):
+        status, headers, body = only_json()
+        return Response(body, status, headers)
     errors = [
-        {"field": _writable(".".join(str(part) for part in e["loc"][1:])), "message": _writable(e["msg"])}
+        {"field": _writable(".".join(str(part) for part in e["loc"][1:])), "message": _said(e["msg"])}
         for e in error.errors()
     ]
     detail = f"Field {errors[0]['field'] or 'body'}: {errors[0]['message']}."
     status, headers, body = respond(422, "invalid", "The input is not valid", detail, {"errors": errors})
     return Response(body, status, headers)
+
+
+def _said(message: str) -> str:
+    """What a validator of ours says stands after a word of the framework's."""
+    return _writable(message.removeprefix("Value error, "))
 
 
 def _writable(text: str) -> str:
@@ -123,8 +207,25 @@ def _writable(text: str) -> str:
 
 async def _show_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    names = {404: "not-found", 405: "method-not-allowed", 413: "too-large"}
-    status, headers, body = respond(
-        error.status_code, names.get(error.status_code, "http"), str(error.detail), f"{request.url.path}", {}
-    )
-    return Response(body, status, {**headers, **(error.headers or {})})
+    path = request.url.path
+    name, detail = {
+        400: ("malformed", "The body is no text in UTF-8. Send JSON."),
+        404: ("not-found", f"There is nothing at {path}. GET /docs shows what there is."),
+        405: ("method-not-allowed", f"{path} does not take {request.method}. `Allow` says what it takes."),
+        413: ("too-large", f"A body has at most {FORM_BYTES_MAX} bytes here."),
+    }.get(error.status_code, ("http", path))
+    status, headers, body = respond(error.status_code, name, str(error.detail), detail, {})
+    headers |= {name.lower(): value for name, value in (error.headers or {}).items()}
+    if status == 405:
+        headers["allow"] = ", ".join(_allowed(request))
+    return Response(body, status, headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """Give the methods that this path takes; of a path that is also a pattern's, those of the path itself."""
+    path = request.url.path
+    routes = [route for route in routes_of(request.app) if isinstance(route, APIRoute)]
+    matching = [route for route in routes if route.path == path] or [
+        route for route in routes if route.path_regex.match(path)
+    ]
+    return sorted({method for route in matching for method in route.methods or ()})

@@ -1,14 +1,22 @@
-"""Connections: how long and how large a request may be while it arrives. uvicorn itself waits and takes for ever.
+"""Connections: how long and how large a request may be, and how long an answer may wait to be read.
+
+uvicorn itself waits and takes for ever.
 
 One look at all connections every few seconds, so that a request costs two assignments and no timer of its own.
 """
 
 import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
 from typing import Any
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import Server as UvicornServer
 from uvicorn.server import ServerState
+
+from tocsin.runtime.feed import Feed
 
 HEAD_BYTES_MAX = 64 * 1024
 HEAD_S = 10.0
@@ -16,6 +24,12 @@ HEAD_S = 10.0
 
 REQUEST_S = 60.0
 """To the end of its body."""
+
+UNREAD_S = 60.0
+"""So long nothing of an answer may be read before we give its reader up."""
+
+UNREAD_STOPPING_S = 1.0
+"""The same once the server stops; with the next look it stays within the server's grace."""
 
 LOOK_EVERY_S = 2.5
 
@@ -25,6 +39,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     head_s = HEAD_S
     request_s = REQUEST_S
+    unread_s = UNREAD_S
     look_every_s = LOOK_EVERY_S
 
     def __init__(
@@ -38,6 +53,7 @@ class PatientProtocol(HttpToolsProtocol):
         self._state = server_state
         self._since: float | None = self.loop.time()
         self._head_bytes = 0
+        self._unread_since: float | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Take a connection; the first of several begins the looks at all of them."""
@@ -69,6 +85,20 @@ class PatientProtocol(HttpToolsProtocol):
         self._since = None
         super().on_message_complete()
 
+    def pause_writing(self) -> None:
+        """More of the answer waits to be read than is kept."""
+        self._unread_since = self.loop.time()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """It was read, or most of it."""
+        self._unread_since = None
+        super().resume_writing()
+
+    def is_deaf(self, now: float) -> bool:
+        """Say whether nobody reads our answer."""
+        return self._unread_since is not None and now > self._unread_since + self.unread_s
+
     def is_late(self, now: float) -> bool:
         """Say whether the sender took too long."""
         if self._since is None:
@@ -76,10 +106,35 @@ class PatientProtocol(HttpToolsProtocol):
         return now > self._since + (self.request_s if self._head_bytes < 0 else self.head_s)
 
     def _look(self) -> None:
-        """Close the connections of all who are late, and look again while there are any."""
+        """Close the connections of all who are late or do not read, and look again while there are any."""
         now = self.loop.time()
         for connection in list(self.connections):
-            if isinstance(connection, PatientProtocol) and connection.is_late(now):
+            if not isinstance(connection, PatientProtocol):
+                continue
+            if connection.is_deaf(now):
+                connection.transport.abort()  # To close it would wait until what we wrote is read.
+            elif connection.is_late(now):
                 connection.transport.close()
         if self.connections:
             self.loop.call_later(self.look_every_s, self._look)
+
+
+class Server(UvicornServer):
+    """uvicorn's server, which asks whoever follows the ledger to go before it waits for all others to end."""
+
+    def __init__(self, config: Config, feed: Feed) -> None:
+        super().__init__(config)
+        self._feed = feed
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no further connections, and let what is being answered end."""
+        self._feed.close()
+        for connection in self.server_state.connections:
+            if isinstance(connection, PatientProtocol):
+                connection.unread_s = min(connection.unread_s, UNREAD_STOPPING_S)
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to who runs the server: uvicorn would raise them again before a node could stop in order."""
+        yield

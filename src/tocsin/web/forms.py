@@ -1,17 +1,15 @@
 """Forms: what the API takes and shows. Instants are ISO 8601 in UTC at this edge, integers inside."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from tocsin.core.engine.state import LiveAlert
-from tocsin.core.model.alert import Alert, Severity, Status
+from tocsin.core.model.alert import Severity
 from tocsin.core.model.incident import IncidentState, IncidentView
 from tocsin.core.model.notification import DeliveryState, NotificationKind
 from tocsin.ports import DeliveryView
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from tocsin.web.moments import EPOCH, Moment
 
 
 def instant(at: int) -> str:
@@ -27,23 +25,41 @@ def _is_text(text: str) -> str:
     return text
 
 
+def without_default(schema: dict[str, Any]) -> None:
+    """Leave a default out of the schema: it stands for "not given", and nobody could send it."""
+    schema.pop("default", None)
+
+
 Text = Annotated[str, Field(max_length=16_384), AfterValidator(_is_text)]
 Name = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_is_text)]
+Shown = Annotated[
+    str,
+    BeforeValidator(lambda at: instant(at) if isinstance(at, int) else at),
+    Field(json_schema_extra={"format": "date-time"}),
+]
+"""An instant that goes out: microseconds UTC inside, text outside."""
 
 
 class SendForm(BaseModel):
     """`POST /api/v1/notify/send`: tell people now. It opens or joins an incident, as an alert would."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"rule_id": "drill", "severity": "info", "message": "This is a drill.", "dry_run": True}
+            ]
+        },
+    )
 
     rule_id: Name
     severity: Severity
     message: Text
     scope: dict[Name, Text] = Field(default={}, max_length=64)
     channels: list[Name] = Field(default=[], description="Names of channels; none for those of the route.")
-    dry_run: bool = False
-    window_start: datetime | None = None
-    window_end: datetime | None = None
+    dry_run: bool = Field(default=False, strict=True)
+    window_start: Moment | None = None
+    window_end: Moment | None = None
     annotations: dict[Name, Text] = Field(default={}, max_length=64)
 
 
@@ -81,28 +97,12 @@ class IncidentOut(BaseModel):
     rule_id: str
     route: str
     labels: dict[str, str]
-    opened_at: str
-    updated_at: str
-    resolved_at: str | None
+    opened_at: Shown
+    updated_at: Shown
+    resolved_at: Shown | None
     acked_by: str | None
     firing: int
     cleared: int
-
-
-class AlertOut(BaseModel):
-    """An alert of an incident; message and what follows are None once its text was erased."""
-
-    rule_id: str
-    severity: Severity
-    status: Status
-    scope: dict[str, str]
-    greens: int
-    last_seen_at: str
-    expires_at: str | None
-    message: str | None
-    annotations: dict[str, str]
-    links: list[dict[str, str]]
-    evidence: Any
 
 
 class DeliveryOut(BaseModel):
@@ -112,32 +112,9 @@ class DeliveryOut(BaseModel):
     kind: NotificationKind
     state: DeliveryState
     attempts: int
-    at: str
-    due_at: str | None
+    at: Shown
+    due_at: Shown | None
     why: str
-
-
-class TimelineOut(BaseModel):
-    seq: int
-    at: str
-    kind: str
-    actor: str
-    events: list[dict[str, Any]]
-
-
-class IncidentDetail(IncidentOut):
-    """An incident with all that belongs to it. timeline: its newest ledger entries, newest first."""
-
-    alerts: list[AlertOut]
-    deliveries: list[DeliveryOut]
-    timeline: list[TimelineOut]
-
-
-class IncidentList(BaseModel):
-    incidents: list[IncidentOut]
-    total: int
-    filters: dict[str, Any]
-    next_cursor: str | None
 
 
 def incident_out(view: IncidentView) -> dict[str, Any]:
@@ -152,30 +129,13 @@ def incident_out(view: IncidentView) -> dict[str, Any]:
         "rule_id": view.rule_id,
         "route": view.route,
         "labels": view.labels,
-        "opened_at": instant(view.opened_at),
-        "updated_at": instant(view.updated_at),
-        "resolved_at": instant(view.resolved_at) if view.resolved_at else None,
+        "opened_at": view.opened_at,
+        "updated_at": view.updated_at,
+        "resolved_at": view.resolved_at,
         "acked_by": view.acked_by or None,
         "firing": view.firing,
         "cleared": view.cleared,
     }
-
-
-def alert_out(live: LiveAlert, alert: Alert | None, incident: int) -> AlertOut:
-    """Show an alert of an incident."""
-    return AlertOut(
-        rule_id=live.rule_id,
-        severity=live.severity,
-        status=Status.FIRING if incident in live.firing_in else Status.RESOLVED,
-        scope=alert.scope if alert is not None else {},
-        greens=live.greens,
-        last_seen_at=instant(live.seen_at),
-        expires_at=instant(live.lease) if live.lease else None,
-        message=alert.message if alert is not None else None,
-        annotations=alert.annotations if alert is not None else {},
-        links=[{"href": link.href, "text": link.text} for link in alert.links] if alert is not None else [],
-        evidence=alert.evidence if alert is not None else None,
-    )
 
 
 def delivery_out(view: DeliveryView) -> DeliveryOut:

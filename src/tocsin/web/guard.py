@@ -1,4 +1,7 @@
-"""Guard: a route's permission, as a dependency that the application insists on."""
+"""Guard: a route's permission, as a dependency that the application insists on.
+
+Who is asking was found before the route was: `Admission` in `app` lets nobody in unknown.
+"""
 
 from typing import Annotated
 
@@ -7,6 +10,7 @@ from fastapi import Depends, Request
 from tocsin.core.model.access import Permission
 from tocsin.runtime.node import Node
 from tocsin.web.auth import Doorkeeper, Principal
+from tocsin.web.denials import client_of
 
 
 class Guard:
@@ -16,9 +20,15 @@ class Guard:
         self.permission = permission
 
     async def __call__(self, request: Request) -> Principal:
-        doorkeeper: Doorkeeper = request.app.state.doorkeeper
-        header = request.headers.get("authorization")
-        return doorkeeper.admit(header.encode("latin-1") if header is not None else None, self.permission)
+        principal: Principal = request.scope["principal"]
+        doorkeeper_of(request).check(principal, self.permission, client_of(request.scope))
+        return principal
+
+
+def doorkeeper_of(request: Request) -> Doorkeeper:
+    """Give who keeps the door of the application."""
+    doorkeeper: Doorkeeper = request.app.state.doorkeeper
+    return doorkeeper
 
 
 def node_of(request: Request) -> Node:
@@ -27,8 +37,11 @@ def node_of(request: Request) -> Node:
     return node
 
 
+TheDoorkeeper = Annotated[Doorkeeper, Depends(doorkeeper_of)]
 TheNode = Annotated[Node, Depends(node_of)]
 Reader = Annotated[Principal, Depends(Guard(Permission.READ))]
 Sender = Annotated[Principal, Depends(Guard(Permission.SEND))]
 Responder = Annotated[Principal, Depends(Guard(Permission.RESPOND))]
 Silencer = Annotated[Principal, Depends(Guard(Permission.SILENCE))]
+Auditor = Annotated[Principal, Depends(Guard(Permission.READ_LEDGER))]
+Admin = Annotated[Principal, Depends(Guard(Permission.ADMINISTER))]

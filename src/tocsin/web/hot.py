@@ -11,9 +11,10 @@ from tocsin.core.model.errors import Invalid, TocsinError, Unavailable
 from tocsin.intake import native
 from tocsin.ports import Clock, StoreFailed
 from tocsin.runtime.gate import Gate
-from tocsin.runtime.pump import Result
-from tocsin.web.auth import Doorkeeper, Unauthenticated
-from tocsin.web.problems import problem, respond
+from tocsin.runtime.turn import Result
+from tocsin.web.auth import Doorkeeper, Limited, Unauthenticated
+from tocsin.web.denials import client_of
+from tocsin.web.problems import is_json, only_json, problem, respond
 
 ASGI = Callable[
     [dict[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]
@@ -74,7 +75,7 @@ class AlertsRoute:
     ) -> None:
         if scope["type"] != "http" or scope["path"] != PATH:
             if scope.get("method") == "HEAD":
-                scope = {**scope, "method": "GET"}
+                scope = {**scope, "method": "GET", "head": True}
             await self._inner(scope, receive, send)
             return
         if scope["method"] == "POST":
@@ -109,11 +110,13 @@ class AlertsRoute:
                     content_type = value
                 elif name == b"content-length":
                     length = value
-            principal = self._doorkeeper.admit(authorization, PERMISSION)
-            if content_type not in (None, b"application/json") and not _is_json(content_type):
-                return respond(
-                    415, "content-type", "Only JSON is taken", "Send Content-Type: application/json.", {}
-                )
+            principal = self._doorkeeper.known(authorization)
+            if principal is None:
+                principal = await self._doorkeeper.identify(authorization, client_of(scope))
+            if PERMISSION not in principal.permissions:
+                self._doorkeeper.check(principal, PERMISSION, client_of(scope))
+            if content_type not in (None, b"application/json") and not is_json(content_type):
+                return only_json()
             if len(length) > 7 and int(length) > native.BODY_BYTES_MAX:
                 raise TooLarge
             body = await _body(receive)
@@ -127,13 +130,9 @@ class AlertsRoute:
             detail = f"A body has at most {native.BODY_BYTES_MAX} bytes. Send fewer alerts at a time."
             return respond(413, "too-large", "The body is too large", detail, {})
         except Exception as error:
-            if not isinstance(error, TocsinError | Unauthenticated | StoreFailed):
+            if not isinstance(error, TocsinError | Unauthenticated | Limited | StoreFailed):
                 log.exception("a request failed in a way that nobody foresaw")
             return problem(error)
-
-
-def _is_json(content_type: bytes) -> bool:
-    return content_type.partition(b";")[0].strip().lower() == b"application/json"
 
 
 async def _body(receive: Callable[[], Awaitable[Any]]) -> bytes:

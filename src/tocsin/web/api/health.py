@@ -1,21 +1,35 @@
 """Health: is the process alive, and does it accept?"""
 
-from fastapi import APIRouter
-from starlette.responses import JSONResponse
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
 
 from tocsin.web.guard import TheNode
 
 router = APIRouter()
 
 
-@router.get("/healthz")
-async def healthz() -> dict[str, str]:
+class HealthOut(BaseModel):
+    """status: `ok` or `not ready`; why: what stands in the way, null if nothing does."""
+
+    status: str
+    why: str | None = None
+
+
+@router.get("/healthz", response_model_exclude_none=True)
+async def healthz() -> HealthOut:
     """The process lives."""
-    return {"status": "ok"}
+    return HealthOut(status="ok")
 
 
-@router.get("/readyz")
-async def readyz(node: TheNode) -> JSONResponse:
+@router.get(
+    "/readyz",
+    response_model_exclude_none=True,
+    responses={503: {"model": HealthOut, "description": "It does not; nothing should be sent to it."}},
+)
+async def readyz(node: TheNode, response: Response) -> HealthOut:
     """It accepts alerts: the store committed the last time that it was asked."""
     why = node.not_ready()
-    return JSONResponse({"status": "not ready", "why": why} if why else {"status": "ok"}, 503 if why else 200)
+    if why:
+        response.status_code = 503
+        return HealthOut(status="not ready", why=why)
+    return HealthOut(status="ok")

@@ -1,115 +1,126 @@
-"""Incidents: what there is, and one of them with all that belongs to it."""
+"""Incidents: what there is, how it went in numbers, and one of them with all that belongs to it."""
 
-import base64
-import binascii
+from itertools import islice
 from typing import Annotated, Any
 
-import msgspec
 from fastapi import APIRouter, Query
 
+from tocsin.core.engine.state import LiveAlert
 from tocsin.core.ledger import encoding
-from tocsin.core.model.alert import CANONICAL, Severity
-from tocsin.core.model.errors import NotFound
+from tocsin.core.model.alert import Severity
+from tocsin.core.model.errors import Invalid
 from tocsin.core.model.incident import IncidentState
+from tocsin.core.model.policy import DAY
 from tocsin.ports import IncidentFilter, Store
-from tocsin.web.forms import (
+from tocsin.web import chains
+from tocsin.web.api.trace import IncidentName, notes_out, timeline_out
+from tocsin.web.cursors import Cursor, Limit, page, read_cursor
+from tocsin.web.forms import IncidentOut, delivery_out, incident_out, instant
+from tocsin.web.guard import Reader, TheNode
+from tocsin.web.incident_forms import (
+    AlertOut,
     IncidentDetail,
     IncidentList,
-    IncidentOut,
-    TimelineOut,
+    StatsOut,
     alert_out,
-    delivery_out,
-    incident_out,
-    instant,
+    more_fields,
+    stats_out,
 )
-from tocsin.web.guard import Reader, TheNode
-from tocsin.web.problems import WrongCursor
+from tocsin.web.moments import Bound
 
-router = APIRouter(prefix="/api/v1/incidents")
+router = APIRouter(prefix="/api/v1/incidents", tags=["incidents"])
 
 ALERTS_SHOWN = 500
 TIMELINE_SHOWN = 200
+STATS_SPAN = 30 * DAY
+
+Label = Annotated[str, Query(pattern="^[^=]+=", max_length=1024)]
 
 
 @router.get("")
 def list_incidents(
     node: TheNode,
     reader: Reader,
-    state: Annotated[list[IncidentState] | None, Query()] = None,
+    state: Annotated[list[IncidentState] | None, Query(description="Any of these.")] = None,
     severity: Severity | None = None,
     rule_id: Annotated[str | None, Query(max_length=256)] = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
-    cursor: Annotated[str | None, Query(max_length=64)] = None,
+    scope: Annotated[
+        list[Label] | None,
+        Query(description="`name=value`: a label that it has; all of these.", max_length=64),
+    ] = None,
+    text: Annotated[str, Query(max_length=256, description="Stands in its title, whatever the case.")] = "",
+    since: Annotated[Bound | None, Query(description="Opened then or later.")] = None,
+    until: Annotated[Bound | None, Query(description="Opened before.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> IncidentList:
     """List incidents, newest first."""
     wanted = IncidentFilter(
-        states=tuple(state or ()), severity=severity, rule_id=rule_id, after=_read_cursor(cursor)
+        states=tuple(state or ()),
+        severity=severity,
+        rule_id=rule_id,
+        scope=tuple((name, value) for name, _, value in (label.partition("=") for label in scope or ())),
+        text=text,
+        since=since,
+        until=until,
+        after=read_cursor(cursor),
     )
-    views, total = node.store.list_incidents(wanted, limit + 1)
-    more = len(views) > limit
-    views = views[:limit]
-    filters: dict[str, Any] = {"state": state, "severity": severity, "rule_id": rule_id}
+    found, total = node.store.list_incidents(wanted, limit + 1)
+    views, next_cursor = page(found, limit, lambda view: view.number)
+    filters: dict[str, Any] = {
+        "state": state,
+        "severity": severity,
+        "rule_id": rule_id,
+        "scope": scope,
+        "text": text,
+        "since": instant(since) if since is not None else None,
+        "until": instant(until) if until is not None else None,
+    }
     return IncidentList(
         incidents=[IncidentOut(**incident_out(view)) for view in views],
         total=total,
         filters={name: value for name, value in filters.items() if value},
-        next_cursor=_cursor(views[-1].number) if more else None,
+        next_cursor=next_cursor,
     )
+
+
+@router.get("/stats")
+def get_incident_stats(
+    node: TheNode,
+    reader: Reader,
+    since: Annotated[Bound | None, Query(description="30 days before until, if it is left out.")] = None,
+    until: Annotated[Bound | None, Query(description="Now, if it is left out.")] = None,
+) -> StatsOut:
+    """Count incidents by state, severity and rule, and say how long people took.
+
+    The times are those of incidents resolved in [since, until), by whole days UTC.
+    """
+    end = until if until is not None else node.clock.now()
+    begin = since if since is not None else max(0, end - STATS_SPAN)
+    if end < begin:
+        raise Invalid("until lies before since. Swap the two.", field="until")
+    return stats_out(node.store.stats(begin, end), begin, end)
 
 
 @router.get("/{incident_id}")
-def get_incident(incident_id: str, node: TheNode, reader: Reader) -> IncidentDetail:
-    """Show one incident, by its id or number, with its alerts, deliveries and newest entries."""
+def get_incident(incident_id: IncidentName, node: TheNode, reader: Reader) -> IncidentDetail:
+    """Show one incident with its alerts, deliveries, notes and newest entries."""
     store = node.store
-    incident = store.find_incident(incident_id)
-    view = store.incident_view(incident.number) if incident is not None else None
-    if incident is None or view is None:
-        raise NotFound(f"There is no incident {incident_id[:64]!r}. List them: GET /api/v1/incidents.")
-    alerts = []
-    for live in store.members(incident.number)[:ALERTS_SHOWN]:
-        entry = store.entry(live.text_seq)
-        alert = encoding.read_private(entry[2]).alert if entry is not None and entry[2] else None
-        alerts.append(alert_out(live, alert, incident.number))
+    incident = chains.get_incident(store, incident_id)
+    entries = list(islice(chains.newest_first(store, incident), TIMELINE_SHOWN))
     return IncidentDetail(
-        **incident_out(view),
-        alerts=alerts,
+        **incident_out(chains.get_view(store, incident)),
+        **more_fields(incident),
+        notes=notes_out(entries),
+        alerts=[
+            _alert(store, live, incident.number) for live in store.members(incident.number)[:ALERTS_SHOWN]
+        ],
         deliveries=[delivery_out(delivery) for delivery in store.deliveries_of(incident.number)],
-        timeline=timeline(store, incident.last_seq),
+        timeline=[timeline_out(raw) for raw in entries],
     )
 
 
-def timeline(store: Store, last_seq: int) -> list[TimelineOut]:
-    """Follow an incident's entries back from the last one, along the links that the ledger keeps."""
-    shown: list[TimelineOut] = []
-    seq: int | None = last_seq
-    while seq is not None and seq >= 0 and len(shown) < TIMELINE_SHOWN:
-        entry = store.entry(seq)
-        if entry is None:
-            break
-        header = encoding.read_header(entry[0])
-        events: list[dict[str, Any]] = msgspec.json.decode(entry[1])["events"]
-        shown.append(
-            TimelineOut(seq=seq, at=instant(header.at), kind=header.kind, actor=header.actor, events=events)
-        )
-        seq = header.incident_prev
-    return shown
-
-
-def _cursor(number: int) -> str:
-    return base64.urlsafe_b64encode(CANONICAL.encode({"before": number})).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str | None) -> int | None:
-    if cursor is None:
-        return None
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        read = msgspec.json.decode(
-            base64.b64decode(padded, altchars=b"-_", validate=True), type=dict[str, int]
-        )
-        number = read["before"]
-    except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError, KeyError, ValueError):
-        number = 0
-    if not 0 < number < 1 << 62 or _cursor(number) != cursor:
-        raise WrongCursor("This cursor is not one that Tocsin gave. Begin without one.", field="cursor")
-    return number
+def _alert(store: Store, live: LiveAlert, incident: int) -> AlertOut:
+    entry = store.entry(live.text_seq)
+    alert = encoding.read_private(entry[2]).alert if entry is not None and entry[2] else None
+    return alert_out(live, alert, incident)

@@ -1,7 +1,6 @@
 """Notify: send by hand, `POST /api/v1/notify/send`."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from fastapi import APIRouter, Request
 
@@ -12,7 +11,7 @@ from tocsin.core.model.input import AlertReceived, Manual
 from tocsin.core.model.notification import Target
 from tocsin.intake import native
 from tocsin.runtime.node import Node
-from tocsin.web.forms import EPOCH, IncidentOfAnswer, SendAnswer, SendForm, TargetOut
+from tocsin.web.forms import IncidentOfAnswer, SendAnswer, SendForm, TargetOut
 from tocsin.web.guard import Sender, TheNode
 
 router = APIRouter()
@@ -29,8 +28,8 @@ async def send(form: SendForm, node: TheNode, sender: Sender, request: Request) 
             known = ", ".join(node.channels) or "none"
             raise Invalid(f"Channel {channel!r} is not configured. Configured: {known}.", field="channels")
     now = node.clock.now()
-    end = _microseconds("window_end", form.window_end, now)
-    start = _microseconds("window_start", form.window_start, end)
+    end = form.window_end if form.window_end is not None else now
+    start = form.window_start if form.window_start is not None else end
     if end < start:
         raise Invalid("window_end lies before window_start. Swap the two.", field="window_end")
     alert = Alert(
@@ -67,15 +66,3 @@ def _targets(node: Node, alert: Alert, form: SendForm) -> Sequence[Target]:
     if form.channels:
         return [target for target in node.policy.targets if target.channel in form.channels]
     return plans_for(node.plans, alert)[0].targets
-
-
-def _microseconds(field: str, moment: datetime | None, default: int) -> int:
-    if moment is None:
-        return default
-    if moment.tzinfo is None:
-        raise Invalid(f"{field} does not say its offset from UTC. Add Z or +02:00.", field=field)
-    delta = moment - EPOCH
-    at = (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
-    if not 0 <= at < native.INSTANT_MAX:
-        raise Invalid(f"{field} lies outside of 1970 to 9999.", field=field)
-    return at

@@ -1,0 +1,99 @@
+"""Pepper: the key under which tokens are hashed, in a file beside the database, so that neither is enough alone.
+
+Without the file no token can be recognised. It is never made anew while there are tokens: whoever lost it restores
+it, or gives all tokens up (`reset_tokens`).
+"""
+
+import os
+from pathlib import Path
+
+from tocsin.core.model.access import Role, Token
+from tocsin.core.model.errors import Conflict
+from tocsin.core.model.input import TokenCut, TokenIssued
+from tocsin.ports import Ids, Store
+from tocsin.runtime.node import Node
+from tocsin.web.auth import PEPPER_BYTES, make_token
+
+PEPPER_FILE = "pepper"
+
+OPERATOR = "local"
+"""Id of the token that a server makes anew at each start for whoever may read its data directory."""
+
+
+def read_pepper(data: Path, store: Store, ids: Ids) -> bytes:
+    """Give the pepper (32 bytes) of a data directory, and make it if no token was ever made there.
+
+    Raises: Conflict if it is lost or damaged, or cannot be read or written.
+    """
+    path = data / PEPPER_FILE
+    try:
+        pepper = path.read_bytes()
+        path.chmod(0o600)
+    except FileNotFoundError:
+        if any(token.id != OPERATOR for token in store.tokens()):
+            raise _refused(f"The file {path} is missing") from None
+        return _make(path, ids)
+    except OSError as error:
+        raise Conflict(
+            f"The file {path} cannot be read: {error.strerror}. Let the user who runs Tocsin own it.",
+            state="refused",
+        ) from error
+    if len(pepper) != PEPPER_BYTES:
+        raise _refused(f"The file {path} has {len(pepper)} bytes instead of {PEPPER_BYTES}")
+    return pepper
+
+
+async def reset_tokens(node: Node, data: Path, actor: str) -> str:
+    """Give all tokens up: a new pepper, the old ones revoked, and one for an admin, which is given to be shown.
+
+    If it is cut short, no token opens anything; do it again. The node must have the directory to itself.
+    Raises: Conflict, Unavailable.
+    """
+    pepper = _make(data / PEPPER_FILE, node.ids)
+    for token in node.store.tokens():
+        if token.revoked_at is None and token.id != OPERATOR:
+            await node.ask(TokenCut(token=token.id), actor)
+    shown, stored = first_token(node.ids, node.clock.now(), pepper, created_by=actor)
+    await node.ask(TokenIssued(token=stored), actor)
+    return shown
+
+
+def first_token(ids: Ids, at: int, pepper: bytes, created_by: str = "") -> tuple[str, Token]:
+    """Make a token for an admin when there is no other."""
+    random = ids.random_bytes(36)
+    return make_token(
+        random, name="first admin", role=Role.ADMIN, at=at, pepper=pepper, created_by=created_by
+    )
+
+
+def _make(path: Path, ids: Ids) -> bytes:
+    """Write a new pepper, at once or not at all, so that it survives a loss of power before any token needs it."""
+    pepper = ids.random_bytes(PEPPER_BYTES)
+    new = path.with_name(path.name + ".new")
+    try:
+        new.unlink(missing_ok=True)
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(pepper)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+        directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        raise Conflict(
+            f"The file {path} cannot be written: {error.strerror}. Mend the disk or its permissions.",
+            state="refused",
+        ) from error
+    return pepper
+
+
+def _refused(what: str) -> Conflict:
+    return Conflict(
+        f"{what}, so no token can be recognised. Restore it from a backup of this data directory, or give all tokens "
+        "up and get a new one for an admin: tocsin token reset",
+        state="without pepper",
+    )
