@@ -15,7 +15,7 @@ JOBS ?= auto
 # Where `make serve` keeps its data.
 DATA ?= tocsin-data
 
-.PHONY: help setup demo serve test check sim bench docs lock cover fix clean
+.PHONY: help setup demo serve test check sim fuzz bench docs lock cover fix clean
 .PHONY: check-lint check-format check-imports check-types
 
 help:
@@ -60,6 +60,9 @@ fix: setup ## mend what the linter can mend, and format
 sim: setup ## the simulation tests, under seeds 0..SEEDS-1 (200), or under the one that failed: SEED=8127
 	@[ -d tests/simulation ] || { echo "There are no simulation tests yet (tests/simulation)."; false; }
 	@$(PYTEST) -q -n $(JOBS) tests/simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),200)) $(ARGS)
+
+fuzz: setup ## look for what the API's description does not say: MINUTES=10, SEED= for the run that found something
+	@exec $(PY) -m tests.fuzz.fuzz --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 bench: setup ## measure speed on this machine
 	@exec $(PY) -m benchmarks $(ARGS)

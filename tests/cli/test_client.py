@@ -5,6 +5,7 @@ import fcntl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,19 @@ def test_a_prefix_in_the_url_is_kept() -> None:
 
         assert sink.requests[0].path == "/tocsin/api/v1/incidents"
         assert "authorization" not in sink.requests[0].headers
+
+
+def test_now_is_what_the_server_says() -> None:
+    with answering(Reply(headers={"Date": "Wed, 04 Mar 2026 12:00:00 GMT"}, body=b"{}")) as sink:
+        assert Server(sink.url(), "").now() == datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+
+
+def test_a_server_that_does_not_say_the_time_is_asked_for_none() -> None:
+    with (
+        answering(Reply(headers={"Date": "soon"}, body=b"{}")) as sink,
+        pytest.raises(Failure, match="ISO 8601"),
+    ):
+        Server(sink.url(), "").now()
 
 
 @contextmanager

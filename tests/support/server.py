@@ -37,21 +37,21 @@ def free_port() -> int:
 class Server:
     """One data directory and the server on it; the same port at every start.
 
-    settings: TOCSIN_... variables. policy: what TOCSIN_POLICY_FILE holds.
+    settings: TOCSIN_... variables. config: what TOCSIN_CONFIG names; JSON is YAML.
     """
 
     def __init__(
-        self, data: Path, settings: Mapping[str, str] | None = None, policy: Mapping[str, Any] | None = None
+        self, data: Path, settings: Mapping[str, str] | None = None, config: Mapping[str, Any] | None = None
     ) -> None:
         self.data = data
         self.port = free_port()
         self.token = ""
         self.log = data.parent / f"{data.name}.log"
         self._settings = dict(settings or {})
-        if policy is not None:
-            path = data.parent / f"{data.name}.policy.json"
-            path.write_text(json.dumps(policy))
-            self._settings["TOCSIN_POLICY_FILE"] = str(path)
+        if config is not None:
+            path = data.parent / f"{data.name}.yaml"
+            path.write_text(json.dumps(config))
+            self._settings["TOCSIN_CONFIG"] = str(path)
         self._process: subprocess.Popen[str] | None = None
         self._reading: threading.Thread | None = None
 

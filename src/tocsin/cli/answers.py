@@ -2,12 +2,18 @@
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
 from tocsin.cli.exits import Failure, exit_code_of_status
 
-Query = Mapping[str, str | int | list[str] | tuple[str, ...] | None]
+Query = Mapping[str, str | int | bool | list[str] | tuple[str, ...] | None]
+
+PAGE = 500
+"""So many at most come in one answer of a list."""
+
+ERRORS_TOLD = 20
 
 
 class Api(Protocol):
@@ -17,10 +23,18 @@ class Api(Protocol):
         """Give the decoded answer of a success. Raises: Failure with the exit code that fits."""
         ...
 
+    def now(self) -> datetime:
+        """Give the server's time, which is the one that counts."""
+        ...
+
 
 def path_of(path: str, query: Query | None) -> str:
     """Give a path with its query; what is None or empty is left out."""
-    wanted = {name: value for name, value in (query or {}).items() if value not in (None, [], (), "")}
+    wanted = {
+        name: str(value).lower() if isinstance(value, bool) else value
+        for name, value in (query or {}).items()
+        if value not in (None, [], (), "")
+    }
     return f"{path}?{urlencode(wanted, doseq=True)}" if wanted else path
 
 
@@ -35,13 +49,69 @@ def read_answer(status: int, body: bytes, where: str) -> Any:
         ) from error
     if 200 <= status < 300:
         return answer
-    detail = answer.get("detail") if isinstance(answer, dict) else None
-    message = str(detail or f"{where} answered with HTTP {status}.")
-    code = exit_code_of_status(status)
+    problem = answer if isinstance(answer, dict) else {}
+    raise Failure(_tell(status, problem, where), exit_code_of_status(status), problem)
+
+
+def _tell(status: int, problem: Mapping[str, Any], where: str) -> str:
+    """Put a problem into words: what it says itself, and the next step where it does not say one."""
+    detail = _in_verbs(str(problem.get("detail") or f"{where} answered with HTTP {status}."))
     if status == 401:
-        message += (
-            " Give one with --token or TOCSIN_TOKEN; the first start of the server printed the admin's."
+        return f"{detail} Give one with --token or TOCSIN_TOKEN; the first start of the server printed the admin's."
+    if status == 403 and problem.get("permission") and str(problem["permission"]) not in detail:
+        return f"{detail} It needs the permission {problem['permission']}."
+    if status in (404, 405) and detail.startswith("/"):
+        return f"{where} does not know {detail}. Is it older than this command? Compare: tocsin --version"
+    if status == 409:
+        return detail + _possible(detail, problem)
+    errors = problem.get("errors")
+    if isinstance(errors, list) and len(errors) > 1:
+        return f"{len(errors)} things are wrong: " + "; ".join(
+            f"{error.get('field') or 'body'}: {error.get('message')}"
+            for error in errors[:ERRORS_TOLD]
+            if isinstance(error, dict)
         )
-    if isinstance(answer, dict) and answer.get("state"):
-        message += f" It is {answer['state']}."
-    raise Failure(message, code)
+    return detail
+
+
+VERBS = {
+    "GET /api/v1/incidents.": "tocsin status",
+    "GET /api/v1/silences.": "tocsin silence --list",
+    "GET /api/v1/maintenances.": "tocsin silence --list",
+    "GET /api/v1/deliveries.": "tocsin deliveries list",
+    "GET /api/v1/tokens.": "tocsin token list",
+    "GET /api/v1/policy/history.": "tocsin policy history",
+    "insist with force.": "insist with --force.",
+    "insist: ?force=true.": "insist with --force.",
+}
+"""What the API says to programs -> what it is at a terminal."""
+
+
+def _in_verbs(detail: str) -> str:
+    """Name the next step as somebody at a terminal takes it."""
+    for said, verb in VERBS.items():
+        detail = detail.replace(said, verb)
+    return detail
+
+
+def _possible(detail: str, problem: Mapping[str, Any]) -> str:
+    """Say how it stands and what can be done now, unless the detail has said so."""
+    said = ""
+    state, possible = problem.get("state"), problem.get("possible")
+    if state and str(state) not in detail:
+        said += f" It is {state}."
+    if isinstance(possible, list) and possible and "ossible now" not in detail:
+        said += f" Possible now: {', '.join(map(str, possible))}."
+    return said
+
+
+def collect(api: Api, path: str, name: str, query: Query, limit: int) -> dict[str, Any]:
+    """Read pages of a list until there are `limit` items or no more; the answer of the last page, with all of them."""
+    items: list[dict[str, Any]] = []
+    page: dict[str, Any] = {"next_cursor": query.get("cursor")}
+    while True:
+        asked = {**query, "limit": min(PAGE, limit - len(items)), "cursor": page["next_cursor"]}
+        page = api.request("GET", path, query=asked)
+        items += page[name]
+        if page["next_cursor"] is None or len(items) >= limit:
+            return page | {name: items}

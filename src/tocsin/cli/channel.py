@@ -1,10 +1,12 @@
 """Channel: try out a channel as it is configured here, without a server and without an incident."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import click
 
+from tocsin.cli.client import config_option, data_option
 from tocsin.cli.exits import NOT_FOUND, OK, PARTLY_DONE, UNEXPECTED, UNREACHABLE, Failure, told
 from tocsin.cli.show import console, output_option, show_json, table, text, wants_json
 
@@ -19,14 +21,17 @@ def channel() -> None:
 @click.option(
     "--dry-run/--no-dry-run", default=False, show_default=True, help="Do everything but the sending."
 )
+@data_option
+@config_option
 @output_option
-def test_channel(name: str, dry_run: bool, output: str | None) -> None:
-    """Send a test message through one channel, with the settings of this shell.
+def test_channel(name: str, dry_run: bool, data: Path, config: Path | None, output: str | None) -> None:
+    """Send a test message through one channel, as it is configured in the file and in this shell.
 
-    Exit code 0 if it was taken, 6 if nobody could be reached, 1 if it was refused.
+    Exit code 0 if it was taken, 8 if only at some of its addresses, 6 if nobody could be reached, 1 if it was refused,
+    3 if no such channel is configured.
     """
     with told():
-        results = asyncio.run(_test(name, dry_run))
+        results = asyncio.run(_test(name, dry_run, config, data))
     if dry_run:
         click.echo(
             "DRY RUN: nothing was sent to anybody. To send: the same again without --dry-run.", err=True
@@ -34,24 +39,31 @@ def test_channel(name: str, dry_run: bool, output: str | None) -> None:
     if wants_json(output):
         show_json({"channel": name, "dry_run": dry_run, "results": results})
     else:
-        shown = table("address", "outcome", "in the provider's words", wide="in the provider's words")
-        for result in results:
-            shown.add_row(
-                text(result["address"], "", 40), text(WORDS[result["outcome"]]), text(result["why"], "", 2000)
-            )
-        console().print(shown)
+        console().print(_table(results))
     code = exit_code([result["outcome"] for result in results])
     if code != OK:
         raise click.exceptions.Exit(code)
 
 
+def _table(results: list[dict[str, Any]]) -> Any:
+    """Show each address with its outcome, and below it the provider's words."""
+    shown = table("outcome", "where, and what it said", wide="where, and what it said")
+    for result in results:
+        where = text(result["address"])
+        where.append("\n")
+        where.append_text(text(result["why"], "dim", WHY_LENGTH_MAX))
+        shown.add_row(text(WORDS[result["outcome"]]), where)
+    return shown
+
+
 WORDS = {
     "delivered": "delivered",
-    "accepted": "accepted by the provider (which proves no more than that)",
+    "accepted": "accepted by the provider",
     "dry_run": "dry run, not sent",
     "retry": "not now",
     "refused": "refused",
 }
+WHY_LENGTH_MAX = 2000
 TAKEN = ("delivered", "accepted", "dry_run")
 
 
@@ -64,13 +76,19 @@ def exit_code(outcomes: list[str]) -> int:
     return UNEXPECTED if "refused" in outcomes else UNREACHABLE
 
 
-async def _test(name: str, dry_run: bool) -> list[dict[str, Any]]:
+async def _test(name: str, dry_run: bool, config: Path | None, data: Path) -> list[dict[str, Any]]:
     from tocsin.core.model.alert import Severity
     from tocsin.core.model.notification import Message, NotificationKind, Target, delivery_key
-    from tocsin.settings import read_settings
-    from tocsin.wiring import build_channels, build_clock, build_ids, build_outbound, target_id
+    from tocsin.wiring import (
+        build_channels,
+        build_clock,
+        build_ids,
+        build_outbound,
+        read_configuration,
+        target_id,
+    )
 
-    settings = read_settings()
+    settings = read_configuration(config, data)
     outbound = build_outbound(settings)
     channels = build_channels(settings, outbound)
     tested = channels.get(name)
@@ -79,8 +97,8 @@ async def _test(name: str, dry_run: bool) -> list[dict[str, Any]]:
         raise Failure(
             f"Channel {name!r} is not configured. Configured: {known}."
             if known
-            else f"Channel {name!r} is not configured, and no other is. Set TOCSIN_SMTP_HOST, "
-            "TOCSIN_TEAMS_WEBHOOK_URL or TOCSIN_WEBHOOK_URL.",
+            else f"Channel {name!r} is not configured, and no other is. Write it into "
+            "tocsin.yaml, or set TOCSIN_SMTP_HOST, TOCSIN_TEAMS_WEBHOOK_URL or TOCSIN_WEBHOOK_URL.",
             NOT_FOUND,
         )
     clock, random = build_clock(), build_ids().random_bytes(16)

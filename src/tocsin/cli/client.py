@@ -7,8 +7,10 @@ import fcntl
 import http.client
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -16,7 +18,7 @@ from urllib.parse import urlsplit
 import click
 
 from tocsin.cli.answers import Api, Query, path_of, read_answer
-from tocsin.cli.exits import NOT_ALLOWED, UNREACHABLE, USAGE, Failure, told
+from tocsin.cli.exits import NOT_ALLOWED, UNEXPECTED, UNREACHABLE, USAGE, Failure, told
 
 DATA = Path("tocsin-data")
 URL_FILE = "url"
@@ -32,6 +34,26 @@ FREE_LOOKS = 50
 LOOK_EVERY_S = 0.1
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def config_option(command: _F) -> _F:
+    """Add --config to a verb."""
+    return click.option(
+        "--config",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="The configuration. Default: $TOCSIN_CONFIG, else tocsin.yaml in the data directory.",
+    )(command)
+
+
+def data_option(command: _F) -> _F:
+    """Add --data to a verb that talks to no server."""
+    return click.option(
+        "--data",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=DATA,
+        show_default=True,
+        help="The data directory.",
+    )(command)
 
 
 def server_options(command: _F) -> _F:
@@ -65,9 +87,15 @@ class Server:
         except ValueError:
             host, port = None, None
         if not host or parts.scheme not in ("http", "https") or parts.username is not None:
-            raise Failure(f"{url!r} is not a server's URL. Write it like http://127.0.0.1:8780.", USAGE)
-        if not token.isascii() or not token.isprintable():
-            raise Failure("The token holds characters that no token has. Copy it again.", USAGE)
+            raise Failure(
+                f"{url!r} (--url or TOCSIN_URL) is not a server's URL. Write it like http://127.0.0.1:8780.",
+                USAGE,
+            )
+        if not token.isascii() or not token.isprintable() or " " in token:
+            raise Failure(
+                "The token (--token or TOCSIN_TOKEN) holds characters that no token has. Copy it again.",
+                USAGE,
+            )
         self.url = url.rstrip("/")
         self._secure = parts.scheme == "https"
         self._host, self._port, self._prefix = host, port, parts.path.rstrip("/")
@@ -76,22 +104,54 @@ class Server:
 
     def request(self, method: str, path: str, *, query: Query | None = None, body: object = None) -> Any:
         """See `Api`."""
-        headers = {"Accept": "application/json", "User-Agent": "tocsin-cli"}
-        if self._token:
-            headers["Authorization"] = f"Bearer {self._token}"
         data = None
         if body is not None:
             data = body if isinstance(body, bytes) else json.dumps(body).encode()
-            headers["Content-Type"] = "application/json"
-        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
-        connection = kind(self._host, self._port, timeout=self._timeout_s)
-        try:
-            connection.request(method, self._prefix + path_of(path, query), data, headers)
-            answer = connection.getresponse()
+        with self.asked(method, path_of(path, query), data) as answer:
             return read_answer(answer.status, answer.read(ANSWER_BYTES_MAX), self.url)
+
+    def now(self) -> datetime:
+        """See `Api`. To the second: it stands in the Date of every answer."""
+        with self.asked("GET", "/healthz") as answer:
+            answer.read(ANSWER_BYTES_MAX)
+            date = answer.headers.get("Date", "")
+        try:
+            return parsedate_to_datetime(date).astimezone(UTC)
+        except ValueError as error:
+            raise Failure(
+                f"{self.url} does not say what time it is there. Give times as ISO 8601, "
+                "such as 2026-03-01T09:30:00Z.",
+                UNEXPECTED,
+            ) from error
+
+    @contextmanager
+    def asked(
+        self,
+        method: str,
+        target: str,
+        data: bytes | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+    ) -> Iterator[http.client.HTTPResponse]:
+        """Make one request; its answer can be read until the block ends.
+
+        Raises: Failure (6), also for what goes wrong with the connection inside of the block.
+        """
+        sent = {"Accept": "application/json", "User-Agent": "tocsin-cli"}
+        if self._token:
+            sent["Authorization"] = f"Bearer {self._token}"
+        if data is not None:
+            sent["Content-Type"] = "application/json"
+        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
+        timeout_s = timeout_s or self._timeout_s
+        connection = kind(self._host, self._port, timeout=timeout_s)
+        try:
+            connection.request(method, self._prefix + target, data, {**sent, **(headers or {})})
+            yield connection.getresponse()
         except TimeoutError as error:
             raise Failure(
-                f"{self.url} did not answer within {self._timeout_s:.0f} s, so whether it did what was asked is "
+                f"{self.url} did not answer within {timeout_s:.0f} s, so whether it did what was asked is "
                 "unknown. Look with: tocsin status",
                 UNREACHABLE,
             ) from error

@@ -17,12 +17,12 @@ SECRET = "whsec_" + base64.b64encode(b"the webhook secret of the demo!!").decode
 
 GROUP_WAIT_S = 1.0
 GROUP_INTERVAL_S = 1.5
-POLICY = {
+CONFIG = {
     "routes": {
         "name": "by-service",
         "group_by": ["service"],
-        "group_wait_s": GROUP_WAIT_S,
-        "group_interval_s": GROUP_INTERVAL_S,
+        "group_wait": f"{GROUP_WAIT_S * 1000:.0f}ms",
+        "group_interval": f"{GROUP_INTERVAL_S * 1000:.0f}ms",
         "greens": 3,
     }
 }
@@ -38,11 +38,11 @@ class DemoServer:
         self._port = port
         self._process: asyncio.subprocess.Process | None = None
         self.url = ""
-        policy = directory / "policy.json"
-        policy.write_text(json.dumps(POLICY, indent=2) + "\n")
+        config = directory / "tocsin.yaml"
+        config.write_text(json.dumps(CONFIG, indent=2) + "\n")  # JSON is YAML.
         self._environment = child_environment(
             {
-                "TOCSIN_POLICY_FILE": str(policy),
+                "TOCSIN_CONFIG": str(config),
                 "TOCSIN_ALLOW_PRIVATE": f"{HOST}/32",
                 "TOCSIN_SMTP_HOST": HOST,
                 "TOCSIN_SMTP_PORT": str(mailbox.port),

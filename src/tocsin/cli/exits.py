@@ -1,7 +1,8 @@
 """Exits: what a verb's exit code says, and how an error is told: what happened, to what, and the next step."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import click
 
@@ -21,10 +22,22 @@ INTERRUPTED = 130
 
 
 class Failure(click.ClickException):
-    """A verb ends without having done what was asked. Shown on stderr as `Error: ...`."""
+    """A verb ends without having done what was asked. Shown on stderr as `Error: ...`.
 
-    def __init__(self, message: str, exit_code: int = UNEXPECTED) -> None:
-        super().__init__(plain(message))
+    problem: what the server answered with, {} if it was not the server that refused.
+    lines: what follows the message, a line each.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        exit_code: int = UNEXPECTED,
+        problem: Mapping[str, Any] | None = None,
+        *,
+        lines: Sequence[str] = (),
+    ) -> None:
+        super().__init__("\n".join(map(plain, (message, *lines))))
+        self.problem = problem or {}
         self.exit_code = exit_code  # type: ignore[misc]  # click declares it on the class, and reads it here
 
 
@@ -65,4 +78,8 @@ def told() -> Iterator[None]:
         yield
     except tuple(codes) as error:
         code = next(code for kind, code in codes.items() if isinstance(error, kind))
+        if isinstance(error, Invalid) and error.errors:
+            first = str(error).partition("\n")[0]
+            lines = [f"{where}: {what}" for where, what in error.errors]
+            raise Failure(first, code, lines=lines) from error
         raise Failure(str(error), code) from error

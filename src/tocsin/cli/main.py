@@ -2,18 +2,56 @@
 
 import importlib
 import sys
+from typing import Any
 
 import click
 
-VERBS = {
-    "serve": ("tocsin.cli.serve", "serve"),
-    "demo": ("tocsin.cli.demo", "demo"),
-    "send": ("tocsin.cli.incidents", "send"),
-    "status": ("tocsin.cli.incidents", "status"),
-    "channel": ("tocsin.cli.channel", "channel"),
-    "ledger": ("tocsin.cli.ledger", "ledger"),
+from tocsin.cli.exits import INTERRUPTED
+
+VERBS: dict[str, tuple[str, str, str]] = {
+    "serve": ("tocsin.cli.serve", "serve", "Run Tocsin."),
+    "demo": ("tocsin.cli.demo", "demo", "See what Tocsin does, in ten seconds and without any set-up."),
+    "send": ("tocsin.cli.send", "send", "Tell people now."),
+    "status": ("tocsin.cli.status", "status", "List incidents, or show one."),
+    "why": ("tocsin.cli.why", "why", "Explain why people were told, or were not."),
+    "ack": ("tocsin.cli.actions", "ack", "Acknowledge incidents: somebody is at it."),
+    "unack": ("tocsin.cli.actions", "unack", "Take acknowledgements back."),
+    "resolve": ("tocsin.cli.actions", "resolve", "Resolve incidents: it is over."),
+    "reopen": ("tocsin.cli.actions", "reopen", "Open resolved incidents again."),
+    "note": ("tocsin.cli.actions", "note", "Write a note into an incident's record."),
+    "silence": ("tocsin.cli.silences", "silence", "Be quiet about incidents, or about all that matches."),
+    "unsilence": ("tocsin.cli.unsilence", "unsilence", "End silences."),
+    "deliveries": ("tocsin.cli.deliveries", "deliveries", "What went out, what did not, and why."),
+    "replay": ("tocsin.cli.replay", "replay", "Send again what did not arrive, from the record."),
+    "events": ("tocsin.cli.events", "events", "Follow what is decided, as it happens."),
+    "stats": ("tocsin.cli.stats", "stats", "Count incidents, and tell how long they took."),
+    "policy": ("tocsin.cli.policy", "policy", "What is in force, and what changed."),
+    "token": ("tocsin.cli.tokens", "token", "Who may come in."),
+    "channel": ("tocsin.cli.channel", "channel", "Ways to speak."),
+    "config": ("tocsin.cli.config", "config", "The configuration, tocsin.yaml."),
+    "ledger": ("tocsin.cli.ledger", "ledger", "Check the record of all decisions, and look into it."),
+    "backup": (
+        "tocsin.cli.backup",
+        "backup",
+        "Write everything in the data directory to FILE, and verify it.",
+    ),
+    "restore": (
+        "tocsin.cli.backup",
+        "restore",
+        "Fill a data directory from FILE, which `tocsin backup` wrote.",
+    ),
+    "doctor": (
+        "tocsin.cli.doctor",
+        "doctor",
+        "Look at everything that Tocsin stands on: versions, disk, ledger, clock, channels, and the server.",
+    ),
+    "completion": (
+        "tocsin.cli.completion",
+        "completion",
+        "Print the script that makes SHELL complete tocsin's verbs, options and values.",
+    ),
 }
-"""verb -> where its command is."""
+"""verb -> where its command is, and what it says of itself in short, so that `--help` need not load them all."""
 
 
 class Verbs(click.Group):
@@ -25,9 +63,22 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in VERBS:
             return None
-        module, attribute = VERBS[name]
+        module, attribute, _ = VERBS[name]
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """See click, which would load every command to ask what it says of itself."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, short) for name, (_, _, short) in VERBS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """See click, for which Ctrl-C is an error like any other."""
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, click.Abort):
+            click.echo(err=True)  # The prompt of the shell does not stand behind ^C.
+            raise click.exceptions.Exit(INTERRUPTED) from None
 
 
 @click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})

@@ -5,25 +5,26 @@ What it prints first is all that a newcomer reads, so nothing else is printed be
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 import socket
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tocsin.cli.client import DATA, TOKEN_FILE, URL_FILE
+from tocsin.cli.client import DATA, TOKEN_FILE, URL_FILE, config_option
 from tocsin.cli.exits import UNEXPECTED, Failure, told
+from tocsin.cli.plain import plain
 
 if TYPE_CHECKING:
     import uvicorn
 
     from tocsin.runtime.node import Node
     from tocsin.settings import Settings
+    from tocsin.web.auth import Doorkeeper
 
 HTTP_GRACE_S = 3
 """What is being answered gets so long to end; then the node has its own grace."""
@@ -37,6 +38,7 @@ BACKLOG = 2048
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8780, show_default=True, help="0 for a free one."
 )
+@config_option
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
@@ -45,20 +47,39 @@ BACKLOG = 2048
     help="Of the log, on stderr.",
 )
 @click.option(
+    "--log-format",
+    type=click.Choice(["auto", "json", "console"]),
+    default="auto",
+    show_default=True,
+    help="auto: readable lines at a terminal, else JSON lines.",
+)
+@click.option(
     "--accept-clock", is_flag=True, help="Start although the clock does not fit the ledger's last entry."
 )
 @click.option(
     "--with-parent", is_flag=True, hidden=True, help="Stop once stdin closes, as it does with its parent."
 )
-def serve(data: Path, host: str, port: int, log_level: str, accept_clock: bool, with_parent: bool) -> None:
+def serve(
+    data: Path,
+    host: str,
+    port: int,
+    config: Path | None,
+    log_level: str,
+    log_format: str,
+    accept_clock: bool,
+    with_parent: bool,
+) -> None:
     """Run Tocsin. The first start prints the admin's token, once."""
-    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    for noisy in ("uvicorn", "uvicorn.error", "asyncio"):
-        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))
-    with told():
-        from tocsin.settings import read_settings
+    from tocsin.cli.logs import set_up
 
-        run(_serve(read_settings(), data, host, port, accept_clock, with_parent))
+    set_up(log_level, log_format)
+    with told():
+        from tocsin.wiring import read_configuration
+
+        def read() -> "Settings":
+            return read_configuration(config, data)
+
+        run(_serve(read, data, host, port, accept_clock, with_parent))
 
 
 def run(coroutine: Coroutine[Any, Any, None]) -> None:
@@ -72,28 +93,48 @@ def run(coroutine: Coroutine[Any, Any, None]) -> None:
 
 
 async def _serve(
-    settings: "Settings", data: Path, host: str, port: int, accept_clock: bool, with_parent: bool
+    read: Callable[[], "Settings"], data: Path, host: str, port: int, accept_clock: bool, with_parent: bool
 ) -> None:
-    from tocsin.wiring import build_node, make_first_token, make_operator_token, open_store
+    from tocsin.cli.reload import Reloader
+    from tocsin.wiring import (
+        build_doorkeeper,
+        build_node,
+        make_first_token,
+        make_operator_token,
+        open_store,
+        read_pepper,
+    )
 
+    # Until there is something to reload; by itself the signal would end the process.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     stopping = Stopping(with_parent)
+    settings = read()
     store = open_store(data)
     try:
+        pepper = read_pepper(data, store)
         with _listening(host, port) as listener:
-            node = build_node(settings, store, accept_clock=accept_clock)
-            operator = make_operator_token(store)
+            node = build_node(settings, store, data=data, accept_clock=accept_clock)
+            operator = make_operator_token(store, pepper)
             url = _url(listener)
             node.start()
             try:
-                if (first := make_first_token(store)) is not None:
+                if (first := make_first_token(store, pepper)) is not None:
                     token, stored = first
                     click.echo("This is the admin's token. It is shown only now; keep it:")
                     click.echo(token)
                     sys.stdout.flush()
                     store.put_token(stored)
-                with _found(data, url, operator):
-                    _welcome(node, url, data)
-                    await _answer(node, listener, stopping)
+                doorkeeper = build_doorkeeper(settings, node, pepper)
+                reloader = Reloader(node, doorkeeper, settings, read)
+                node.reload = reloader.reload
+                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.on_signal)
+                try:
+                    with _found(data, url, operator):
+                        _welcome(node, url, data, settings.path)
+                        await _answer(node, doorkeeper, listener, stopping)
+                finally:
+                    await reloader.stop()
+                    await doorkeeper.close()
             finally:
                 await node.stop()
     finally:
@@ -130,22 +171,18 @@ class Stopping:
             self._ask()
 
 
-async def _answer(node: "Node", listener: socket.socket, stopping: Stopping) -> None:
+async def _answer(
+    node: "Node", doorkeeper: "Doorkeeper", listener: socket.socket, stopping: Stopping
+) -> None:
     """Answer requests until it is asked to stop."""
     import uvicorn
 
     from tocsin.web.app import build_app
-    from tocsin.web.connections import PatientProtocol
-
-    class Server(uvicorn.Server):
-        @contextlib.contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            # uvicorn would raise the signal again when it is done, before the node could stop in order.
-            yield
+    from tocsin.web.connections import PatientProtocol, Server
 
     server = Server(
         uvicorn.Config(
-            build_app(node),
+            build_app(node, doorkeeper),
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -153,7 +190,8 @@ async def _answer(node: "Node", listener: socket.socket, stopping: Stopping) -> 
             timeout_graceful_shutdown=HTTP_GRACE_S,
             http=PatientProtocol,
             ws="none",
-        )
+        ),
+        node.feed,
     )
 
     stopping.stops(server)
@@ -205,11 +243,15 @@ def _write(path: Path, text: str) -> None:
     new.replace(path)
 
 
-def _welcome(node: "Node", url: str, data: Path) -> None:
+def _welcome(node: "Node", url: str, data: Path, config: Path | None) -> None:
     head = node.store.head()
-    channels = ", ".join(node.channels) or "none (set TOCSIN_SMTP_HOST, TOCSIN_WEBHOOK_URL, ...)"
+    channels = (
+        ", ".join(node.channels)
+        or "none (write tocsin.yaml, or set TOCSIN_SMTP_HOST, TOCSIN_WEBHOOK_URL, ...)"
+    )
     entries = f"{head.size} entries in the ledger" if head.size > 2 else "new"
-    click.echo(f"Tocsin listens on {url}; data in {data} ({entries}); channels: {channels}")
+    whence = "" if config is None else f" (from {plain(config)})"
+    click.echo(f"Tocsin listens on {url}; data in {data} ({entries}); channels: {channels}{whence}")
     if node.dry_run:
         click.echo("DRY RUN: everything is decided and recorded, but nothing is sent to anybody.")
     # Who started it in a pipe waits for these lines.

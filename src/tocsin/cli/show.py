@@ -6,12 +6,13 @@ rich as text, never as markup.
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tocsin.cli.exits import INTERRUPTED
 from tocsin.cli.plain import plain
 
 if TYPE_CHECKING:
@@ -23,7 +24,15 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 SEVERITY_STYLE = {"info": "cyan", "warning": "yellow", "error": "red", "critical": "bold white on red"}
 STATE_STYLE = {"OPEN": "bold red", "ACK": "yellow", "SILENCED": "magenta", "RESOLVED": "green"}
-DELIVERY_STYLE = {"dead": "bold red", "pending": "yellow", "delivered": "green", "accepted": "green"}
+DELIVERY_STYLE = {
+    "discarded": "dim",
+    "cancelled": "dim",
+    "merged": "dim",
+    "dead": "bold red",
+    "pending": "yellow",
+    "delivered": "green",
+    "accepted": "green",
+}
 DELIVERY_WORDS = {
     "accepted": "accepted by the provider",
     "delivered": "delivered",
@@ -31,6 +40,8 @@ DELIVERY_WORDS = {
     "pending": "on its way",
     "dead": "given up",
     "merged": "merged into a newer one",
+    "cancelled": "cancelled",
+    "discarded": "discarded by hand",
 }
 """`accepted` proves nothing more than that the provider took it, so it is not called delivered."""
 
@@ -92,8 +103,8 @@ def table(*columns: str, wide: str = "") -> "Table":
     return made
 
 
-def moment(iso: str | None) -> str:
-    """Show an instant of the API: in local time at a terminal, else in UTC."""
+def moment(iso: str | None, *, short: bool = False) -> str:
+    """Show an instant of the API: in local time at a terminal, else in UTC. short: without the seconds."""
     if not iso:
         return ""
     try:
@@ -101,9 +112,50 @@ def moment(iso: str | None) -> str:
     except ValueError:
         return iso
     at = at.astimezone() if sys.stdout.isatty() else at.astimezone(UTC)
-    return at.strftime("%Y-%m-%d %H:%M:%S")
+    return at.strftime("%Y-%m-%d %H:%M" if short else "%Y-%m-%d %H:%M:%S")
 
 
-def zone() -> str:
-    """Name the zone that `moment` shows."""
-    return "local time" if sys.stdout.isatty() else "UTC"
+def zone(*, short: bool = False) -> str:
+    """Name the zone that `moment` shows. short: for the head of a narrow column."""
+    if not sys.stdout.isatty():
+        return "UTC"
+    return "local" if short else "local time"
+
+
+def several(count: int, one: str, many: str = "") -> str:
+    """Count things in words: `1 alert`, `2 alerts`."""
+    return f"{count} {one}" if count == 1 else f"{count} {many or one + 's'}"
+
+
+def labels(scope: Mapping[str, str] | None) -> str:
+    """Show a scope, sorted by name."""
+    return " ".join(f"{name}={value}" for name, value in sorted((scope or {}).items()))
+
+
+def facts(out: "Console", pairs: Sequence[tuple[str, object]]) -> None:
+    """Write names and values below each other; what is empty is left out."""
+    wide = max((len(name) for name, value in pairs if value not in (None, "", [])), default=0)
+    shown = table("", "wide", wide="wide")
+    shown.show_header = False
+    for name, value in pairs:
+        if value not in (None, "", []):
+            shown.add_row(text(f"  {name:<{wide}}", "dim"), text(value))
+    out.print(shown)
+
+
+def show_more(out: "Console", page: Mapping[str, Any], shown: int) -> None:
+    """Say that there is more than is shown, if there is."""
+    if page.get("total", shown) > shown:
+        out.print(f"{shown} of {page['total']}, newest first. More: --limit {page['total']}", style="dim")
+
+
+def can_ask() -> bool:
+    """Say whether somebody is there to be asked. In a pipe, who wrote the script has decided."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def confirm(question: str) -> None:
+    """Ask before something that is hard to take back. Raises: Exit (130) if the answer is no."""
+    if not click.confirm(plain(question), err=True):
+        click.echo("Nothing was done.", err=True)
+        raise click.exceptions.Exit(INTERRUPTED)

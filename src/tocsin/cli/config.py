@@ -1,0 +1,99 @@
+"""Config: is `tocsin.yaml` right, and what does it come to? Neither needs a server, and neither changes anything."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tocsin.cli.client import DATA, config_option, data_option
+from tocsin.cli.exits import USAGE, told
+from tocsin.cli.plain import plain
+from tocsin.cli.show import output_option, show_json, wants_json
+
+if TYPE_CHECKING:
+    from tocsin.core.model.errors import Invalid
+
+
+@click.group()
+def config() -> None:
+    """The configuration, tocsin.yaml."""
+
+
+@config.command("check")
+@click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@data_option
+@output_option
+def check(file: Path | None, data: Path, output: str | None) -> None:
+    """Read FILE as a server would, with the secrets that it refers to, and say all that is wrong.
+
+    Without FILE: $TOCSIN_CONFIG, else tocsin.yaml in the data directory, else the environment alone. Exit code 0 if it
+    is right, 2 if not.
+    """
+    with told():
+        from tocsin.core.model.errors import Invalid
+        from tocsin.ports import Reachable
+        from tocsin.settings import find_file
+        from tocsin.wiring import build_channels, read_configuration
+
+        path = find_file(file, data)
+        try:
+            settings = read_configuration(file, data)
+        except Invalid as error:
+            if not wants_json(output):
+                raise
+            show_json({"file": _name(path), "ok": False, "errors": _errors(error)})
+            raise click.exceptions.Exit(USAGE) from None
+        channels = build_channels(settings).values()
+    names = [channel.name for channel in channels]
+    doubts = [doubt for channel in channels if isinstance(channel, Reachable) for doubt in channel.doubts]
+    if wants_json(output):
+        show_json({"file": _name(path), "ok": True, "errors": [], "doubts": doubts, "channels": names})
+    else:
+        what = plain(path) if path is not None else "There is no file; the environment"
+        click.echo(f"{what} is right. Channels: {', '.join(map(plain, names)) or 'none'}.")
+        for doubt in doubts:
+            click.echo(f"But look: {plain(doubt)}", err=True)
+
+
+@config.command("show")
+@config_option
+@data_option
+@output_option
+def show(config: Path | None, data: Path, output: str | None) -> None:
+    """Show what the file and the environment come to. Of secrets, only where they come from."""
+    with told():
+        from tocsin.settings.show import shown_settings, shown_yaml
+        from tocsin.wiring import read_configuration
+
+        settings = read_configuration(config, data)
+    origin = "file" if settings.channels_in_file else "environment"
+    if wants_json(output):
+        show_json(
+            {
+                "file": _name(settings.path),
+                "digest": settings.digest or None,
+                "channels_from": origin,
+                "settings": shown_settings(settings),
+            }
+        )
+        return
+    if settings.path is not None:
+        click.echo(f"# {plain(settings.path)}, SHA-256 {settings.digest}; channels: from the {origin}")
+    else:
+        click.echo(f"# No file ($TOCSIN_CONFIG, {plain(DATA / 'tocsin.yaml')}); from the environment alone")
+    click.echo(shown_yaml(settings), nl=False)
+
+
+def _errors(error: "Invalid") -> list[dict[str, Any]]:
+    from tocsin.settings.problems import WrongFile, path_of
+
+    if not isinstance(error, WrongFile):
+        return [{"line": None, "column": None, "key": error.field, "message": str(error)}]
+    return [
+        {"line": line, "column": column, "key": path_of(key), "message": message}
+        for (line, column), key, message in error.problems
+    ]
+
+
+def _name(path: Path | None) -> str | None:
+    return None if path is None else str(path)
