@@ -22,7 +22,7 @@ from tocsin.core.model.input import PolicyChanged
 from tocsin.core.model.notification import Target
 from tocsin.core.model.policy import HOUR, Policy, Route
 from tocsin.intake import native
-from tocsin.runtime import pump
+from tocsin.runtime import turn
 from tocsin.runtime.pump import Pump, Request
 from tocsin.runtime.turn import Turn
 from tocsin.runtime.world import MachineClock, MachineIds
@@ -43,10 +43,10 @@ def main() -> None:
     stages: list[tuple[str, Any, str]] = [
         ("parse", native, "parse"),
         ("turn", Pump, "turn"),
-        ("  decide and apply", pump, "advance"),
+        ("  decide and apply", turn, "advance"),
         ("    decide", step, "step"),
         ("  seal the entry", encoding, "seal"),
-        ("  follow into rows", Turn, "_project"),
+        ("  gather the rows", Turn, "batch"),
         ("  store: rows, pages, sync", SqliteStore, "commit"),
         ("answer", hot, "_accepted"),
     ]
