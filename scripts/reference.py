@@ -13,10 +13,13 @@ from pathlib import Path
 from runpy import run_path
 from typing import Any, get_args
 
+import msgspec
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from tocsin.core.engine.route import DEFAULTS
+from tocsin.core.model.entry import KINDS
+from tocsin.core.model.event import Decided
 from tocsin.settings import write_duration
 from tocsin.settings.forms import DefaultsForm, FileForm, Says
 from tocsin.web.app import build_api, permissions_of
@@ -202,11 +205,29 @@ def _type(schema: dict[str, Any]) -> str:
     return type_of(named)
 
 
+# --- events ------------------------------------------------------------------------------------------------
+
+
+def events_reference() -> str:
+    """List every kind of entry, and every event with its fields."""
+    lines = ["### Kinds of entries", "", "| kind | |", "|---|---|"]
+    lines += [f"| `{kind}` | {meaning} |" for kind, meaning in KINDS.items()]
+    lines += ["", "### Events", "", "| type | meaning | fields besides `because` |", "|---|---|---|"]
+    for event in get_args(Decided):
+        words = " ".join((event.__doc__ or "").split())
+        fields = ", ".join(
+            f"`{field.encode_name}`" for field in msgspec.structs.fields(event) if field.name != "because"
+        )
+        lines.append(f"| `{event.__struct_config__.tag}` | {_cell(words)} | {fields} |")
+    return "\n".join(lines)
+
+
 # --- all of them -------------------------------------------------------------------------------------------
 
 PARTS: dict[str, tuple[str, Callable[[], str]]] = {
     "config": ("docs/configuration.md", config_reference),
     "api": ("docs/api.md", api_reference),
+    "events": ("docs/events.md", events_reference),
     "cli": ("docs/cli.md", lambda: str(run_path(f"{ROOT}/scripts/reference_cli.py")["generate"]())),
 }
 """part -> the document that holds it, and what makes it."""

@@ -10,6 +10,33 @@ VERSION = 1
 """The version of the entry's form, as every header carries it."""
 
 
+KINDS: dict[str, str] = {
+    "alert": "an alert came in",
+    "expiry": "nobody vouched for an alert any more",
+    "send": "somebody tried out a sending (dry run)",
+    "outcome": "an attempt to tell somebody ended",
+    "action": "somebody did something to an incident",
+    "bulk": "somebody did the same to several incidents; their entries follow",
+    "delivery": "somebody wanted a delivery again, or gave it up",
+    "silence": "somebody made, moved or ended a silence",
+    "maintenance": "somebody made or ended a maintenance",
+    "token": "somebody made or revoked a token",
+    "access": "somebody was turned away",
+    "policy": "the policy changed",
+    "cancelled": "what waited for a target that is gone was cancelled",
+    "node": "a node began to listen",
+    "restored": "the data was put back from a backup",
+    "due_flush": "it was time to compare what people know of an incident",
+    "due_ack": "an acknowledgement lapsed",
+    "due_unsilence": "an incident's own silence ran out",
+    "due_digest": "it was time to tell what the rate limit withheld",
+    "due_silence_begin": "a silence began",
+    "due_silence_end": "a silence ended",
+    "due_maintenance": "a window of a maintenance opened",
+}
+"""Every kind of input that leaves an entry, and what it says; `due_` for those that time brought about."""
+
+
 class Header(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What is hashed into the tree. Every field is always present.
 
