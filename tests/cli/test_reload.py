@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
+from tests.cli.inside import Operator, run
 from tests.support.http_sink import Reply
 from tests.support.server import Server, SinkThread
 
@@ -264,3 +265,39 @@ def test_an_issuer_is_believed_from_then_on_and_no_longer_when_it_is_gone(server
         gone = look()
 
     assert (unknown, believed, gone) == (401, 200, 401)
+
+
+def test_a_verb_has_the_server_read_its_file_and_shows_what_changed(server: Server) -> None:
+    with SinkThread() as sink, server:
+        operator = Operator(server)
+        assert operator("config", "reload", "-o", "table").out == (
+            "The server read its configuration anew: nothing has changed.\n"
+        )
+        write(server, hook("ops", sink.url("/in")))
+
+        said = operator("config", "reload", "-o", "table")
+
+        assert said.code == 0
+        assert said.out.startswith("The server goes by its configuration as it is now (policy version 2).")
+        assert "targets[ops ops]" in said.out
+        (listed,) = operator("channel", "list").answer["channels"]
+        assert (listed["name"], listed["kind"], listed["last_outcome"]) == ("ops", "webhook", None)
+        assert "ops      webhook" in operator("channel", "list", "-o", "table").out
+
+
+def test_a_verb_says_all_that_is_wrong_with_the_file(server: Server) -> None:
+    with server:
+        (server.data / "tocsin.yaml").write_text("channels: {}\nrutes: {}\n")
+
+        said = Operator(server)("config", "reload")
+
+        assert said.code == 2
+        assert "tocsin.yaml:1:11" in said.err
+        assert "tocsin.yaml:2:1" in said.err
+
+
+def test_without_a_server_there_is_nobody_to_reload(tmp_path: Path) -> None:
+    said = run("config", "reload", "--data", tmp_path)
+
+    assert said.code == 6
+    assert "No server runs" in said.err

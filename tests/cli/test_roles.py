@@ -38,6 +38,8 @@ VERBS: list[tuple[str, Permission, list[str]]] = [
     ("deliveries preview", READ, ["1"]),
     ("deliveries retry", ADMINISTER, ["1"]),
     ("deliveries discard", ADMINISTER, ["1", "--reason", "x"]),
+    ("channel list", READ, []),
+    ("config reload", ADMINISTER, []),
     ("replay", ADMINISTER, ["--since", "-1h"]),
     ("policy show", LEDGER, []),
     ("policy history", LEDGER, []),

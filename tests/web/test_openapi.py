@@ -88,6 +88,11 @@ def test_an_operation_reads_well(path: str, method: str, operation: Operation) -
     assert not re.search(r"Successful Response|HTTPValidationError", json.dumps(operation))
 
 
+@pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS)
+def test_no_parameter_can_be_null(path: str, method: str, operation: Operation) -> None:
+    assert not any(fits(None, parameter["schema"]) for parameter in operation.get("parameters", []))
+
+
 def test_names_are_used_once_and_are_words() -> None:
     names = [operation.values[2]["operationId"] for operation in OPERATIONS]  # type: ignore[index]
 

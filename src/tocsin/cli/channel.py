@@ -1,4 +1,4 @@
-"""Channel: try out a channel as it is configured here, without a server and without an incident."""
+"""Channel: how the server's channels do; and try one out as it is configured here, without server and incident."""
 
 import asyncio
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from tocsin.cli.client import config_option, data_option
+from tocsin.cli.client import config_option, data_option, reach, server_options
 from tocsin.cli.exits import NOT_FOUND, OK, PARTLY_DONE, UNEXPECTED, UNREACHABLE, Failure, told
 from tocsin.cli.show import console, output_option, show_json, table, text, wants_json
 
@@ -14,6 +14,41 @@ from tocsin.cli.show import console, output_option, show_json, table, text, want
 @click.group()
 def channel() -> None:
     """Ways to speak."""
+
+
+@channel.command("list")
+@server_options
+@output_option
+def list_channels(data: Path, url: str | None, token: str | None, output: str | None) -> None:
+    """List the channels, whom they reach, and what waits or was given up."""
+    with reach(data, url, token, writes=False) as (api, _):
+        found = api.request("GET", "/api/v1/channels")
+    if wants_json(output):
+        show_json(found)
+        return
+    if not found["channels"]:
+        console().print("No channel is configured, so nobody is told.")
+        return
+    shown = table("channel", "kind", ">waits", ">dead", "works", "reaches", wide="reaches")
+    for one in found["channels"]:
+        works = (
+            "dry run"
+            if one["dry_run"]
+            else "fails"
+            if one["failing"]
+            else "yes"
+            if one["last_outcome"]
+            else "?"
+        )
+        shown.add_row(
+            text(one["name"], "bold", 24),
+            text(one["kind"]),
+            text(one["pending"], "yellow" if one["pending"] else ""),
+            text(one["dead"], "bold red" if one["dead"] else ""),
+            text(works, {"fails": "bold red", "yes": "green"}.get(works, "dim")),
+            text(", ".join(one["addresses"]), "", 200),
+        )
+    console().print(shown)
 
 
 @channel.command("test")

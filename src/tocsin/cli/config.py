@@ -1,12 +1,12 @@
-"""Config: is `tocsin.yaml` right, and what does it come to? Neither needs a server, and neither changes anything."""
+"""Config: is `tocsin.yaml` right, and what does it come to? Neither needs a server; and let a server read it anew."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tocsin.cli.client import DATA, config_option, data_option
-from tocsin.cli.exits import USAGE, told
+from tocsin.cli.client import DATA, config_option, data_option, find_server, server_options
+from tocsin.cli.exits import UNREACHABLE, USAGE, Failure, told
 from tocsin.cli.plain import plain
 from tocsin.cli.show import output_option, show_json, wants_json
 
@@ -53,6 +53,33 @@ def check(file: Path | None, data: Path, output: str | None) -> None:
         click.echo(f"{what} is right. Channels: {', '.join(map(plain, names)) or 'none'}.")
         for doubt in doubts:
             click.echo(f"But look: {plain(doubt)}", err=True)
+
+
+@config.command("reload")
+@server_options
+@output_option
+def reload(data: Path, url: str | None, token: str | None, output: str | None) -> None:
+    """Let the running server read its file and its secrets anew. If anything in them is wrong, nothing changes.
+
+    SIGHUP does the same.
+    """
+    server = find_server(data, url, token)
+    if server is None:
+        raise Failure(f"No server runs on {data}; it will read its file when it starts.", UNREACHABLE)
+    found = server.request("POST", "/api/v1/config/reload")
+    if wants_json(output):
+        show_json(found)
+        return
+    if not found["changed"]:
+        click.echo("The server read its configuration anew: nothing has changed.")
+        return
+    click.echo(
+        f"The server goes by its configuration as it is now (policy version {found['policy_version']})."
+    )
+    if found["changes"]:
+        from tocsin.cli.policy import show_changes
+
+        show_changes(found)
 
 
 @config.command("show")

@@ -95,13 +95,19 @@ def diff(
         raise click.exceptions.Exit(DIFFERENCES)
 
 
-def _show_diff(found: dict[str, Any]) -> None:
+def show_changes(found: dict[str, Any]) -> None:
+    """Show each change as what was and what is."""
     out = console()
-    out.print(text(f"Policy version {found['from']} to {found['to']}", "bold"))
-    if not found["changes"]:
-        out.print("They are the same.")
     for change in found["changes"]:
         out.print(text(change["path"], "bold"))
         for mark, value, style in (("-", change["before"], "red"), ("+", change["after"], "green")):
             if value is not None:
                 out.print(text(f"  {mark} {json.dumps(value, ensure_ascii=False)}", style))
+
+
+def _show_diff(found: dict[str, Any]) -> None:
+    out = console()
+    out.print(text(f"Policy version {found['from']} to {found['to']}", "bold"))
+    if not found["changes"]:
+        out.print("They are the same.")
+    show_changes(found)

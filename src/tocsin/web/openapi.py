@@ -152,6 +152,8 @@ def _complete(operation: Schema, path: str, permission: Permission | None) -> No
     """Say who may, and every way in which it can fail."""
     responses = operation["responses"]
     parameters = operation.get("parameters", [])
+    for parameter in parameters:
+        parameter["schema"] = _without_null(parameter["schema"])
     statuses: set[int] = set()
     if permission is None:
         operation["security"] = []
@@ -178,6 +180,15 @@ def _complete(operation: Schema, path: str, permission: Permission | None) -> No
         if response.get("description") == "Successful Response":
             response["description"] = "Done." if status != "201" else "Made."
     operation["responses"] = dict(sorted(responses.items()))
+
+
+def _without_null(schema: Schema) -> Schema:
+    """A parameter can be left out; it cannot be null, because all that a URL or a header holds is text."""
+    kinds = [kind for kind in schema.get("anyOf", []) if kind.get("type") != "null"]
+    if not kinds or len(kinds) == len(schema["anyOf"]):
+        return schema
+    rest = {name: value for name, value in schema.items() if name != "anyOf"}
+    return rest | (kinds[0] if len(kinds) == 1 else {"anyOf": kinds})
 
 
 def _problem(status: int) -> Schema:

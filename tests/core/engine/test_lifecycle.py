@@ -46,6 +46,8 @@ def test_the_table_of_moves(state, action, cell):
     elif cell == "same":
         assert world.act(action).outcome == "unchanged"
         assert len(world.entries) == entries
+        assert world.act(action, note="so I am").outcome == "unchanged"
+        assert [e.draft.private for e in world.entries[entries:]] == [{"note": "so I am"}]
     else:
         assert world.act(action, actor="ben").outcome == "changed"
         assert world.incident().state == cell

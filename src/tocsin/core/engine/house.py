@@ -37,9 +37,10 @@ def acted(state: State, given: Acted, at: int, actor: str) -> Step:
             return Step((), "unchanged", ((given.incident, "unchanged"),))
         raise lifecycle.refused(given.incident, IncidentState.RESOLVED, given.action)
     events = lifecycle.act(state, incident, given, actor=actor, at=at)
-    if not events:
-        return Step((), "unchanged", ((incident.number, "unchanged"),))
-    return Step((_action(incident, given, events, actor),), "changed", ((incident.number, "changed"),))
+    noted_only = given.action is not Action.NOTE and all(isinstance(e, ev.IncidentNoted) for e in events)
+    outcome = "unchanged" if noted_only else "changed"
+    drafts = (_action(incident, given, events, actor),) if events else ()
+    return Step(drafts, outcome, ((incident.number, outcome),))
 
 
 def _action(

@@ -33,7 +33,8 @@ def act(state: State, incident: LiveIncident, acted: Acted, *, actor: str, at: i
     if move is None:
         raise refused(number, incident.state, acted.action)
     if move is SAME:
-        return ()
+        # Nothing changes; but what somebody wrote down is not thrown away for that.
+        return (ev.IncidentNoted(incident=number, because=f"{actor} wrote a note"),) if acted.note else ()
     because = f"{actor} asked for {acted.action!s} while it was {incident.state}"
     match acted.action:
         case Action.ACK:
