@@ -176,7 +176,7 @@ def test_why_says_who_was_told_and_why(told: Face) -> None:
     assert step["rate_window"]["charged"] is False
     assert 2 <= len(answer["summary"]) <= 6
     assert "rule disk (host=why, n=x) fired at critical" in answer["summary"][0]
-    assert "hook by hook" in answer["summary"][1]
+    assert ": hook (opened" in answer["summary"][1]
 
 
 def test_why_says_who_was_not_told_and_names_the_silence(told: Face) -> None:

@@ -252,7 +252,7 @@ def test_an_alert_that_joins_says_so():
     assert [(n.kind, n.because) for n in flushed.notified] == [
         ("updated", "alerts joined, cleared or rose since this target was told")
     ]
-    assert "since then updated 1x" in read.summary[1]
+    assert "since then updated once" in read.summary[1]
 
 
 def test_greens_are_counted_and_the_last_one_resolves():
@@ -332,7 +332,7 @@ def test_a_reminder_is_a_step_of_its_own():
 
     reminders = [n for step in read.steps for n in step.notified if n.kind == "reminder"]
     assert [n.because for n in reminders] == ["nobody acknowledged it for the repeat interval"] * 2
-    assert "reminder 2x, last at 2027-01-15 11:00:00 UTC" in read.summary[1]
+    assert "reminder twice, last at 2027-01-15 11:00:00 UTC" in read.summary[1]
 
 
 def test_a_delivery_that_fails_says_what_the_provider_said_and_when_it_is_tried_again():

@@ -8,7 +8,7 @@ from tocsin.core.engine.compose import clip
 from tocsin.core.engine.state import LiveIncident
 from tocsin.core.model.incident import IncidentState
 from tocsin.core.model.notification import Withheld
-from tocsin.core.model.trace import Attempted, Step, WithheldFrom
+from tocsin.core.model.trace import Attempted, Notified, Step, WithheldFrom
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 WORDS_MAX = 200
@@ -60,13 +60,24 @@ def _telling(steps: Sequence[Step]) -> str:
     if not told:
         return "Nobody has been notified."
     (first_at, first), (last_at, last) = told[0], told[-1]
-    at_first = [f"{n.address or 'somebody'} by {n.channel}" for at, n in told if at == first_at]
+    at_first = [_addressee(n) for at, n in told if at == first_at]
     sentence = f"Notified at {_moment(first_at)}: {_listed(at_first)} ({first.kind}: {first.because})"
     if last_at == first_at:
         return sentence + "."
     kinds = Counter(str(notified.kind) for at, notified in told if at != first_at)
-    more = ", ".join(f"{kind} {number}x" for kind, number in kinds.items())
+    more = ", ".join(f"{kind} {_times(number)}" for kind, number in kinds.items())
     return f"{sentence}; since then {more}, last at {_moment(last_at)} ({last.because})."
+
+
+def _addressee(notified: Notified) -> str:
+    """Name who was told. A channel whose address is a secret goes by its own name."""
+    if notified.address == notified.channel:
+        return notified.channel
+    return f"{notified.address or 'somebody'} by {notified.channel}"
+
+
+def _times(number: int) -> str:
+    return {1: "once", 2: "twice"}.get(number, f"{number} times")
 
 
 def _withholding(steps: Sequence[Step]) -> str:
@@ -80,7 +91,7 @@ def _withholding(steps: Sequence[Step]) -> str:
 
 def _held(held: Sequence[tuple[Step, WithheldFrom]]) -> str:
     step, last = held[-1]
-    said = f"{len(held)}x, last at {_moment(step.at)}, because {last.because}"
+    said = f"{_times(len(held))}, last at {_moment(step.at)}, because {last.because}"
     if last.reason is Withheld.SUPPRESSED and step.silences is not None and step.silences.matched:
         said += f" ({_listed([_named(m.silence_id, m.comment) for m in step.silences.matched])})"
     planned = [s.rate_window.digest_at for s, _ in held if s.rate_window and s.rate_window.digest_at]
