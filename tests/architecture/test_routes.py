@@ -11,7 +11,8 @@ from fastapi import APIRouter
 
 from tocsin.core.model.access import Permission
 from tocsin.web import api
-from tocsin.web.app import OPEN_ROUTES, build_api, permission_of, permissions_of, routes_of
+from tocsin.web.admission import OPEN_ROUTES
+from tocsin.web.app import build_api, permission_of, permissions_of, routes_of
 
 ONLY_LOOKING = {"/api/v1/silences/preview"}
 """Routes that take a form and change nothing."""

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tocsin.cli.answers import Query, collect, read_answer
-from tocsin.cli.exits import Failure
+from tocsin.cli.exits import UNEXPECTED, Failure
 
 
 def refused(status: int, **problem: Any) -> Failure:
@@ -74,3 +74,15 @@ def test_pages_are_collected_up_to_the_limit(limit: int, count: int, cursor: str
 
     assert [one["n"] for one in found["things"]] == list(range(count))
     assert (found["total"], found["next_cursor"]) == (5, cursor)
+
+
+@pytest.mark.parametrize(
+    "body", [b"[" * 100_000, b"[1]", b"null", b'"x"', b"<html>", b"\xff"],
+    ids=["deep", "list", "null", "text", "html", "not-utf-8"],
+)  # fmt: skip
+def test_what_no_tocsin_answers_is_told_as_that(body: bytes) -> None:
+    with pytest.raises(Failure) as raised:
+        read_answer(200, body, "http://elsewhere")
+
+    assert raised.value.exit_code == UNEXPECTED
+    assert "Is this a Tocsin?" in raised.value.message

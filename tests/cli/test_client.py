@@ -14,7 +14,7 @@ from tests.support.http_sink import HttpSink, Reply, Request
 
 from tocsin.cli.answers import path_of
 from tocsin.cli.client import LOCK_FILE, TOKEN_FILE, URL_FILE, Server, find_server
-from tocsin.cli.exits import Failure
+from tocsin.cli.exits import USAGE, Failure
 
 
 @contextmanager
@@ -220,3 +220,14 @@ def test_a_verb_that_talks_to_a_server_does_not_load_one() -> None:
     )
 
     assert ran.returncode == 0, ran.stderr
+
+
+def test_a_damaged_file_of_the_server_is_told_and_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / URL_FILE).write_bytes(b"x\xff\n")
+    with (tmp_path / LOCK_FILE).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+        with pytest.raises(Failure) as raised:
+            find_server(tmp_path, None, None)
+
+    assert raised.value.exit_code == USAGE

@@ -5,7 +5,7 @@ from tests.cli.test_client import answering
 from tests.support.http_sink import Reply
 
 from tocsin.cli.client import Server
-from tocsin.cli.exits import Failure
+from tocsin.cli.exits import UNEXPECTED, Failure
 from tocsin.cli.stream import Event, follow, listen, read_events
 from tocsin.cli.watch import changes
 
@@ -98,3 +98,19 @@ def test_only_what_changed_is_a_change() -> None:
 
 def test_at_first_everything_is_shown() -> None:
     assert changes({}, {1: incident(1)}, is_first=True) == [("shown", incident(1))]
+
+
+def test_what_is_no_stream_is_told_and_not_followed_for_ever() -> None:
+    other = Reply(headers={"Content-Type": "application/json"}, body=b"{}")
+
+    with answering(other) as sink, pytest.raises(Failure) as raised:
+        next(follow(Server(sink.url(), ""), {}))
+
+    assert raised.value.exit_code == UNEXPECTED
+    assert "Is this a Tocsin?" in raised.value.message
+
+
+def test_data_that_is_nested_too_deep_stays_text() -> None:
+    (event,) = events(b"data: " + b"[" * 100_000 + b"\n\n")
+
+    assert event.data == "[" * 100_000

@@ -12,7 +12,8 @@ from tests.web.faces import ALERT, Face, a_face
 
 from tocsin.core.model.access import Role
 from tocsin.intake import native
-from tocsin.web.app import OPEN_ROUTES, build_api, permissions_of
+from tocsin.web.admission import OPEN_ROUTES
+from tocsin.web.app import build_api, permissions_of
 from tocsin.web.docs_page import render
 from tocsin.web.openapi import PROBLEMS, describe
 

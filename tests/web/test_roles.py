@@ -19,7 +19,8 @@ from tests.web.issuers import ROLES, Issuer
 from tocsin.core.model import event as ev
 from tocsin.core.model.access import GRANTS, Permission, Role, Token
 from tocsin.web import hot
-from tocsin.web.app import OPEN_ROUTES, Unguarded, build_api, check_guarded, permissions_of
+from tocsin.web.admission import OPEN_ROUTES
+from tocsin.web.app import Unguarded, build_api, check_guarded, permissions_of
 from tocsin.web.auth import make_token
 from tocsin.web.guard import Reader
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
-from tocsin.cli.exits import Failure, exit_code_of_status
+from tocsin.cli.exits import UNEXPECTED, Failure, exit_code_of_status
 
 Query = Mapping[str, str | int | bool | list[str] | tuple[str, ...] | None]
 
@@ -42,15 +42,23 @@ def read_answer(status: int, body: bytes, where: str) -> Any:
     """Decode an answer. Raises: Failure with the exit code of its status, in the words of its problem."""
     try:
         answer = json.loads(body)
-    except ValueError as error:
-        code = exit_code_of_status(status) if status >= 400 else 1
-        raise Failure(
-            f"{where} answered with HTTP {status} and no JSON. Is this a Tocsin? Look at --url.", code
-        ) from error
+    except (ValueError, RecursionError) as error:
+        raise not_ours(status, where) from error
     if 200 <= status < 300:
+        if not isinstance(answer, dict):
+            raise not_ours(status, where)
         return answer
     problem = answer if isinstance(answer, dict) else {}
     raise Failure(_tell(status, problem, where), exit_code_of_status(status), problem)
+
+
+def not_ours(status: int, where: str) -> Failure:
+    """Make the failure of an answer that no Tocsin gives."""
+    code = exit_code_of_status(status) if status >= 400 else UNEXPECTED
+    return Failure(
+        f"{where} answered with HTTP {status}, but not as a Tocsin does. Is this a Tocsin? Look at --url.",
+        code,
+    )
 
 
 def _tell(status: int, problem: Mapping[str, Any], where: str) -> str:

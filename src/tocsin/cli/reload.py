@@ -33,6 +33,7 @@ class Reloader:
         self._read = read
         self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[bool]] = set()
+        self._signal_waits = False
 
     async def reload(self, actor: str) -> bool:
         """Take over what stands there now, and say whether that is anything else than before.
@@ -46,8 +47,11 @@ class Reloader:
         return await asyncio.shield(task)  # Whoever asked may go; half of it must not stay.
 
     def on_signal(self) -> None:
-        """Do the same because of a signal; the log has the answer."""
-        task = asyncio.create_task(self._reload(POLICY_ACTOR))
+        """Do the same because of a signal; the log has the answer. One that waits already will do for this one too."""
+        if self._signal_waits:
+            return
+        self._signal_waits = True
+        task = asyncio.create_task(self._reload(POLICY_ACTOR, by_signal=True))
         self._tasks.add(task)
         task.add_done_callback(self._tell)
 
@@ -55,8 +59,10 @@ class Reloader:
         """Let what is at work end."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _reload(self, actor: str) -> bool:
+    async def _reload(self, actor: str, *, by_signal: bool = False) -> bool:
         async with self._turn:
+            if by_signal:
+                self._signal_waits = False
             settings = await asyncio.to_thread(self._read)
             changed = await self._take_over(settings, actor)
             before, self._settings = self._settings, settings
@@ -79,9 +85,9 @@ class Reloader:
         except BaseException:
             await outbound.close()
             raise
+        use_heartbeat(node, settings, outbound)
         if not is_same:
             await self._doorkeeper.change_issuer(verifier)
-        use_heartbeat(node, settings, outbound)
         return changed
 
     def _tell(self, task: asyncio.Task[bool]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tocsin.cli.answers import Query, path_of, read_answer
+from tocsin.cli.answers import Query, not_ours, path_of, read_answer
 from tocsin.cli.exits import UNREACHABLE, Failure
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def read_events(lines: Iterable[bytes]) -> Iterator[Event | None]:
 def _decoded(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -70,6 +70,8 @@ def listen(server: "Server", query: Query, after: str = "") -> Iterator[Event | 
     with server.asked("GET", path_of(PATH, query), headers=headers, timeout_s=QUIET_S) as answer:
         if answer.status != http.client.OK:
             read_answer(answer.status, answer.read(LINE_BYTES_MAX), server.url)
+        if answer.headers.get_content_type() != "text/event-stream":
+            raise not_ours(answer.status, server.url)
         yield None
         yield from read_events(iter(lambda: answer.readline(LINE_BYTES_MAX), b""))
 

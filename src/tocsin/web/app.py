@@ -1,8 +1,5 @@
 """App: the HTTP face. Every route declares its permission; a route without one does not come up."""
 
-from collections.abc import Awaitable, Callable
-from typing import Any
-
 from fastapi import FastAPI, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
@@ -15,6 +12,7 @@ from tocsin.core.model.access import Permission
 from tocsin.core.model.errors import TocsinError
 from tocsin.ports import StoreFailed
 from tocsin.runtime.node import Node
+from tocsin.web.admission import FORM_BYTES_MAX, OPEN_ROUTES, Admission, Door
 from tocsin.web.api import (
     actions,
     channels,
@@ -32,18 +30,12 @@ from tocsin.web.api import (
     tokens,
     trace,
 )
-from tocsin.web.auth import Doorkeeper, Limited, Unauthenticated
-from tocsin.web.denials import client_of
+from tocsin.web.auth import Doorkeeper
+from tocsin.web.bounded import Bounded
 from tocsin.web.guard import Guard
 from tocsin.web.hot import ASGI, PATH, PERMISSION, AlertsRoute
 from tocsin.web.openapi import Described
-from tocsin.web.problems import is_json, only_json, problem, respond
-
-OPEN_ROUTES = ("/healthz", "/readyz")
-"""The only routes that ask for nothing: a load balancer has no token, and they tell nothing."""
-
-
-FORM_BYTES_MAX = 1024 * 1024
+from tocsin.web.problems import problem, respond
 
 
 class Unguarded(Exception):
@@ -55,9 +47,10 @@ def build_app(node: Node, doorkeeper: Doorkeeper) -> ASGI:
     app = build_api()
     app.state.node = node
     app.state.doorkeeper = doorkeeper
-    app.state.pages = events.Pages(node.store)
-    app.add_middleware(BodyLimit)
-    app.add_middleware(Admission, doorkeeper=doorkeeper)
+    app.state.pages, app.state.followers = events.Pages(node.store), events.Followers()
+    app.state.previews, app.state.searches = Bounded(), Bounded()
+    app.state.stories = Bounded(at_once=4, waiting_max=200)
+    app.add_middleware(Admission, doorkeeper=doorkeeper, doors=doors_of(app))
     for kind in (TocsinError, StoreFailed, Exception):
         app.add_exception_handler(kind, _show)
     app.add_exception_handler(RequestValidationError, _show_form)
@@ -67,7 +60,7 @@ def build_app(node: Node, doorkeeper: Doorkeeper) -> ASGI:
 
 def build_api() -> FastAPI:
     """Make all routes but the hot one, with no node behind them yet. Raises: Unguarded."""
-    app = FastAPI(title="Tocsin", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="Tocsin", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     for part in (
         health.router,
         metrics.router,
@@ -105,6 +98,12 @@ def routes_of(app: FastAPI) -> list[BaseRoute]:
     return [context.original_route for context in iter_route_contexts(app.routes)]
 
 
+def doors_of(app: FastAPI) -> list[Door]:
+    """Give every route with what it asks for, in the order in which they are looked for."""
+    routes = [route for route in routes_of(app) if isinstance(route, APIRoute)]
+    return [Door(route, permission_of(route), route.body_field is not None) for route in routes]
+
+
 def permission_of(route: BaseRoute) -> Permission | None:
     """Give the permission that a route declares, None if it declares none."""
     found = _guards(route.dependant) if isinstance(route, APIRoute) else []
@@ -126,55 +125,6 @@ def check_guarded(app: FastAPI) -> None:
             raise Unguarded(f"{path or route} declares no permission. Depend on a Guard.")
 
 
-class Admission:
-    """Finds out who is asking, before a route is looked for or a byte of the body is read."""
-
-    def __init__(self, inner: ASGI, doorkeeper: Doorkeeper) -> None:
-        self._inner = inner
-        self._doorkeeper = doorkeeper
-
-    async def __call__(
-        self,
-        scope: dict[str, Any],
-        receive: Callable[[], Awaitable[Any]],
-        send: Callable[[Any], Awaitable[None]],
-    ) -> None:
-        if scope["type"] == "http" and scope["path"] not in OPEN_ROUTES:
-            authorization = dict(scope["headers"]).get(b"authorization")
-            try:
-                scope["principal"] = await self._doorkeeper.identify(authorization, client_of(scope))
-            except (Unauthenticated, Limited, TocsinError) as error:
-                status, headers, body = problem(error)
-                await Response(body, status, headers)(scope, receive, send)
-                return
-        await self._inner(scope, receive, send)
-
-
-class BodyLimit:
-    """Stops reading a body once it is larger than any form is; the hot route has its own, larger limit."""
-
-    def __init__(self, inner: ASGI) -> None:
-        self._inner = inner
-
-    async def __call__(
-        self,
-        scope: dict[str, Any],
-        receive: Callable[[], Awaitable[Any]],
-        send: Callable[[Any], Awaitable[None]],
-    ) -> None:
-        size = 0
-
-        async def limited() -> Any:
-            nonlocal size
-            event = await receive()
-            size += len(event.get("body", b""))
-            if size > FORM_BYTES_MAX:
-                raise HTTPException(413, "The body is too large")
-            return event
-
-        await self._inner(scope, limited, send)
-
-
 async def _show(request: Request, error: Exception) -> Response:
     status, headers, body = problem(error)
     return Response(body, status, headers)
@@ -182,10 +132,6 @@ async def _show(request: Request, error: Exception) -> Response:
 
 async def _show_form(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    content_type = request.headers.get("content-type", "application/json")
-    if not is_json(content_type.encode()) and any(e["loc"] == ("body",) for e in error.errors()):
-        status, headers, body = only_json()
-        return Response(body, status, headers)
     errors = [
         {"field": _writable(".".join(str(part) for part in e["loc"][1:])), "message": _said(e["msg"])}
         for e in error.errors()
@@ -209,7 +155,10 @@ async def _show_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path = request.url.path
     name, detail = {
-        400: ("malformed", "The body is no text in UTF-8. Send JSON."),
+        400: (
+            "malformed",
+            "The body has a number of more digits than can be read. Send JSON of a usual size.",
+        ),
         404: ("not-found", f"There is nothing at {path}. GET /docs shows what there is."),
         405: ("method-not-allowed", f"{path} does not take {request.method}. `Allow` says what it takes."),
         413: ("too-large", f"A body has at most {FORM_BYTES_MAX} bytes here."),

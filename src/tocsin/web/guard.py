@@ -1,6 +1,6 @@
 """Guard: a route's permission, as a dependency that the application insists on.
 
-Who is asking was found before the route was: `Admission` in `app` lets nobody in unknown.
+`Admission` asks it first, before a body is read; here the route learns who it is, and is asked for it again.
 """
 
 from typing import Annotated

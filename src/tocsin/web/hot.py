@@ -78,13 +78,7 @@ class AlertsRoute:
                 scope = {**scope, "method": "GET", "head": True}
             await self._inner(scope, receive, send)
             return
-        if scope["method"] == "POST":
-            status, headers, body = await self._answer(scope, receive)
-        else:
-            status, headers, body = respond(
-                405, "method-not-allowed", "Method Not Allowed", f"{PATH} takes POST.", {}
-            )
-            headers["allow"] = "POST"
+        status, headers, body = await self._answer(scope, receive)
         await send(
             {
                 "type": "http.response.start",
@@ -113,6 +107,8 @@ class AlertsRoute:
             principal = self._doorkeeper.known(authorization)
             if principal is None:
                 principal = await self._doorkeeper.identify(authorization, client_of(scope))
+            if scope["method"] != "POST":
+                return _only_post()
             if PERMISSION not in principal.permissions:
                 self._doorkeeper.check(principal, PERMISSION, client_of(scope))
             if content_type not in (None, b"application/json") and not is_json(content_type):
@@ -133,6 +129,13 @@ class AlertsRoute:
             if not isinstance(error, TocsinError | Unauthenticated | Limited | StoreFailed):
                 log.exception("a request failed in a way that nobody foresaw")
             return problem(error)
+
+
+def _only_post() -> tuple[int, dict[str, str], bytes]:
+    status, headers, body = respond(
+        405, "method-not-allowed", "Method Not Allowed", f"{PATH} takes POST.", {}
+    )
+    return status, headers | {"allow": "POST"}, body
 
 
 async def _body(receive: Callable[[], Awaitable[Any]]) -> bytes:

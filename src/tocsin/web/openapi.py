@@ -38,7 +38,7 @@ EXTRA: dict[str, Schema] = {
 PROBLEMS: dict[int, tuple[str, str, tuple[str, ...], tuple[str, ...]]] = {
     400: (
         "Malformed",
-        "The cursor is not one that Tocsin gave, or the body is no text.",
+        "The cursor is not one that Tocsin gave, or a number in the body has too many digits.",
         ("cursor", "malformed"),
         ("field",),
     ),

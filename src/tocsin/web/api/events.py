@@ -6,7 +6,9 @@ it, and nothing is kept for them meanwhile. Only decisions are sent; what could 
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -16,7 +18,7 @@ from starlette.responses import Response, StreamingResponse
 
 from tocsin.core.ledger import encoding
 from tocsin.core.model.access import Permission
-from tocsin.core.model.errors import Invalid, NotFound, TocsinError
+from tocsin.core.model.errors import Invalid, NotFound, TocsinError, Unavailable
 from tocsin.ports import Store, StoreFailed, number_of
 from tocsin.runtime.feed import Feed
 from tocsin.web.auth import Doorkeeper, Limited, Principal, Unauthenticated
@@ -29,6 +31,9 @@ log = logging.getLogger("tocsin.web")
 router = APIRouter()
 
 LINES_AT_ONCE = 200
+EACH_MAX = 60
+"""So many streams may one token, or one person, have at a time; there is room for a hundred in all."""
+
 SIGN_OF_LIFE_S = 15.0
 """So often, at least, a stream says something, and asks whether its token still opens it."""
 
@@ -125,12 +130,33 @@ class Pages:
             task.exception()  # All who would have heard of it may be gone.
 
 
-class EventStream(StreamingResponse):
-    """A stream that counts as one of the feed's clients for as long as it is sent."""
+class Followers:
+    """Counts who follows how often, so that nobody alone takes every place. Belongs to the event loop."""
 
-    def __init__(self, feed: Feed, parts: AsyncIterator[bytes]) -> None:
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    @contextmanager
+    def one(self, actor: str) -> Iterator[None]:
+        """Count one more of theirs. Raises: Unavailable if they have too many."""
+        if self._counts[actor] >= EACH_MAX:
+            raise Unavailable(
+                f"{actor} follows {EACH_MAX} times already, which is the most. Close one, or use another token."
+            )
+        self._counts[actor] += 1
+        try:
+            yield
+        finally:
+            self._counts[actor] -= 1
+            self._counts += Counter()  # Forgets those who are at 0.
+
+
+class EventStream(StreamingResponse):
+    """A stream that counts as one of the feed's clients, and of its actor's, for as long as it is sent."""
+
+    def __init__(self, feed: Feed, followers: Followers, actor: str, parts: AsyncIterator[bytes]) -> None:
         super().__init__(parts, headers=HEADERS)
-        self._feed = feed
+        self._feed, self._followers, self._actor = feed, followers, actor
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Send it. Raises: Unavailable, before anything was sent."""
@@ -141,7 +167,7 @@ class EventStream(StreamingResponse):
             except HTTPException:  # More of a body than is taken: who sends that is not following.
                 return {"type": "http.disconnect"}
 
-        with self._feed.client():
+        with self._followers.one(self._actor), self._feed.client():
             await super().__call__(scope, heard, send)
 
 
@@ -177,7 +203,9 @@ async def events(
     first = head if seen is None else seen + 1
     still = _still_admitted(doorkeeper, reader, request)
     pages: Pages = request.app.state.pages
-    return EventStream(node.feed, follow(node.feed, pages, wanted, first, still))
+    followers: Followers = request.app.state.followers
+    parts = follow(node.feed, pages, wanted, first, still)
+    return EventStream(node.feed, followers, reader.actor, parts)
 
 
 async def follow(

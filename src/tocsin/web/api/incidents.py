@@ -4,6 +4,7 @@ from itertools import islice
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from starlette.concurrency import run_in_threadpool
 
 from tocsin.core.engine.state import LiveAlert
 from tocsin.core.ledger import encoding
@@ -14,6 +15,7 @@ from tocsin.core.model.policy import DAY
 from tocsin.ports import IncidentFilter, Store
 from tocsin.web import chains
 from tocsin.web.api.trace import IncidentName, notes_out, timeline_out
+from tocsin.web.bounded import Searches, Stories
 from tocsin.web.cursors import Cursor, Limit, page, read_cursor
 from tocsin.web.forms import IncidentOut, delivery_out, incident_out, instant
 from tocsin.web.guard import Reader, TheNode
@@ -38,9 +40,10 @@ Label = Annotated[str, Query(pattern="^[^=]+=", max_length=1024)]
 
 
 @router.get("")
-def list_incidents(
+async def list_incidents(
     node: TheNode,
     reader: Reader,
+    searches: Searches,
     state: Annotated[list[IncidentState] | None, Query(description="Any of these.")] = None,
     severity: Severity | None = None,
     rule_id: Annotated[str | None, Query(max_length=256)] = None,
@@ -65,7 +68,9 @@ def list_incidents(
         until=until,
         after=read_cursor(cursor),
     )
-    found, total = node.store.list_incidents(wanted, limit + 1)
+    looks_far = bool(text or scope)  # No index has what stands in a title or among the labels.
+    run = searches.run if looks_far else run_in_threadpool
+    found, total = await run(node.store.list_incidents, wanted, limit + 1)
     views, next_cursor = page(found, limit, lambda view: view.number)
     filters: dict[str, Any] = {
         "state": state,
@@ -103,9 +108,14 @@ def get_incident_stats(
 
 
 @router.get("/{incident_id}")
-def get_incident(incident_id: IncidentName, node: TheNode, reader: Reader) -> IncidentDetail:
+async def get_incident(
+    incident_id: IncidentName, node: TheNode, reader: Reader, stories: Stories
+) -> IncidentDetail:
     """Show one incident with its alerts, deliveries, notes and newest entries."""
-    store = node.store
+    return await stories.run(_detail, node.store, incident_id)
+
+
+def _detail(store: Store, incident_id: str) -> IncidentDetail:
     incident = chains.get_incident(store, incident_id)
     entries = list(islice(chains.newest_first(store, incident), TIMELINE_SHOWN))
     return IncidentDetail(

@@ -14,6 +14,8 @@ from tocsin.core.model.alert import Severity
 from tocsin.core.model.policy import DAY
 from tocsin.core.model.silence import Matcher, show_matcher
 from tocsin.ports import Store
+from tocsin.runtime.node import Node
+from tocsin.web.bounded import Previews
 from tocsin.web.forms import IncidentOut, Shown, incident_out, instant
 from tocsin.web.guard import Reader, TheNode
 from tocsin.web.incident_forms import Form
@@ -104,8 +106,12 @@ class Tally:
 
 
 @router.post("/silences/preview")
-def preview(form: PreviewForm, node: TheNode, reader: Reader) -> CoveredOut:
+async def preview(form: PreviewForm, node: TheNode, reader: Reader, previews: Previews) -> CoveredOut:
     """Say what these matchers cover. Runs beside the event loop and the pump, and holds neither."""
+    return await previews.run(_covered, form, node)
+
+
+def _covered(form: PreviewForm, node: Node) -> CoveredOut:
     matchers = read_matchers(form.matchers)
     since = node.clock.now() - form.days * DAY
     tally = Tally(matchers, since)

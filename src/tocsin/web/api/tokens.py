@@ -12,6 +12,7 @@ from tocsin.core.model.errors import Conflict, Invalid, NotFound
 from tocsin.core.model.input import Denial, TokenCut, TokenIssued
 from tocsin.core.model.policy import DAY
 from tocsin.ports import Store
+from tocsin.runtime.node import Node
 from tocsin.web.auth import PER_MINUTE_MAX, NotPermitted, make_token
 from tocsin.web.cursors import Cursor, Limit, page, read_cursor
 from tocsin.web.denials import client_of
@@ -102,27 +103,28 @@ async def create(
     expires_at = form.expires_at if "expires_at" in given else None
     if "expires_in_days" in given:
         expires_at = now + form.expires_in_days * DAY
-    shown, token = make_token(
-        node.ids.random_bytes(36),
-        name=form.name,
-        role=form.role,
-        at=now,
-        pepper=doorkeeper.pepper,
-        scopes=form.scopes,
-        per_minute=form.per_minute,
-        expires_at=expires_at,
-        created_by=admin.actor,
-    )
-    missing = sorted(granted(token.role, token.scopes) - admin.permissions)
-    if missing:
-        doorkeeper.denials.note(Denial.PERMISSION, admin.actor, client_of(request.scope), missing[0])
-        raise NotPermitted(
-            f"This token would be able to {', '.join(missing)}, which you may not. Narrow it: scopes.",
-            admin.actor,
-            missing[0],
+    async with _one_at_a_time(request):  # Else two could be given the same id.
+        shown, token = make_token(
+            await run_in_threadpool(_fresh, node),
+            name=form.name,
+            role=form.role,
+            at=now,
+            pepper=doorkeeper.pepper,
+            scopes=form.scopes,
+            per_minute=form.per_minute,
+            expires_at=expires_at,
+            created_by=admin.actor,
         )
-    await node.ask(TokenIssued(token=token), admin.actor)
-    await run_in_threadpool(doorkeeper.forget)
+        missing = sorted(granted(token.role, token.scopes) - admin.permissions)
+        if missing:
+            doorkeeper.denials.note(Denial.PERMISSION, admin.actor, client_of(request.scope), missing[0])
+            raise NotPermitted(
+                f"This token would be able to {', '.join(missing)}, which you may not. Narrow it: scopes.",
+                admin.actor,
+                missing[0],
+            )
+        await node.ask(TokenIssued(token=token), admin.actor)
+        await run_in_threadpool(doorkeeper.forget)
     response.headers["Cache-Control"] = "no-store"
     return TokenMade(token=shown, **_out(token))
 
@@ -164,11 +166,20 @@ async def revoke(
     return Revoked(id=token.id, revoked_at=instant(token.revoked_at))
 
 
+def _fresh(node: Node) -> bytes:
+    """Give chance for a token. Its id is short, so it is no other's: what is stored goes by it."""
+    taken = {token.id for token in node.store.tokens()}
+    random = node.ids.random_bytes(36)
+    while random[:4].hex() in taken:
+        random = node.ids.random_bytes(36)
+    return random
+
+
 def _one_at_a_time(request: Request) -> asyncio.Lock:
     state = request.app.state
-    if not hasattr(state, "revoking"):
-        state.revoking = asyncio.Lock()
-    lock: asyncio.Lock = state.revoking
+    if not hasattr(state, "changing_tokens"):
+        state.changing_tokens = asyncio.Lock()
+    lock: asyncio.Lock = state.changing_tokens
     return lock
 
 

@@ -15,6 +15,7 @@ from tocsin.core.model import event as ev
 from tocsin.core.model.policy import SECOND, Policy
 from tocsin.core.model.trace import Acting, Line, Sent, Step
 from tocsin.ports import Store
+from tocsin.web.bounded import Stories
 from tocsin.web.chains import Raw, get_incident, line_of, newest_first
 from tocsin.web.cursors import Cursor, Limit, cursor_of, read_cursor
 from tocsin.web.forms import instant
@@ -32,12 +33,21 @@ IncidentName = Annotated[str, Path(description="The incident's id or number.", e
 
 
 @router.get("/{incident_id}/timeline")
-def get_incident_timeline(
-    incident_id: IncidentName, node: TheNode, reader: Reader, limit: Limit = 50, cursor: Cursor = None
+async def get_incident_timeline(
+    incident_id: IncidentName,
+    node: TheNode,
+    reader: Reader,
+    stories: Stories,
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> TimelineList:
     """Show everything that was decided about an incident, newest first, page by page."""
-    incident = get_incident(node.store, incident_id)
-    entries = list(islice(newest_first(node.store, incident, read_cursor(cursor)), limit))
+    return await stories.run(_timeline, node.store, incident_id, limit, read_cursor(cursor))
+
+
+def _timeline(store: Store, incident_id: str, limit: int, below: int | None) -> TimelineList:
+    incident = get_incident(store, incident_id)
+    entries = list(islice(newest_first(store, incident, below), limit))
     last = entries[-1].header if entries else None
     return TimelineList(
         incident_id=incident.id,
@@ -49,9 +59,14 @@ def get_incident_timeline(
 
 
 @router.get("/{incident_id}/why")
-def explain_incident(incident_id: IncidentName, node: TheNode, reader: Reader) -> WhyOut:
+async def explain_incident(
+    incident_id: IncidentName, node: TheNode, reader: Reader, stories: Stories
+) -> WhyOut:
     """Say why people were told of an incident, or why not: in a few sentences, and step by step."""
-    store = node.store
+    return await stories.run(_why, node.store, incident_id)
+
+
+def _why(store: Store, incident_id: str) -> WhyOut:
     incident = get_incident(store, incident_id)
     newest = islice(newest_first(store, incident), ENTRIES_READ)
     read = [(raw.header.incident_n, line_of(raw)) for raw in newest]
