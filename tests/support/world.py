@@ -11,6 +11,7 @@ from tests.support.builders import NINE, a_matcher, an_alert
 
 from tocsin.core.engine import deduplicate, fold
 from tocsin.core.engine import state as live
+from tocsin.core.engine.lifecycle import changes_the_past
 from tocsin.core.engine.restore import restore
 from tocsin.core.engine.state import Counters, LiveAlert, LiveDelivery, LiveIncident, RateWindow, State
 from tocsin.core.engine.step import advance
@@ -268,9 +269,9 @@ class World:
 
     def _recall_for(self, given: Input) -> None:
         match given:
-            case Acted(action=Action.REOPEN | Action.NOTE, incident=number):
+            case Acted(action=action, incident=number, note=note) if changes_the_past(action, note):
                 self._recall_incident(number)
-            case BulkActed(action=Action.REOPEN | Action.NOTE, incidents=numbers):
+            case BulkActed(action=action, incidents=numbers, note=note) if changes_the_past(action, note):
                 for number in numbers:
                     self._recall_incident(number)
             case DeliveryRetryAsked(delivery=number) | DeliveryDiscardAsked(delivery=number):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from tocsin.core.engine.lifecycle import changes_the_past
 from tocsin.core.engine.restore import restore
 from tocsin.core.engine.state import (
     LiveAlert,
@@ -27,7 +28,6 @@ from tocsin.core.ledger.merkle import Frontier
 from tocsin.core.model.errors import Unavailable
 from tocsin.core.model.input import (
     Acted,
-    Action,
     AlertExpired,
     AlertReceived,
     BulkActed,
@@ -253,9 +253,9 @@ class Pump:
     def _recall_for(self, state: State, given: Input) -> None:
         """Take back the incidents that a person wants something of, and a delivery that has ended."""
         match given:
-            case Acted(action=Action.REOPEN | Action.NOTE, incident=incident):
+            case Acted(action=action, incident=incident, note=note) if changes_the_past(action, note):
                 self._recall_incident(state, incident)
-            case BulkActed(action=Action.REOPEN | Action.NOTE, incidents=incidents):
+            case BulkActed(action=action, incidents=incidents, note=note) if changes_the_past(action, note):
                 for incident in incidents:
                     self._recall_incident(state, incident)
             case DeliveryRetryAsked(delivery=number) | DeliveryDiscardAsked(delivery=number):

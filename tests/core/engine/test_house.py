@@ -56,10 +56,11 @@ def test_an_incident_that_is_long_over_can_be_reopened_and_its_alert_is_known_ag
     assert world.fire().incidents == ((1, "joined"),)
 
 
-def test_a_note_on_an_incident_that_is_long_over_is_recorded_and_forgotten_again():
+@pytest.mark.parametrize("action", ["note", "resolve"])
+def test_a_note_on_an_incident_that_is_long_over_is_recorded_and_forgotten_again(action):
     world = over()
 
-    world.act("note", note="the disk was replaced")
+    world.act(action, note="the disk was replaced")
 
     assert world.entries[-1].draft.incident == 1
     assert world.entries[-1].draft.private == {"note": "the disk was replaced"}

@@ -79,6 +79,11 @@ def possible(state: IncidentState) -> tuple[Action, ...]:
     return (*TABLE[state], Action.NOTE)
 
 
+def changes_the_past(action: Action, note: str) -> bool:
+    """Say whether an action changes an incident that is resolved, so that it must be known even if it is long over."""
+    return action in (Action.REOPEN, Action.NOTE) or (action is Action.RESOLVE and bool(note))
+
+
 def refused(number: int, state: IncidentState, action: Action) -> Conflict:
     """Say that the table has no such move, and which ones it has."""
     moves = possible(state)
