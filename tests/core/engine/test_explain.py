@@ -34,8 +34,8 @@ class Read:
             for event in entry.draft.events:
                 match event:
                     case ev.PolicyAdopted():
-                        assert private.policy is not None
-                        policies[event.version] = private.policy
+                        assert event.policy is not None
+                        policies[event.version] = with_addresses(event.policy, private.addresses)
                     case ev.SilenceCreated():
                         assert private.silence is not None
                         silences[event.silence] = Acting(silence=private.silence, until=event.ends_at)

@@ -1,7 +1,8 @@
 """Golden vectors: one entry of every event and every kind of input, from values that are written out here.
 
 `python -m tests.core.ledger.golden` prints `golden.json` anew. What stands there stands in ledgers all over the
-world: append to it, and change nothing that is there.
+world: append to it, and change nothing that is there. A change of form is another version: `golden_v1.json` is what
+version 1 wrote.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ from tocsin.core.model import event as ev
 from tocsin.core.model.access import Permission, Role
 from tocsin.core.model.alert import Alert, Link, Severity, Status
 from tocsin.core.model.entry import Draft
-from tocsin.core.model.input import Action, Denial
+from tocsin.core.model.input import Action, Basis, Denial
 from tocsin.core.model.notification import (
     Accepted,
     Delivered,
@@ -27,7 +28,15 @@ from tocsin.core.model.notification import (
     Target,
     Withheld,
 )
-from tocsin.core.model.policy import Change, Policy, RateLimit, Retries, Route
+from tocsin.core.model.policy import (
+    Change,
+    Policy,
+    RateLimit,
+    Retries,
+    Route,
+    addresses_of,
+    without_addresses,
+)
 from tocsin.core.model.silence import Maintenance, Matcher, MatchOp, Silence
 
 FILE = Path(__file__).with_name("golden.json")
@@ -62,6 +71,7 @@ _POLICY = Policy(
     rate_limit=RateLimit(limit=10, window=1, digest_after=2, digest_interval=3),
     retries=Retries(steps=(1, 2), give_up=3),
 )
+_VKEY = "tocsin-0a1b2c3d+89abcdef+AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyAh"
 _DELIVERY = ev.NewDelivery(
     delivery=1, channel="email", target="0a1b2c3d4e5f6071", key=hashlib.sha256(b"1").hexdigest()
 )
@@ -118,9 +128,14 @@ DRAFTS: list[tuple[str, Draft]] = [
             kind="policy",
             actor="settings",
             events=(
-                ev.PolicyAdopted(version=1, digest="ab" * 32, because="settings brought another policy"),
+                ev.PolicyAdopted(
+                    version=1,
+                    digest="ab" * 32,
+                    policy=without_addresses(_POLICY),
+                    because="settings brought another policy",
+                ),
             ),
-            private={"policy": _POLICY},
+            private={"addresses": addresses_of(_POLICY)},
         ),
     ),
     (
@@ -320,6 +335,7 @@ DRAFTS: list[tuple[str, Draft]] = [
                     deliveries=(_DELIVERY,),
                     rule_id="disk",
                     dry_run=True,
+                    asked=("email",),
                     because="somebody asked for it, as a dry run",
                 ),
             ),
@@ -374,7 +390,11 @@ DRAFTS: list[tuple[str, Draft]] = [
     ),
     (
         "a silence begins",
-        _due("silence_begin", ev.SilenceBegan(silence=1, covers=1, because="its time has come"), incident=0),
+        _due(
+            "silence_begin",
+            ev.SilenceBegan(silence=1, covers=1, alerts=(1,), because="its time has come"),
+            incident=0,
+        ),
     ),
     (
         "a silence ends",
@@ -574,10 +594,15 @@ DRAFTS: list[tuple[str, Draft]] = [
             kind="policy",
             actor="settings",
             events=(
-                ev.PolicyAdopted(version=2, digest="cd" * 32, because="settings brought another policy"),
+                ev.PolicyAdopted(
+                    version=2,
+                    digest="cd" * 32,
+                    policy=without_addresses(_POLICY),
+                    because="settings brought another policy",
+                ),
             ),
             private={
-                "policy": _POLICY,
+                "addresses": addresses_of(_POLICY),
                 "changes": (
                     Change(path="keep", before=1, after=None),
                     Change(path="routes[database].channels", before=None, after=["email"]),
@@ -636,6 +661,67 @@ DRAFTS: list[tuple[str, Draft]] = [
                 ev.StorePutBack(
                     size=7, made_at=START, because="the data directory was put back from a backup"
                 ),
+            ),
+        ),
+    ),
+    (
+        "the ledger gets its name, and a key",
+        Draft(
+            kind="ledger",
+            actor="system",
+            events=(
+                ev.LedgerBegan(origin="tocsin-0a1b2c3d", because="the ledger was given its name"),
+                ev.KeyAdopted(vkey=_VKEY, because="system wanted another key"),
+            ),
+        ),
+    ),
+    (
+        "a key is retired",
+        Draft(
+            kind="ledger",
+            actor="token:7f3a",
+            events=(ev.KeyRetired(vkey=_VKEY, because="token:7f3a retired it"),),
+        ),
+    ),
+    (
+        "the ledger goes on from an older state",
+        Draft(
+            kind="ledger",
+            actor="os:root",
+            events=(
+                ev.LedgerForked(
+                    origin="tocsin-0a1b2c3d/2",
+                    known_size=99,
+                    known_root="ef" * 32,
+                    because="the ledger goes on from an older state of it",
+                ),
+            ),
+            private={"note": "the disk broke"},
+        ),
+    ),
+    (
+        "private parts are erased",
+        Draft(
+            kind="erased",
+            actor="token:7f3a",
+            events=(
+                ev.PrivateErased(
+                    entries=((2, 4), (7, 7)), basis=Basis.SUBJECT, because="token:7f3a had it erased"
+                ),
+            ),
+            private={"note": "asked for by letter"},
+        ),
+    ),
+    (
+        "what was kept for long enough is erased",
+        Draft(
+            kind="retention",
+            actor="system",
+            events=(
+                ev.PrivateErased(
+                    entries=((8, 8),), basis=Basis.RETENTION, because="it was kept for long enough"
+                ),
+                ev.IncidentsPruned(incidents=((1, 1),), because="it was kept for long enough"),
             ),
         ),
     ),

@@ -15,16 +15,22 @@ from tocsin.core.model.input import (
     AccessDenied,
     Acted,
     Action,
+    Basis,
     BulkActed,
     DeliveryDiscardAsked,
     DeliveryRetryAsked,
     Denial,
+    ErasureAsked,
     Input,
+    KeysChanged,
+    LedgerFork,
+    LedgerNamed,
     MaintenanceCut,
     MaintenanceRequested,
     Manual,
     OutcomeReported,
     PolicyChanged,
+    RetentionDue,
     SilenceCut,
     SilenceMoved,
     SilenceRequested,
@@ -149,6 +155,18 @@ def write_ledger(store: SqliteStore, *, seed: int = 1, turns: int = 150) -> None
             pump.turn([Request((PolicyChanged(policy=a_policy(2)),), "settings", answer)])
     clock.at += 2 * DAY
     pump.turn([])
+    vkey = "tests+89abcdef+AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyAh"
+    size = store.head().size
+    rare: tuple[Input, ...] = (
+        LedgerNamed(origin="tests"),
+        KeysChanged(adopt=(vkey,)),
+        LedgerFork(origin="tests/2", known_size=size, known_root="ab" * 32, reason="a drill"),
+        ErasureAsked(entries=(3, 4, 5, 9), incidents=(), basis=Basis.ENTRY, reason="a drill"),
+        RetentionDue(entries=(6, 11), incidents=()),
+    )
+    pump.turn([Request((given,), "user:anna", answer) for given in rare])
+    clock.at += DAY
+    pump.turn([Request((KeysChanged(retire=(vkey,)),), "user:anna", answer)])
 
 
 def _an_input(chance: random.Random, at: int, pump: Pump, waiting: list[tuple[int, int]]) -> Input:

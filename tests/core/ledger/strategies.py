@@ -29,7 +29,8 @@ def drawn(hint: Any) -> st.SearchStrategy[Any]:
     if origin is UnionType or origin is typing.Union:
         return st.one_of([drawn(argument) for argument in arguments])
     if origin is tuple:
-        assert arguments[1] is Ellipsis
+        if arguments[1] is not Ellipsis:
+            return st.tuples(*(drawn(argument) for argument in arguments))
         return st.lists(drawn(arguments[0]), max_size=3).map(tuple)
     if origin is dict:
         return st.dictionaries(keys, drawn(arguments[1]), max_size=3)

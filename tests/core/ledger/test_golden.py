@@ -13,6 +13,7 @@ from tocsin.core.ledger.encoding import (
     Segment,
     pack,
     read_decision,
+    read_entry,
     read_header,
     read_private,
     unpack,
@@ -20,10 +21,12 @@ from tocsin.core.ledger.encoding import (
 from tocsin.core.ledger.merkle import Frontier, hash_leaf
 from tocsin.core.ledger.verify import verify
 from tocsin.core.model.alert import CANONICAL
-from tocsin.core.model.event import Decided
+from tocsin.core.model.event import Decided, PolicyAdopted
 from tocsin.core.model.notification import Outcome
 
 VECTORS = json.loads(golden.FILE.read_text())
+PARTS = ("header", "decision", "private")
+VECTORS_1 = json.loads(golden.FILE.with_name("golden_v1.json").read_text())
 
 
 def test_the_same_drafts_give_the_same_bytes_leaves_and_roots():
@@ -34,7 +37,7 @@ def test_the_same_drafts_give_the_same_bytes_leaves_and_roots():
     assert len(made) == len(VECTORS), "a new vector: print golden.json anew, and see that it only grew"
 
 
-@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
+@pytest.mark.parametrize("vector", VECTORS + VECTORS_1, ids=lambda vector: vector["name"])
 def test_what_was_written_is_read_and_written_the_same(vector):
     header, decision, private = (vector[part].encode() for part in ("header", "decision", "private"))
     read = read_header(header)
@@ -47,19 +50,39 @@ def test_what_was_written_is_read_and_written_the_same(vector):
     assert vector["leaf"] == hashlib.sha256(b"\x00" + header).hexdigest()
 
 
-def test_the_golden_ledger_is_sound():
+@pytest.mark.parametrize("vectors", [VECTORS, VECTORS_1], ids=["version 2", "version 1"])
+def test_the_golden_ledger_is_sound(vectors):
     frontier = Frontier()
     segments = []
-    for seq, vector in enumerate(VECTORS):
+    for seq, vector in enumerate(vectors):
         parts = [vector[part].encode() for part in ("header", "decision", "private")]
         frontier.append(hash_leaf(parts[0]))
         assert frontier.root().hex() == vector["root"]
         data = pack([Sealed(*parts, b"")])
         segments.append(Segment(first_seq=seq, count=1, root=frontier.root(), data=data))
 
-    verdict = verify(segments, size=len(VECTORS), root=frontier.root(), edge=frontier.pack())
+    verdict = verify(segments, size=len(vectors), root=frontier.root(), edge=frontier.pack())
 
-    assert verdict == (len(VECTORS), bytes.fromhex(VECTORS[-1]["root"]), None, "")
+    assert verdict == (len(vectors), bytes.fromhex(vectors[-1]["root"]), None, "")
+
+
+def test_what_version_1_wrote_is_read_in_todays_form():
+    entries = [read_entry(*(vector[part].encode() for part in PARTS)) for vector in VECTORS_1]
+
+    policies = [
+        (event, entry.private)
+        for entry in entries
+        for event in entry.decision.events
+        if isinstance(event, PolicyAdopted)
+    ]
+    assert [event.version for event, _ in policies] == [1, 2]
+    for event, private in policies:
+        assert event.policy is not None
+        assert private is not None
+        assert private.policy is None
+        assert [target.address for target in event.policy.targets] == [""]
+        assert list(private.addresses.values()) == ["anna@example.org"]
+        assert "anna@example.org" not in CANONICAL.encode(event).decode()
 
 
 def test_every_event_has_a_golden_vector():

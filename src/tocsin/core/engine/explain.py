@@ -139,6 +139,12 @@ class _Reader:
                 | ev.StorePutBack()
                 | ev.PolicyAdopted()
                 | ev.NodeStarted()
+                | ev.LedgerBegan()
+                | ev.LedgerForked()
+                | ev.KeyAdopted()
+                | ev.KeyRetired()
+                | ev.PrivateErased()
+                | ev.IncidentsPruned()
             ):
                 pass  # Plans, and what belongs to no incident.
             case _:

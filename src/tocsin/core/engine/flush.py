@@ -257,6 +257,7 @@ def manual(state: State, incident: LiveIncident, channels: tuple[str, ...], *, a
         change=state.counters.change,
         deliveries=new_deliveries(targets, id_, state.counters.delivery),
         rule_id=incident.rule_id,
+        asked=channels,
         because="somebody asked for it",
     )
 
@@ -277,6 +278,7 @@ def rehearsal(
         deliveries=new_deliveries(_chosen(state, plan, channels), id_, state.counters.delivery),
         rule_id=alert.rule_id,
         dry_run=True,
+        asked=channels,
         because="somebody asked for it, as a dry run",
     )
 

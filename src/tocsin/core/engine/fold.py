@@ -29,14 +29,15 @@ from tocsin.core.model import event as ev
 from tocsin.core.model.alert import CANONICAL, Alert, Severity, Status, severity_rank
 from tocsin.core.model.incident import IncidentState
 from tocsin.core.model.notification import DeliveryState, NotificationKind, Withheld
-from tocsin.core.model.silence import Maintenance, Silence
+from tocsin.core.model.policy import with_addresses
+from tocsin.core.model.silence import ERASED, Maintenance, Silence
 
 
 def apply(state: State, event: ev.Decided, at: int, private: Mapping[str, Any]) -> None:
     """Fold one event into the state.
 
-    private: the entry's private part, decoded: `alert`, `silence`, `maintenance` or `policy` for the events that
-    bring one. The alert may be missing (privacy law): matchers then see none of its labels.
+    private: the entry's private part, decoded: `alert`, `silence`, `maintenance` or `addresses` for the events that
+    bring one. Each may be missing (privacy law): what follows is decided without it, and what was decided stands.
     """
     _APPLY[type(event)](state, event, at, private)
 
@@ -52,6 +53,13 @@ def _told(incident: LiveIncident, target: str) -> Told:
 def _touch(state: State, incident: LiveIncident, at: int) -> None:
     incident.updated_at = at
     state.touched.incidents[incident.number] = incident
+
+
+def _tell(alert: LiveAlert, told_us: Alert) -> None:
+    """Take from an alert what its number does not say; its scope too, if that was erased."""
+    alert.source = told_us.source
+    if not alert.scope:
+        alert.scope = CANONICAL.encode(told_us.scope)
 
 
 def _look(state: State, alert: LiveAlert, start: int, end: int, status: Status, at: int) -> None:
@@ -171,11 +179,11 @@ def _alert_fired(state: State, e: ev.AlertFired, at: int, private: Mapping[str, 
             rule_id=e.rule_id,
             severity=e.severity,
             source="",
-            scope=CANONICAL.encode(told_us.scope) if told_us is not None else b"",
+            scope=b"",
         )
         state.counters.alert = max(state.counters.alert, e.alert)
     if told_us is not None:
-        alert.source = told_us.source
+        _tell(alert, told_us)
     if e.silenced_by or alert.silenced_by:
         was_silenced = bool(alert.silenced_by)
         _cover(state, alert, e.silenced_by)
@@ -216,7 +224,7 @@ def _alert_seen(state: State, e: ev.AlertSeen, at: int, private: Mapping[str, An
     alert.greens = 0
     told_us: Alert | None = private.get("alert")
     if told_us is not None:
-        alert.source = told_us.source
+        _tell(alert, told_us)
     if e.change:
         incident.rule_id = alert.rule_id
         _raise_severity(incident, e.severity)
@@ -475,7 +483,17 @@ def _delivery_revived(state: State, e: ev.DeliveryRevived, at: int, private: Map
 
 
 def _silence_created(state: State, e: ev.SilenceCreated, at: int, private: Mapping[str, Any]) -> None:
-    silence: Silence = private["silence"]
+    silence: Silence | None = private.get("silence")
+    if silence is None:
+        silence = Silence(
+            number=e.silence,
+            id=e.id,
+            matchers=ERASED,
+            starts_at=e.starts_at,
+            ends_at=e.ends_at,
+            created_by="",
+            maintenance=e.maintenance,
+        )
     add_silence(state, silence, began=False)
     state.counters.silence = e.silence
 
@@ -505,7 +523,12 @@ def covered(state: State, silence: LiveSilence) -> list[LiveAlert]:
 def _silence_began(state: State, e: ev.SilenceBegan, at: int, private: Mapping[str, Any]) -> None:
     silence = state.silences[e.silence]
     silence.began = True
-    for alert in covered(state, silence):
+    if e.alerts is None:
+        alerts = covered(state, silence)
+    else:
+        by_number = {alert.number: alert for alert in state.alerts.values()} if e.alerts else {}
+        alerts = [by_number[number] for number in e.alerts]
+    for alert in alerts:
         if not alert.silenced_by:
             alert.untold = not _everybody_knows(state, alert)
         _cover(state, alert, (*alert.silenced_by, e.silence))
@@ -524,7 +547,19 @@ def _silence_ended(state: State, e: ev.SilenceEnded, at: int, private: Mapping[s
 
 
 def _maintenance_created(state: State, e: ev.MaintenanceCreated, at: int, private: Mapping[str, Any]) -> None:
-    add_maintenance(state, private["maintenance"], e.next_at)
+    maintenance: Maintenance | None = private.get("maintenance")
+    if maintenance is None:
+        maintenance = Maintenance(
+            number=e.maintenance,
+            id=e.id,
+            matchers=ERASED,
+            rrule="",
+            zone="",
+            begins="",
+            lasting=0,
+            created_by="",
+        )
+    add_maintenance(state, maintenance, e.next_at)
     state.counters.maintenance = e.maintenance
 
 
@@ -557,7 +592,8 @@ def covered_only_by(state: State, silence: int) -> list[int]:
 
 def _policy_adopted(state: State, e: ev.PolicyAdopted, at: int, private: Mapping[str, Any]) -> None:
     before = state.plans.targets.keys()
-    state.plans = compile_policy(private["policy"], e.version)
+    assert e.policy is not None, "the encoding gives one to entries of version 1 too"
+    state.plans = compile_policy(with_addresses(e.policy, private.get("addresses", {})), e.version)
     state.policies[e.version] = state.plans
     if before == state.plans.targets.keys():
         return
@@ -621,4 +657,10 @@ _APPLY: dict[type, Callable[..., None]] = {
     ev.StorePutBack: _only_recorded,
     ev.PolicyAdopted: _policy_adopted,
     ev.NodeStarted: _node_started,
+    ev.LedgerBegan: _only_recorded,
+    ev.LedgerForked: _only_recorded,
+    ev.KeyAdopted: _only_recorded,
+    ev.KeyRetired: _only_recorded,
+    ev.PrivateErased: _only_recorded,
+    ev.IncidentsPruned: _only_recorded,
 }

@@ -11,7 +11,7 @@ from tocsin.core.model.errors import Conflict, Invalid, NotFound
 from tocsin.core.model.incident import IncidentState
 from tocsin.core.model.input import Acted, Action
 from tocsin.core.model.notification import DeliveryState
-from tocsin.core.model.policy import MINUTE, policy_digest
+from tocsin.core.model.policy import MINUTE, addresses_of, policy_digest, without_addresses
 from tocsin.core.model.silence import Maintenance, Matcher, Silence
 
 EXTENSION = 5 * MINUTE
@@ -386,8 +386,15 @@ def policy(state: State, given: given_.PolicyChanged, actor: str) -> Step:
         return Step((), "unchanged")
     version = state.plans.version + 1
     plans = compile_policy(given.policy, version)  # Refused here, it changes nothing.
-    adopted = ev.PolicyAdopted(version=version, digest=digest, because=f"{actor} brought another policy")
-    private: dict[str, object] = {"policy": given.policy}
+    adopted = ev.PolicyAdopted(
+        version=version,
+        digest=digest,
+        policy=without_addresses(given.policy),
+        because=f"{actor} brought another policy",
+    )
+    private: dict[str, object] = {}
+    if addresses := addresses_of(given.policy):
+        private["addresses"] = addresses
     if different := policy_diff.changes(state.plans.policy, given.policy):
         private["changes"] = tuple(different)
     drafts = [Draft(kind="policy", actor=actor, events=(adopted,), private=private)]

@@ -9,7 +9,7 @@ from typing import Any, assert_never
 
 import msgspec
 
-from tocsin.core.engine import deliver, flush, house, lifecycle, receive
+from tocsin.core.engine import deliver, flush, house, lifecycle, receive, record
 from tocsin.core.engine.fold import apply, covered, covered_only_by
 from tocsin.core.engine.state import State, begin, refresh
 from tocsin.core.engine.verdict import NOTHING, SYSTEM, Step
@@ -23,13 +23,18 @@ from tocsin.core.model.input import (
     BulkActed,
     DeliveryDiscardAsked,
     DeliveryRetryAsked,
+    ErasureAsked,
     Input,
+    KeysChanged,
+    LedgerFork,
+    LedgerNamed,
     MaintenanceCut,
     MaintenanceRequested,
     Manual,
     NodeStart,
     OutcomeReported,
     PolicyChanged,
+    RetentionDue,
     SilenceCut,
     SilenceMoved,
     SilenceRequested,
@@ -83,6 +88,12 @@ def step(state: State, given: Input, *, at: int, actor: str) -> Step:
             return house.node(given)
         case StoreRestored():
             return house.restored(given, actor)
+        case LedgerNamed() | LedgerFork() | KeysChanged():
+            return record.ledger(given, actor)
+        case ErasureAsked():
+            return record.erasure(state, given, actor)
+        case RetentionDue():
+            return record.retention(state, given)
         case Tick():
             return NOTHING
         case _:
@@ -193,5 +204,5 @@ def _timer(state: State, kind: str, ref: Any, due: int, at: int) -> Draft | None
 
 
 def _began(state: State, silence: int) -> ev.SilenceBegan:
-    covers = len(covered(state, state.silences[silence]))
-    return ev.SilenceBegan(silence=silence, covers=covers, because="its time has come")
+    alerts = tuple(alert.number for alert in covered(state, state.silences[silence]))
+    return ev.SilenceBegan(silence=silence, covers=len(alerts), alerts=alerts, because="its time has come")

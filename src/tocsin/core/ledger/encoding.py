@@ -16,8 +16,9 @@ import msgspec
 from tocsin.core.ledger.merkle import hash_leaf
 from tocsin.core.model.alert import CANONICAL, Alert
 from tocsin.core.model.entry import VERSION, Decision, Draft, Header
+from tocsin.core.model.event import PolicyAdopted
 from tocsin.core.model.notification import Outcome
-from tocsin.core.model.policy import Change, Policy
+from tocsin.core.model.policy import Change, Policy, addresses_of, without_addresses
 from tocsin.core.model.silence import Maintenance, Silence
 
 NONCE_BYTES = 16
@@ -28,10 +29,12 @@ class Private(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The part that privacy law may have erased.
 
     nonce: 32 hex digits, so that its hash cannot be guessed.
-    changes: to the policy before this one; client: a network address; name: of a token.
+    addresses: of a policy's targets, by their ids; changes: to the policy before this one.
+    client: a network address; name: of a token. policy: only in version 1, where it stood here as a whole.
     """
 
     nonce: str
+    addresses: dict[str, str] = {}
     alert: Alert | None = None
     changes: tuple[Change, ...] = ()
     client: str = ""
@@ -122,6 +125,41 @@ def read_decision(data: bytes) -> Decision:
 def read_private(data: bytes) -> Private:
     """Read a private part. Raises: as `read_header`."""
     return _private.decode(data)
+
+
+class Entry(NamedTuple):
+    """An entry, read. private: None if it was erased."""
+
+    header: Header
+    decision: Decision
+    private: Private | None
+
+
+def read_entry(header: bytes, decision: bytes, private: bytes) -> Entry:
+    """Read an entry of any version in today's form. Raises: as `read_header`."""
+    entry = Entry(
+        _header.decode(header), _decision.decode(decision), _private.decode(private) if private else None
+    )
+    return _upcast(entry) if entry.header.v == 1 else entry
+
+
+def _upcast(entry: Entry) -> Entry:
+    """Give an entry of version 1 as version 2 writes it: a policy stands in the decision, its addresses beside."""
+    private = entry.private
+    if private is None or private.policy is None:
+        return entry
+    policy = private.policy
+    events = tuple(
+        msgspec.structs.replace(event, policy=without_addresses(policy))
+        if isinstance(event, PolicyAdopted)
+        else event
+        for event in entry.decision.events
+    )
+    return Entry(
+        entry.header,
+        msgspec.structs.replace(entry.decision, events=events),
+        msgspec.structs.replace(private, policy=None, addresses=addresses_of(policy)),
+    )
 
 
 def pack(entries: list[Sealed]) -> bytes:

@@ -14,10 +14,14 @@ import msgspec
 from tocsin.core.ledger.encoding import Segment, read_decision, read_header, unpack
 from tocsin.core.ledger.merkle import Frontier, hash_leaf
 from tocsin.core.model.alert import CANONICAL
-from tocsin.core.model.entry import VERSION, Header
+from tocsin.core.model.entry import VERSIONS, Decision, Header
+from tocsin.core.model.event import PrivateErased
 
 INTEGER_MAX = (1 << 53) - 1
 """The largest integer that every reader of JSON keeps (RFC 8785, RFC 7493)."""
+
+ERASING = ("erased", "retention")
+"""The kinds of entries that tell of private parts which were erased."""
 
 _INCIDENT_ID = re.compile(r"[0-9a-f]{32}")
 _COUNTS = 1 << 40  # (last seq, count) of an incident as last * _COUNTS + count
@@ -86,13 +90,15 @@ def verify(
         return walk.verdict(last, "the head's edge of the tree is not the one of the entries")
     if at is not None and at < walk.at:
         return walk.verdict(last, "the head says that the ledger ended before its last entry")
-    return walk.verdict()
+    return walk.verdict(*_erased(walk))
 
 
 class _Walk:
     """What is remembered from entry to entry. at, policy: of the last one.
 
     incidents: the last entry of each incident, and how many it had; in one integer, because there may be millions.
+    missing: entries whose private part is gone; erased: those that a later entry says were erased. Both as (first,
+    last) of runs.
     """
 
     def __init__(self) -> None:
@@ -100,6 +106,8 @@ class _Walk:
         self.at = 0
         self.policy = 0
         self.incidents: dict[str, int] = {}
+        self.missing: list[tuple[int, int]] = []
+        self.erased: list[tuple[int, int]] = []
 
     def verdict(self, bad_seq: int | None = None, what: str = "") -> Verdict:
         return Verdict(self.tree.size, self.tree.root(), bad_seq, what)
@@ -116,7 +124,7 @@ def _segment(walk: _Walk, segment: Segment) -> tuple[int, str] | None:
     misfit = None
     try:
         for header_bytes, decision, private in unpack(segment.data):
-            header = _entry(tree.size, header_bytes, decision, private)
+            header = _entry(walk, tree.size, header_bytes, decision, private)
             if isinstance(header, str):
                 return tree.size, header
             if misfit is None and (what := _fit(walk, header)) is not None:
@@ -135,7 +143,7 @@ def _segment(walk: _Walk, segment: Segment) -> tuple[int, str] | None:
     return misfit
 
 
-def _entry(seq: int, header_bytes: bytes, decision: bytes, private: bytes) -> Header | str:
+def _entry(walk: _Walk, seq: int, header_bytes: bytes, decision: bytes, private: bytes) -> Header | str:
     """Check what one entry says of itself; its header if that is sound, else what is wrong with it."""
     try:
         header = read_header(header_bytes)
@@ -144,20 +152,24 @@ def _entry(seq: int, header_bytes: bytes, decision: bytes, private: bytes) -> He
     # Also finds fields that no header has, keys that stand twice, white space, and bytes after the end.
     if CANONICAL.encode(header) != header_bytes:
         return "the header is not in canonical form"
-    if header.v != VERSION:
-        return f"it has version {header.v}; this program knows {VERSION}"
+    if header.v not in VERSIONS:
+        return f"it has version {header.v}; this program knows up to {VERSIONS[-1]}"
     if header.seq != seq:
         return f"it says that it is entry {header.seq}"
     if hashlib.sha256(decision).hexdigest() != header.decision_hash:
         return "the decision was changed"
-    if hashlib.sha256(private).hexdigest() != header.private_hash:
-        return "the private part was changed" if private else "the private part is missing"
+    if not private:
+        _append(walk.missing, seq)
+    elif hashlib.sha256(private).hexdigest() != header.private_hash:
+        return "the private part was changed"
     try:
         read = read_decision(decision)
     except _UNREADABLE as error:
         return f"the decision cannot be read: {error}"
     if CANONICAL.encode(read) != decision:
         return "the decision is not in canonical form"
+    if header.kind in ERASING and (what := _erases(walk, seq, read)) is not None:
+        return what
     if not 0 <= header.at <= INTEGER_MAX or not 0 <= header.policy <= INTEGER_MAX:
         return "its instant or its policy is out of range"
     if not header.kind or not header.actor:
@@ -169,6 +181,44 @@ def _entry(seq: int, header_bytes: bytes, decision: bytes, private: bytes) -> He
     if header.incident is not None and _INCIDENT_ID.fullmatch(header.incident) is None:
         return "the incident that it names is not 32 hex digits"
     return header
+
+
+def _append(runs: list[tuple[int, int]], seq: int) -> None:
+    if runs and runs[-1][1] == seq - 1:
+        runs[-1] = runs[-1][0], seq
+    else:
+        runs.append((seq, seq))
+
+
+def _erases(walk: _Walk, seq: int, decision: Decision) -> str | None:
+    """Note what an entry says of parts that were erased; None if that can be, else what is wrong."""
+    for event in decision.events:
+        if isinstance(event, PrivateErased):
+            for first, last in event.entries:
+                if not 0 <= first <= last < seq:
+                    return f"it says that entries {first} to {last} were erased, which do not lie before it"
+                walk.erased.append((first, last))
+    return None
+
+
+def _erased(walk: _Walk) -> tuple[int, str] | tuple[()]:
+    """Compare which private parts are gone with which were erased on the record; () if they are the same."""
+    erased: list[tuple[int, int]] = []
+    for first, last in sorted(walk.erased):
+        if erased and first <= erased[-1][1] + 1:
+            erased[-1] = erased[-1][0], max(erased[-1][1], last)
+        else:
+            erased.append((first, last))
+    if erased == walk.missing:
+        return ()
+    told, gone = set(erased), set(walk.missing)
+    wrong = min(told ^ gone)
+    # Two runs that begin alike and end differently: the first difference lies behind the shorter one.
+    ends = [last for first, last in told ^ gone if first == wrong[0]]
+    first_wrong = min(ends) + 1 if len(ends) == 2 else wrong[0]
+    if any(first <= first_wrong <= last for first, last in gone):
+        return first_wrong, "the private part is missing, and no later entry says that it was erased"
+    return first_wrong, "the private part is there, although a later entry says that it was erased"
 
 
 def _fit(walk: _Walk, header: Header) -> str | None:

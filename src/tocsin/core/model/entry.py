@@ -6,8 +6,15 @@ import msgspec
 
 from tocsin.core.model.event import Decided
 
-VERSION = 1
-"""The version of the entry's form, as every header carries it."""
+VERSION = 2
+"""The version of the entry's form that is written, as every header carries it."""
+
+VERSIONS = (1, 2)
+"""The versions that can be read.
+
+In version 1 the policy stood in the private part, with its addresses, and the beginning of a silence did not name the
+alerts that it covers.
+"""
 
 
 KINDS: dict[str, str] = {
@@ -26,6 +33,9 @@ KINDS: dict[str, str] = {
     "cancelled": "what waited for a target that is gone was cancelled",
     "node": "a node began to listen",
     "restored": "the data was put back from a backup",
+    "ledger": "the ledger got its name, or a key that signs its checkpoints came or went",
+    "erased": "somebody had private parts erased",
+    "retention": "what was kept for long enough was erased",
     "due_flush": "it was time to compare what people know of an incident",
     "due_ack": "an acknowledgement lapsed",
     "due_unsilence": "an incident's own silence ran out",

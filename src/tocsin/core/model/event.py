@@ -9,8 +9,9 @@ import msgspec
 
 from tocsin.core.model.access import Permission, Role
 from tocsin.core.model.alert import Severity, Status
-from tocsin.core.model.input import Action, Denial
+from tocsin.core.model.input import Action, Basis, Denial
 from tocsin.core.model.notification import DeliveryState, NotificationKind, Withheld
+from tocsin.core.model.policy import Policy
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True, gc=False):
@@ -181,6 +182,7 @@ class Notified(Event, frozen=True, tag="notified"):
     """People are told. incident: 0 for a digest over a rule. change: what they know about from now on.
 
     charged: the rule whose rate window this counts against, "" if it is exempt; charge: which one of the window it is.
+    asked: the channels that whoever sent it by hand named, () if they named none.
     """
 
     notification: int
@@ -194,6 +196,7 @@ class Notified(Event, frozen=True, tag="notified"):
     charge: int = 0
     rule_id: str = ""
     dry_run: bool = False
+    asked: tuple[str, ...] = ()
 
 
 class NotificationWithheld(Event, frozen=True, tag="notification_withheld"):
@@ -279,10 +282,14 @@ class SilenceMoved(Event, frozen=True, tag="silence_moved"):
 
 
 class SilenceBegan(Event, frozen=True, tag="silence_began"):
-    """It acts from now on. covers: how many live alerts it covers at this moment."""
+    """It acts from now on. covers: how many live alerts it covers at this moment; alerts: their numbers, in order.
+
+    In version 1 the alerts are None: whoever folds asks the matchers.
+    """
 
     silence: int
     covers: int
+    alerts: tuple[int, ...] | None = None
 
 
 class SilenceEnded(Event, frozen=True, tag="silence_ended"):
@@ -345,10 +352,14 @@ class StorePutBack(Event, frozen=True, tag="store_put_back"):
 
 
 class PolicyAdopted(Event, frozen=True, tag="policy_adopted"):
-    """From now on this policy decides. digest: SHA-256 of its canonical JSON."""
+    """From now on this policy decides. digest: see `policy_digest`.
+
+    policy: all of it but the addresses, which stand in the private part by the ids of their targets.
+    """
 
     version: int
     digest: str
+    policy: Policy | None = None
 
 
 class NodeStarted(Event, frozen=True, tag="node_started"):
@@ -356,6 +367,49 @@ class NodeStarted(Event, frozen=True, tag="node_started"):
 
     gap: int
     extended: int
+
+
+class LedgerBegan(Event, frozen=True, tag="ledger_began"):
+    """From here on the ledger has this name, which stands in every checkpoint."""
+
+    origin: str
+
+
+class LedgerForked(Event, frozen=True, tag="ledger_forked"):
+    """The ledger goes on from an older state of it, under another name.
+
+    known_size, known_root: the newest checkpoint under the old name that is known (root: 64 hex digits); its entries
+    from this one on are lost.
+    """
+
+    origin: str
+    known_size: int
+    known_root: str
+
+
+class KeyAdopted(Event, frozen=True, tag="key_adopted"):
+    """Checkpoints may be signed by this key from now on. vkey: its public half, as signed notes write it."""
+
+    vkey: str
+
+
+class KeyRetired(Event, frozen=True, tag="key_retired"):
+    """Checkpoints of later sizes are no longer signed by this key."""
+
+    vkey: str
+
+
+class PrivateErased(Event, frozen=True, tag="private_erased"):
+    """Private parts of earlier entries are gone. entries: (first, last) seq of each run, both included, rising."""
+
+    entries: tuple[tuple[int, int], ...]
+    basis: Basis
+
+
+class IncidentsPruned(Event, frozen=True, tag="incidents_pruned"):
+    """Incidents that are long over are no longer listed. incidents: (first, last) number of each run, rising."""
+
+    incidents: tuple[tuple[int, int], ...]
 
 
 Decided = (
@@ -393,5 +447,11 @@ Decided = (
     | StorePutBack
     | PolicyAdopted
     | NodeStarted
+    | LedgerBegan
+    | LedgerForked
+    | KeyAdopted
+    | KeyRetired
+    | PrivateErased
+    | IncidentsPruned
 )
 """Every event there is. A new one fails the type check wherever events are read."""

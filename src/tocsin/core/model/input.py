@@ -137,6 +137,14 @@ class Denial(StrEnum):
     LIMIT = "limit"
 
 
+class Basis(StrEnum):
+    """Why private parts are erased."""
+
+    ENTRY = "entry"
+    SUBJECT = "subject"
+    RETENTION = "retention"
+
+
 class AccessDenied(msgspec.Struct, frozen=True, kw_only=True):
     """Somebody was turned away, `count` times since that was last recorded.
 
@@ -154,6 +162,47 @@ class StoreRestored(msgspec.Struct, frozen=True, kw_only=True):
 
     size: int
     made_at: int
+
+
+class LedgerNamed(msgspec.Struct, frozen=True, kw_only=True):
+    """The ledger has this name from now on."""
+
+    origin: str
+
+
+class LedgerFork(msgspec.Struct, frozen=True, kw_only=True):
+    """The ledger goes on from an older state of it. Fields as in `LedgerForked`; reason: in somebody's words."""
+
+    origin: str
+    known_size: int
+    known_root: str
+    reason: str = ""
+
+
+class KeysChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """Another key signs the checkpoints from now on, or one of them no longer does. adopt, retire: as vkeys."""
+
+    adopt: tuple[str, ...] = ()
+    retire: tuple[str, ...] = ()
+
+
+class ErasureAsked(msgspec.Struct, frozen=True, kw_only=True):
+    """Private parts shall be erased. entries: seqs, rising; incidents: numbers of those that they are about.
+
+    reason: in somebody's words; it is kept in the private part of the entry that this makes.
+    """
+
+    entries: tuple[int, ...]
+    incidents: tuple[int, ...]
+    basis: Basis
+    reason: str
+
+
+class RetentionDue(msgspec.Struct, frozen=True, kw_only=True):
+    """What was kept for long enough goes: private parts of entries (seqs), and incidents (numbers); both rising."""
+
+    entries: tuple[int, ...]
+    incidents: tuple[int, ...]
 
 
 class OutcomeReported(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -201,6 +250,11 @@ Input = (
     | TokenCut
     | AccessDenied
     | StoreRestored
+    | LedgerNamed
+    | LedgerFork
+    | KeysChanged
+    | ErasureAsked
+    | RetentionDue
     | OutcomeReported
     | AlertExpired
     | PolicyChanged

@@ -4,6 +4,7 @@ Durations are integer microseconds. A route's None means "as its parent has it".
 """
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -95,5 +96,26 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def policy_digest(policy: Policy) -> str:
-    """SHA-256 (64 hex digits) of the policy's canonical JSON: two policies with one digest decide alike."""
-    return hashlib.sha256(CANONICAL.encode(policy)).hexdigest()
+    """SHA-256 (64 hex digits) of the policy's canonical JSON: two policies with one digest decide alike.
+
+    Without the addresses, which nobody shall guess from it; their targets' ids say which they are.
+    """
+    return hashlib.sha256(CANONICAL.encode(without_addresses(policy))).hexdigest()
+
+
+def without_addresses(policy: Policy) -> Policy:
+    """Give the policy with every address left empty, as the decision part of an entry holds it."""
+    return with_addresses(policy, {})
+
+
+def with_addresses(policy: Policy, addresses: Mapping[str, str]) -> Policy:
+    """Give the policy with the addresses of these targets (id -> address); the others are empty."""
+    targets = tuple(
+        msgspec.structs.replace(target, address=addresses.get(target.id, "")) for target in policy.targets
+    )
+    return msgspec.structs.replace(policy, targets=targets)
+
+
+def addresses_of(policy: Policy) -> dict[str, str]:
+    """Give the addresses by the ids of their targets."""
+    return {target.id: target.address for target in policy.targets}

@@ -28,6 +28,10 @@ class Matcher(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     value: str
 
 
+ERASED = (Matcher(name="erased", op=MatchOp.MATCHES, value=r"[^\x00-\x{10FFFF}]"),)
+"""Stands for matchers whose text was erased: no text matches it, so nothing that is decided later falls under it."""
+
+
 class Silence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All matchers must match, from starts_at to ends_at: [starts_at, ends_at).
 
