@@ -14,9 +14,10 @@ from tocsin.core.model.errors import Unavailable
 from tocsin.core.model.input import OutcomeReported
 from tocsin.core.model.notification import Message, Outcome, Refused, Retry
 from tocsin.ports import Channel, Clock, Store
+from tocsin.runtime.committed import Committed, Dispatch
 from tocsin.runtime.gate import Gate
 from tocsin.runtime.metrics import ChannelFigures, Metrics
-from tocsin.runtime.turn import Committed, Dispatch, Result
+from tocsin.runtime.turn import Result
 
 log = logging.getLogger("tocsin.dispatcher")
 

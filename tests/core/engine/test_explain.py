@@ -15,7 +15,7 @@ from tocsin.core.model.alert import Alert
 from tocsin.core.model.entry import Header
 from tocsin.core.model.input import Manual
 from tocsin.core.model.notification import DeliveryState, Refused, Retry
-from tocsin.core.model.policy import Policy, RateLimit
+from tocsin.core.model.policy import Policy, RateLimit, with_addresses
 from tocsin.core.model.trace import Acting, Line, Sent, Step
 
 

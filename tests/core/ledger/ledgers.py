@@ -42,8 +42,9 @@ from tocsin.core.model.notification import Accepted, Delivered, DryRun, Refused,
 from tocsin.core.model.policy import DAY, HOUR, MINUTE, SECOND, Policy, RateLimit, Route
 from tocsin.core.model.silence import Matcher, MatchOp
 from tocsin.intake.native import received
+from tocsin.runtime.committed import Committed
 from tocsin.runtime.pump import Pump, Request
-from tocsin.runtime.turn import Committed, Result
+from tocsin.runtime.turn import Result
 from tocsin.stores.sqlite import SqliteStore
 
 START = 1_800_000_000_000_000
@@ -167,6 +168,8 @@ def write_ledger(store: SqliteStore, *, seed: int = 1, turns: int = 150) -> None
     pump.turn([Request((given,), "user:anna", answer) for given in rare])
     clock.at += DAY
     pump.turn([Request((KeysChanged(retire=(vkey,)),), "user:anna", answer)])
+    past = next(number for number in range(1, 1000) if number not in pump.state.incidents)
+    pump.turn([Request((RetentionDue(entries=(), incidents=(past,)),), "system", answer)])
 
 
 def _an_input(chance: random.Random, at: int, pump: Pump, waiting: list[tuple[int, int]]) -> Input:

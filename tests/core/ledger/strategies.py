@@ -9,6 +9,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from tocsin.core.ledger.verify import INTEGER_MAX
+from tocsin.core.model.policy import Route
 
 # No lone surrogates: they are no text, and the edge refuses them. Control characters and all scripts are in.
 texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
@@ -28,6 +29,8 @@ def drawn(hint: Any) -> st.SearchStrategy[Any]:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is UnionType or origin is typing.Union:
         return st.one_of([drawn(argument) for argument in arguments])
+    if hint == tuple[Route, ...]:
+        return st.lists(_route(), max_size=2).map(tuple)
     if origin is tuple:
         if arguments[1] is not Ellipsis:
             return st.tuples(*(drawn(argument) for argument in arguments))
@@ -43,6 +46,12 @@ def drawn(hint: Any) -> st.SearchStrategy[Any]:
     assert issubclass(hint, msgspec.Struct), hint
     fields = msgspec.structs.fields(hint)
     return st.deferred(lambda: st.builds(hint, **{field.name: drawn(field.type) for field in fields}))
+
+
+def _route() -> st.SearchStrategy[Route]:
+    """A route that has no routes below it: a tree of any depth would be drawn for ever."""
+    fields = [field for field in msgspec.structs.fields(Route) if field.name != "routes"]
+    return st.deferred(lambda: st.builds(Route, **{field.name: drawn(field.type) for field in fields}))
 
 
 _PLAIN: dict[Any, st.SearchStrategy[Any]] = {

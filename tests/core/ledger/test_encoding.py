@@ -76,7 +76,8 @@ def test_the_entries_of_a_real_ledger_are_canonical(ledger):
     for segment in ledger.segments:
         for parts in unpack(segment.data):
             for part in parts:
-                assert rfc8785.dumps(json.loads(part)) == part
+                if part:  # Else it is a private part that was erased.
+                    assert rfc8785.dumps(json.loads(part)) == part
             kinds.add(read_header(parts[0]).kind)
             events.update(type(event) for event in read_decision(parts[1]).events)
 
@@ -110,6 +111,7 @@ def test_every_event_is_read_as_it_was_written_and_is_canonical(kind):
         maintenance=st.none() | drawn(Maintenance),
         name=texts,
         client=texts,
+        addresses=st.dictionaries(texts, texts, max_size=3),
     )
 )
 def test_every_private_part_is_read_as_it_was_written_and_is_canonical(private):

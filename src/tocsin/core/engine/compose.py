@@ -107,11 +107,12 @@ def message(
     silenced: int = 0,
     digest: str = "",
     failed: str = "",
+    record: str = "",
 ) -> Message:
     """Write what a notification says.
 
     silenced: alerts that are left out because silences cover them; digest, failed: the sentence of a digest or a
-    meta-notification, where it is one.
+    meta-notification, where it is one. record: see Message.
     """
     kind = notified.kind
     if view is not None:
@@ -149,6 +150,7 @@ def message(
         alerts=tuple(lines),
         more=max(0, total - len(lines) - silenced),
         incident=view,
+        record=record,
     )
 
 

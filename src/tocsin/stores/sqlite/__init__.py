@@ -23,14 +23,15 @@ from tocsin.core.model.access import Token
 from tocsin.ports import Batch, Memory, StoreFailed, StoreRefused
 from tocsin.stores.sqlite.asking import Question, marks
 from tocsin.stores.sqlite.chains import Chains
-from tocsin.stores.sqlite.decoding import decode_alert
+from tocsin.stores.sqlite.decoding import decode_alert, encode
 from tocsin.stores.sqlite.loading import load
 from tocsin.stores.sqlite.migrating import migrate
 from tocsin.stores.sqlite.reading import Reading
 from tocsin.stores.sqlite.records import token_row
-from tocsin.stores.sqlite.rows import PUT_TOKEN, encode, statements
+from tocsin.stores.sqlite.rows import PUT_TOKEN, statements
+from tocsin.stores.sqlite.tiles import fill_tiles
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 CHECKPOINT_PAGES = 4000
 """The WAL is folded into the file about every 16 MiB."""
 WAL_BYTES_KEPT = 32 << 20
@@ -88,6 +89,7 @@ class SqliteStore(Reading):
             raise StoreFailed(f"{self._path} cannot be opened: {_said(error)}") from error
         try:
             self._prepare(writer)
+            fill_tiles(writer)
         except msgspec.MsgspecError as error:
             writer.close(True)
             raise StoreRefused(
@@ -166,19 +168,41 @@ class SqliteStore(Reading):
 
     def commit(self, batch: Batch) -> None:
         """See `tocsin.ports.Store`, as for every method here."""
+        erases = batch.redacted is not None or bool(batch.pruned)
         try:
-            with self._writing, self._writer as writer:
-                for sql, rows in statements(batch, self._chains, self._ask_writer):
-                    if rows:
-                        writer.executemany(sql, rows)
+            with self._writing:
+                if erases:
+                    self._writer.execute("PRAGMA secure_delete = on").fetchall()
+                with self._writer as writer:
+                    for sql, rows in statements(batch, self._chains, self._ask_writer):
+                        if rows:
+                            writer.executemany(sql, rows)
         except BaseException as error:
             self._chains.forget()
             if isinstance(error, apsw.Error):
                 raise self._failed(error) from error
             raise
+        if erases:
+            self._chains.forget()
+            self._scrub()
+
+    def _scrub(self) -> None:
+        """Fold the WAL into the file and cut it off, so that no older copy of what was erased is left in it.
+
+        While somebody reads it cannot be; the next checkpoint of a WAL that was read to its end does it then.
+        """
+        with self._writing:
+            try:
+                self._writer.execute("PRAGMA wal_checkpoint(truncate)").fetchall()
+                self._writer.execute("PRAGMA secure_delete = off").fetchall()
+            except apsw.BusyError:
+                pass
 
     def alive(self, at: int) -> None:
         self._write("UPDATE head SET alive_at = ?", (at,))
+
+    def put_checkpoint(self, size: int, note: bytes) -> None:
+        self._write("INSERT OR REPLACE INTO checkpoints VALUES (?, ?)", (size, note))
 
     def keep_secret(self, name: str, value: bytes) -> None:
         self._write("INSERT INTO meta VALUES (?, ?)", (f"secret:{name}", value))

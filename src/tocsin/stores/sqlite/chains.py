@@ -11,12 +11,15 @@ from tocsin.ports import Batch
 
 KEPT = 10_000
 
-MEMBERS = """
-WITH RECURSIVE chain (alert, before) AS (
-    SELECT alert, before FROM members WHERE number = (SELECT last_member FROM incidents WHERE number = ?)
+CHAIN = """
+WITH RECURSIVE chain (number, alert, before) AS (
+    SELECT number, alert, before FROM members WHERE number = (SELECT last_member FROM incidents WHERE number = ?)
     UNION ALL
-    SELECT m.alert, m.before FROM chain c JOIN members m ON m.number = c.before
+    SELECT m.number, m.alert, m.before FROM chain c JOIN members m ON m.number = c.before
 )
+"""
+
+MEMBERS = f"""{CHAIN}
 SELECT body FROM alerts WHERE number IN (SELECT alert FROM chain) ORDER BY number
 """
 
