@@ -44,12 +44,14 @@ IDS_AT_ONCE = 500
 class SqliteStore(Reading):
     """See `tocsin.ports.Store`. Opening takes an exclusive lock on the data directory.
 
+    is_scratch: what is in it may be lost, since it can be made again.
     Raises: StoreRefused if another process holds the directory, its schema is newer than this program, or the file
     is damaged or not Tocsin's; StoreFailed if the file cannot be read or written.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, is_scratch: bool = False) -> None:
         self._path = directory / "tocsin.db"
+        self._synchronous = 0 if is_scratch else 2
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = lock_directory(directory)
@@ -112,7 +114,7 @@ class SqliteStore(Reading):
         writer.set_busy_timeout(BUSY_MS)
         for setting in (
             "journal_mode = wal",
-            "synchronous = full",
+            f"synchronous = {self._synchronous}",
             "foreign_keys = off",
             f"cache_size = -{CACHE_KIB}",
             f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
@@ -120,7 +122,7 @@ class SqliteStore(Reading):
         ):
             writer.execute(f"PRAGMA {setting}").fetchall()
         mode = writer.pragma("journal_mode"), writer.pragma("synchronous")
-        if mode != ("wal", 2):
+        if mode != ("wal", self._synchronous):
             raise StoreRefused(
                 f"{self._path} runs with journal_mode, synchronous = {mode} instead of ('wal', 2), so what is accepted "
                 "might be lost. Is the directory on a network file system? Use a local disk."

@@ -41,7 +41,8 @@ class Chains:
         """Give the rows (number, alert, number of the row before or 0) that a batch adds, and each new end."""
         rows: list[tuple[int, int, int]] = []
         ends: dict[int, int] = {}
-        for row in batch.alerts:
+        # By number, so that it does not matter in which order the batch names them.
+        for row in sorted([row for row in batch.alerts if row.joined], key=lambda row: row.alert.number):
             for incident in row.joined:
                 if self._number is None:
                     self._number = self._ask("SELECT coalesce(max(number), 0) FROM members", ())[0][0]
