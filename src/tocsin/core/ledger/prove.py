@@ -5,7 +5,7 @@ PATH and PROOF of RFC 6962 sections 2.1.1 and 2.1.2. Each takes one or two tiles
 """
 
 from tocsin.core.ledger.merkle import hash_node
-from tocsin.core.ledger.tiles import HASH_BYTES, WIDTH, Edge, Read, fold, take
+from tocsin.core.ledger.tiles import HASH_BYTES, WIDTH, Edge, Read, pair, take
 
 
 def root(size: int, read: Read) -> bytes:
@@ -21,51 +21,59 @@ def inclusion(index: int, size: int, read: Read) -> tuple[bytes, ...]:
 
     index: counts from 0, index < size.
     """
-    assert 0 <= index < size, (index, size)
-    tree = _Tree(size, read)
-    path: list[bytes] = []
-    start, end = 0, size
-    while end - start > 1:
-        middle = start + _half(end - start)
-        if index < middle:
-            path.append(tree.over(middle, end))
-            end = middle
-        else:
-            path.append(tree.over(start, middle))
-            start = middle
-    return tuple(reversed(path))
+    return Tree(size, read).inclusion(index)
 
 
 def consistency(old: int, new: int, read: Read) -> tuple[bytes, ...]:
     """Prove that the tree of size `new` begins with the one of size `old`; nothing is needed if that is 0 or `new`."""
-    assert 0 <= old <= new, (old, new)
-    if old in (0, new):
-        return ()
-    tree = _Tree(new, read)
-    path: list[bytes] = []
-    start, end = 0, new
-    while end != old:
-        middle = start + _half(end - start)
-        if old <= middle:
-            path.append(tree.over(middle, end))
-            end = middle
-        else:
-            path.append(tree.over(start, middle))
-            start = middle
-    if start:  # Else it is the old root, which whoever verifies has.
-        path.append(tree.over(start, end))
-    return tuple(reversed(path))
+    return Tree(new, read).consistency(old)
 
 
-class _Tree:
-    """The tree of one size, each of its tiles read at most once."""
+class Tree:
+    """The tree of one size, for several proofs: each of its tiles is read and hashed at most once."""
 
     def __init__(self, size: int, read: Read) -> None:
-        self._size = size
+        self.size = size
         self._read = read
-        self._tiles: dict[tuple[int, int], bytes] = {}
+        self._rows: dict[
+            tuple[int, int], list[bytes]
+        ] = {}  # of each tile: its hashes, the nodes over them, ...
 
-    def over(self, start: int, end: int) -> bytes:
+    def inclusion(self, index: int) -> tuple[bytes, ...]:
+        """As the function of this name."""
+        assert 0 <= index < self.size, (index, self.size)
+        path: list[bytes] = []
+        start, end = 0, self.size
+        while end - start > 1:
+            middle = start + _half(end - start)
+            if index < middle:
+                path.append(self._over(middle, end))
+                end = middle
+            else:
+                path.append(self._over(start, middle))
+                start = middle
+        return tuple(reversed(path))
+
+    def consistency(self, old: int) -> tuple[bytes, ...]:
+        """As the function of this name."""
+        assert 0 <= old <= self.size, (old, self.size)
+        if old in (0, self.size):
+            return ()
+        path: list[bytes] = []
+        start, end = 0, self.size
+        while end != old:
+            middle = start + _half(end - start)
+            if old <= middle:
+                path.append(self._over(middle, end))
+                end = middle
+            else:
+                path.append(self._over(start, middle))
+                start = middle
+        if start:  # Else it is the old root, which whoever verifies has.
+            path.append(self._over(start, end))
+        return tuple(reversed(path))
+
+    def _over(self, start: int, end: int) -> bytes:
         """Give the root over a span of leaves at which the tree is split."""
         peaks: list[bytes] = []
         while start < end:
@@ -81,11 +89,14 @@ class _Tree:
         """Give the root of a perfect subtree; number: how many of its height are to the left of it."""
         level, rest = divmod(height, 8)
         index, place = divmod(number << rest, WIDTH)
-        tile = self._tiles.get((level, index))
-        if tile is None:
-            width = min(WIDTH, (self._size >> 8 * level) - index * WIDTH)
-            tile = self._tiles[level, index] = take(self._read, level, index, width)
-        return fold(tile[place * HASH_BYTES : (place + (1 << rest)) * HASH_BYTES])
+        rows = self._rows.get((level, index))
+        if rows is None:
+            width = min(WIDTH, (self.size >> 8 * level) - index * WIDTH)
+            rows = self._rows[level, index] = [take(self._read, level, index, width)]
+        while len(rows) <= rest:
+            rows.append(pair(rows[-1]))
+        at = (place >> rest) * HASH_BYTES
+        return rows[rest][at : at + HASH_BYTES]
 
 
 def _half(count: int) -> int:

@@ -128,11 +128,17 @@ def unpack_bundle(data: bytes) -> list[bytes]:
 # Hashes
 
 
+def pair(hashes: bytes) -> bytes:
+    """Give the nodes over each two of the hashes that lie side by side; over a last one without a partner, none."""
+    new = hashlib.sha256
+    whole = len(hashes) - len(hashes) % (2 * HASH_BYTES)
+    return b"".join([new(b"\x01" + hashes[at : at + 64]).digest() for at in range(0, whole, 64)])
+
+
 def fold(hashes: bytes) -> bytes:
     """Give the root over hashes that lie side by side; their number is a power of two."""
-    new = hashlib.sha256
     while len(hashes) > HASH_BYTES:
-        hashes = b"".join([new(b"\x01" + hashes[at : at + 64]).digest() for at in range(0, len(hashes), 64)])
+        hashes = pair(hashes)
     return hashes
 
 
