@@ -8,8 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.core.ledger.keys import signer, verify
-from tests.core.ledger.test_prove import CONSISTENCY, INCLUSION
-from tests.core.ledger.trees import INPUTS, ROOTS, Tiles, entries, leaves, root_by_definition
+from tests.core.ledger.trees import (
+    CONSISTENCY,
+    INCLUSION,
+    INPUTS,
+    ROOTS,
+    Tiles,
+    entries,
+    leaves,
+    root_by_definition,
+)
 
 from tocsin.core.ledger import checkpoint as checkpoints
 from tocsin.core.ledger import proof, prove

@@ -1,6 +1,7 @@
 """Trees for the tests: leaves by number, their tiles, and the root as RFC 6962 defines it."""
 
 import hashlib
+from collections.abc import Iterable
 
 from tocsin.core.ledger.merkle import hash_leaf
 from tocsin.core.ledger.tiles import HASH_BYTES, Edge, Tile
@@ -18,6 +19,45 @@ ROOTS = [
     "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
     "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
 ]
+
+# Proofs in the tree over INPUTS, as transparency-dev's merkle (proof/verify_test.go) has them; leaves counted from 0.
+INCLUSION = {
+    (0, 8): [
+        "96a296d224f285c67bee93c30f8a309157f0daa35dc5b87e410b78630a09cfc7",
+        "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e",
+        "6b47aaf29ee3c2af9af889bc1fb9254dabd31177f16232dd6aab035ca39bf6e4",
+    ],
+    (5, 8): [
+        "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b",
+        "ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0",
+        "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
+    ],
+    (2, 3): ["fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125"],
+    (1, 5): [
+        "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
+        "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e",
+        "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b",
+    ],
+    (0, 1): [],
+}
+CONSISTENCY = {
+    (1, 1): [],
+    (1, 8): INCLUSION[0, 8],
+    (6, 8): [
+        "0ebc5d3437fbe2db158b9f126a1d118e308181031d0a949f8dededebc558ef6a",
+        "ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0",
+        "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
+    ],
+    (2, 5): [
+        "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e",
+        "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b",
+    ],
+    (6, 7): [
+        "0ebc5d3437fbe2db158b9f126a1d118e308181031d0a949f8dededebc558ef6a",
+        "b08693ec2e721597130641e8211e7eedccb4c26413963eee6c1e2ed16ffb1a5f",
+        "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
+    ],
+}
 
 
 def entries(count: int) -> list[bytes]:
@@ -44,7 +84,7 @@ def root_by_definition(hashes: list[bytes]) -> bytes:
 class Tiles:
     """Where the tiles of a tree lie; counts what is read, and gives no tile that the tree has not."""
 
-    def __init__(self, hashes: list[bytes] = ()) -> None:  # type: ignore[assignment]
+    def __init__(self, hashes: Iterable[bytes] = ()) -> None:
         self.held: dict[tuple[int, int], bytes] = {}
         self.reads: list[tuple[int, int, int]] = []
         edge = Edge()
