@@ -214,9 +214,9 @@ class Edge:
 
 
 def hang(row: bytes, right: bytes | None) -> bytes | None:
-    """Give the root over a row of subtrees of one height, with a smaller subtree to their right (None: without).
+    """Give the root over a row of perfect subtrees, all of one height, with `right` hung on to the right of them.
 
-    The row is any number of hashes side by side, so what they are the leaves of need not be perfect.
+    row: their hashes, any number; right: the root over what is smaller than one of them, None if nothing is there.
     """
     end = len(row) // HASH_BYTES
     while end:
