@@ -314,7 +314,10 @@ class Projection:
         """Give an alert as it was last told; None if its text was erased."""
         if live.text_seq < self._first or self._texts.has_alert(live.number):
             return self._texts.alert(live)
-        private = self.entries[live.text_seq - self._first].private
+        position = live.text_seq - self._first
+        if position == len(self.entries):
+            return None  # It stands in the entry that is being followed, which lost it.
+        private = self.entries[position].private
         return encoding.read_private(private).alert if private else None
 
     def batch(self, edge: Frontier, leases: Mapping[int, LiveAlert]) -> Batch | None:

@@ -1,5 +1,6 @@
-"""Replaying: reads a ledger again, entry by entry, into an empty store. What stands in its tables then is what the ledger
-says; whether the live tables say the same is for a comparison of the two.
+"""Replaying: reads a ledger again, entry by entry, into an empty store.
+
+What stands in its tables then is what the ledger says; whether the live tables say the same is for a comparison.
 
 Nothing is decided: events are folded as they were recorded, and become rows as they did when they were written.
 """

@@ -95,6 +95,6 @@ def _key(key: tuple[Any, ...]) -> str:
     return " ".join(str(part) for part in key)
 
 
-def _decided_of(body: bytes) -> bytes:
+def _decided_of(body: Any) -> bytes:
     """Give what decisions left in an alert, without what repeats did."""
     return encode(msgspec.structs.replace(decode_alert(body), lease=0, timer=0, repeats=0, seen_at=0))
