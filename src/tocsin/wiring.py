@@ -9,18 +9,21 @@ import signal
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from tocsin.channels.email import Email, EmailConfig
 from tocsin.channels.teams import Teams, TeamsConfig
 from tocsin.channels.webhook import Webhook, WebhookConfig
 from tocsin.core.model.access import Role, Token
+from tocsin.core.model.input import Input, LedgerFork
 from tocsin.core.model.notification import Target
 from tocsin.core.model.policy import ALL_LABELS, Policy, Route
 from tocsin.outbound import Failure, Outbound
 from tocsin.ports import Channel, Clock, Ids, Store
+from tocsin.runtime.kek import KEY_FILE, read_key_file, read_key_text
 from tocsin.runtime.metrics import Metrics
 from tocsin.runtime.node import Node
+from tocsin.runtime.pump import Pump
 from tocsin.runtime.rehearsal import Rehearsal
 from tocsin.runtime.world import MachineClock, MachineIds
 from tocsin.settings import (
@@ -46,6 +49,9 @@ from tocsin.web.auth import Doorkeeper, Verifier, hash_token
 from tocsin.web.denials import Denials
 from tocsin.web.pepper import OPERATOR, first_token
 from tocsin.web.pepper import read_pepper as read_pepper_of
+
+if TYPE_CHECKING:
+    from tocsin.runtime.notary import Notary
 
 
 def open_store(directory: Path) -> SqliteStore:
@@ -194,9 +200,17 @@ def build_node(
     if (id_key := store.secret("id_key")) is None:
         id_key = ids.random_bytes(32)
         store.keep_secret("id_key", id_key)
-    if (origin := store.secret("origin")) is None:
-        origin = b"tocsin-" + ids.random_bytes(4).hex().encode()
-        store.keep_secret("origin", origin)
+    notary = build_notary(settings, store, ids, data) if data is not None else None
+    origin = origin_of(store, ids)
+    first: list[Input] = []
+    if opened and data is not None and notary is not None:
+        restored = read_restored(data, store.head().size)
+        if restored is None:
+            notary.check()
+        else:
+            fork = notary.fork(f"put back from a backup of {restored.size} entries")
+            first += [restored, fork]
+            origin = notary.origin = fork.origin
     outbound = build_outbound(settings)
     channels = build_channels(settings, outbound)
     node = Node(
@@ -205,16 +219,16 @@ def build_node(
         ids=ids,
         channels=channels,
         policy=build_policy(settings, channels, id_key),
-        origin=origin.decode(),
+        origin=origin,
         dry_run=settings.dry_run,
         failpoint=failpoint or build_failpoint(settings),
         close=outbound.close,
         metrics=build_metrics(data),
+        notary=notary,
     )
     use_heartbeat(node, settings, outbound)
     if opened:
-        restored = None if data is None else read_restored(data, store.head().size)
-        node.open(accept_clock=accept_clock, restored=restored)
+        node.open(accept_clock=accept_clock, first=first)
         if data is not None:  # What was in there is in the ledger now.
             (data / RESTORED).unlink(missing_ok=True)
     # What was loaded lives as long as the process: the collector need not look at it again and again.
@@ -222,6 +236,53 @@ def build_node(
     gc.freeze()
     gc.set_threshold(200_000, 20, 50)
     return node
+
+
+def origin_of(store: Store, ids: Ids) -> str:
+    """Say what the ledger is called; a new one gets its name here."""
+    if origins := store.origins():
+        return origins[-1][1]
+    origin = store.secret("origin")
+    if origin is None:
+        origin = b"tocsin-" + ids.random_bytes(4).hex().encode()
+        store.keep_secret("origin", origin)
+    return origin.decode()
+
+
+def build_notary(settings: Settings, store: Store, ids: Ids, data: Path) -> "Notary":
+    """Make who signs the checkpoints of the ledger in a data directory."""
+    # Cryptography takes its time to load, and most verbs do without.
+    from tocsin.runtime.highwater import FILE
+    from tocsin.runtime.notary import Notary
+
+    def kek() -> bytes:
+        return read_kek(settings, store, ids, data)
+
+    mark = data / (settings.highwater or FILE)
+    return Notary(store, ids, origin=origin_of(store, ids), kek=kek, mark=mark)
+
+
+def read_kek(settings: Settings, store: Store, ids: Ids, data: Path) -> bytes:
+    """Give the key that the ledger's own keys are wrapped with, which a first start makes. Raises: Conflict."""
+    if settings.ledger_key is not None:
+        return read_key_text(settings.ledger_key.value)
+    return read_key_file(data / KEY_FILE, ids, may_make=not store.signers())
+
+
+def fork_ledger(settings: Settings, store: Store, data: Path, *, reason: str, actor: str) -> LedgerFork:
+    """Let the ledger of an older state of the store go on under another name, and say which.
+
+    Raises: StoreFailed, StoreRefused.
+    """
+    ids, clock = MachineIds(), MachineClock()
+    notary = build_notary(settings, store, ids, data)
+    fork = notary.fork(reason)
+    clock.not_before(store.head().at)
+    pump = Pump(store, clock, ids, origin=fork.origin, on_committed=lambda committed: None)
+    pump.open((fork,), actor=actor)
+    notary.origin = fork.origin
+    notary.latest()
+    return fork
 
 
 def build_metrics(data: Path | None) -> Metrics:

@@ -64,7 +64,8 @@ def compare(live: Path, replayed: Path) -> tuple[list[Difference], int]:
     connection = apsw.Connection(str(live), flags=apsw.SQLITE_OPEN_READWRITE)
     try:
         connection.execute("ATTACH ? AS replayed", (str(replayed),)).fetchall()
-        connection.create_scalar_function("decided_of", _decided_of, deterministic=True)
+        decided_of: Any = _decided_of
+        connection.create_scalar_function("decided_of", decided_of, deterministic=True)
         found: list[Difference] = []
         total = 0
         for table, columns in TABLES.items():
