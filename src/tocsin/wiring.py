@@ -6,7 +6,7 @@ import hashlib
 import os
 import platform
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, assert_never
 from tocsin.channels.email import Email, EmailConfig
 from tocsin.channels.teams import Teams, TeamsConfig
 from tocsin.channels.webhook import Webhook, WebhookConfig
+from tocsin.core.ledger.encoding import Segment
 from tocsin.core.model.access import Role, Token
 from tocsin.core.model.input import Input, LedgerFork
 from tocsin.core.model.notification import Target
@@ -25,6 +26,7 @@ from tocsin.runtime.metrics import Metrics
 from tocsin.runtime.node import Node
 from tocsin.runtime.pump import Pump
 from tocsin.runtime.rehearsal import Rehearsal
+from tocsin.runtime.replaying import Replay
 from tocsin.runtime.world import MachineClock, MachineIds
 from tocsin.settings import (
     ChannelSettings,
@@ -37,6 +39,7 @@ from tocsin.settings import (
 from tocsin.stores.sqlite import SqliteStore
 from tocsin.stores.sqlite.beside import LedgerReader
 from tocsin.stores.sqlite.beside import open_reader as open_reader_of_sqlite
+from tocsin.stores.sqlite.comparing import Difference, compare
 from tocsin.stores.sqlite.copying import DATABASE_FILES as DATABASE_FILES
 from tocsin.stores.sqlite.copying import RESTORED as RESTORED
 from tocsin.stores.sqlite.copying import check_database as check_database
@@ -225,6 +228,7 @@ def build_node(
         close=outbound.close,
         metrics=build_metrics(data),
         notary=notary,
+        envelope_secrets=[secret.value for secret in settings.envelope_secrets],
     )
     use_heartbeat(node, settings, outbound)
     if opened:
@@ -283,6 +287,33 @@ def fork_ledger(settings: Settings, store: Store, data: Path, *, reason: str, ac
     notary.origin = fork.origin
     notary.latest()
     return fork
+
+
+def replay_ledger(
+    data: Path, folder: Path, watched: Callable[[Iterable[Segment], int, str], Iterator[Segment]]
+) -> tuple[list[Difference], int, int]:
+    """Read the ledger of a data directory again into an empty store, and compare the two.
+
+    folder: an empty one, for the copy and the store. Returns: the first differences, how many there are, and the size.
+    Raises: NotFound, StoreRefused, StoreFailed, Damaged.
+    """
+    live = folder / "live"
+    live.mkdir()
+    copy_database(data, live / "tocsin.db")
+    reader = open_reader(live)
+    again = SqliteStore(folder / "again", is_scratch=True)
+    try:
+        end = reader.end()
+        origins: list[tuple[int, str]] = reader.origins()
+        replay = Replay(again, origins=origins)
+        for segment in watched(reader.segments(), end.size, "replaying"):
+            replay.take(segment)
+        replay.end(end.at)
+    finally:
+        again.close()
+        reader.close()
+    found, total = compare(live / "tocsin.db", folder / "again" / "tocsin.db")
+    return found, total, end.size
 
 
 def build_metrics(data: Path | None) -> Metrics:

@@ -23,6 +23,10 @@ class Api(Protocol):
         """Give the decoded answer of a success. Raises: Failure with the exit code that fits."""
         ...
 
+    def fetch(self, path: str, *, query: Query | None = None) -> bytes:
+        """GET what is no JSON, or is wanted byte for byte. Raises: as `request`."""
+        ...
+
     def now(self) -> datetime:
         """Give the server's time, which is the one that counts."""
         ...

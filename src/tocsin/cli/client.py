@@ -110,6 +110,14 @@ class Server:
         with self.asked(method, path_of(path, query), data) as answer:
             return read_answer(answer.status, answer.read(ANSWER_BYTES_MAX), self.url)
 
+    def fetch(self, path: str, *, query: Query | None = None) -> bytes:
+        """See `Api`."""
+        with self.asked("GET", path_of(path, query)) as answer:
+            body: bytes = answer.read(ANSWER_BYTES_MAX)
+        if answer.status != 200:
+            read_answer(answer.status, body, self.url)
+        return body
+
     def now(self) -> datetime:
         """See `Api`. To the second: it stands in the Date of every answer."""
         with self.asked("GET", "/healthz") as answer:

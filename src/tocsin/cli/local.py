@@ -54,6 +54,13 @@ class Local:
         status, answer = self._loop.run_until_complete(self._ask(method, path_of(path, query), data))
         return read_answer(status, answer, self._where)
 
+    def fetch(self, path: str, *, query: Query | None = None) -> bytes:
+        """See `Api`."""
+        status, answer = self._loop.run_until_complete(self._ask("GET", path_of(path, query), b""))
+        if status != 200:
+            read_answer(status, answer, self._where)
+        return answer
+
     def reset_tokens(self) -> str:
         """Give all tokens up, and make one for an admin, which is to be shown. Raises: Conflict, Unavailable."""
         return self._loop.run_until_complete(reset_tokens(self._node, self._data, f"os:{user_name()}"))

@@ -55,9 +55,7 @@ def prove_entry(store: Store, note: bytes, seq: int) -> bytes:
     entry = store.entry(seq)
     if entry is None:
         raise NotFound(f"There is no entry {seq}; the ledger has {store.head().size}.")
-    return proof.write(
-        Proof(index=seq, path=_path(tree, signed, seq), checkpoint=note, extra=entry[0])
-    )
+    return proof.write(Proof(index=seq, path=_path(tree, signed, seq), checkpoint=note, extra=entry[0]))
 
 
 def prove_incident(store: Store, note: bytes, id_or_number: str) -> IncidentProof:
@@ -126,7 +124,8 @@ def prove_growth(store: Store, note: bytes, old: int) -> tuple[Checkpoint, tuple
     signed, tree = signed_tree(store, note)
     if old > signed.size:
         raise Conflict(
-            f"The ledger has {signed.size} entries, fewer than {old}. Whoever holds a checkpoint of {old} should ask why.",
+            f"The ledger has {signed.size} entries, fewer than {old}. Whoever holds a checkpoint of {old} should ask "
+            "why.",
             state="shorter",
         )
     return signed, tuple(map(encode64, tree.consistency(old)))

@@ -21,6 +21,7 @@ SUBJECT_CHARACTERS_MIN = 3
 class About(msgspec.Struct, kw_only=True):
     """What entries are about. Dicts serve as ordered sets."""
 
+    alerts: dict[bytes, None] = {}
     incidents: dict[int, None] = {}
     silences: dict[int, None] = {}
     maintenances: dict[int, None] = {}
@@ -34,6 +35,8 @@ class About(msgspec.Struct, kw_only=True):
             self.incidents[number] = None
         for event in read_decision(decision).events:
             match event:
+                case ev.AlertFired(id=id_) | ev.AlertSeen(id=id_):
+                    self.alerts[bytes.fromhex(id_)] = None
                 case ev.SilenceCreated(silence=silence):
                     self.silences[silence] = None
                 case ev.MaintenanceCreated(maintenance=maintenance):
@@ -65,8 +68,8 @@ def about_subject(
     """
     if len(subject.strip()) < SUBJECT_CHARACTERS_MIN:
         raise Invalid(
-            f"A text of fewer than {SUBJECT_CHARACTERS_MIN} characters stands in nearly every entry. Give an address or "
-            "a whole name.",
+            f"A text of fewer than {SUBJECT_CHARACTERS_MIN} characters stands in nearly every entry. Give an "
+            "address or a whole name.",
             field="subject",
         )
     wanted = json.dumps(subject.strip(), ensure_ascii=False)[1:-1].casefold()
@@ -84,6 +87,7 @@ def about_subject(
 def _asked(seqs: list[int], about: About, basis: Basis, reason: str) -> ErasureAsked:
     return ErasureAsked(
         entries=tuple(seqs),
+        alerts=tuple(about.alerts),
         incidents=tuple(sorted(about.incidents)),
         silences=tuple(sorted(about.silences)),
         maintenances=tuple(sorted(about.maintenances)),

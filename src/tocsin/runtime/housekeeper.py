@@ -103,12 +103,15 @@ class Housekeeper:
     def _is_over(self, about: About) -> bool:
         """Say whether nothing that goes on needs what an entry about these says."""
         store = self._store
-        newest = store.policies(None, 1)
-        views = [store.find_silence(str(number)) for number in about.silences]
-        running = {one.number for one, _, is_over in store.list_maintenances() if not is_over}
-        return (
-            not any(store.is_live(number) for number in about.incidents)
-            and all(view is None or view.ended_at is not None for view in views)
-            and running.isdisjoint(about.maintenances)
-            and not (newest and newest[0].version in about.policies)
-        )
+        if any(store.is_live(number) for number in about.incidents):
+            return False
+        for number in about.silences:
+            view = store.find_silence(str(number))
+            if view is not None and view.ended_at is None:
+                return False
+        if about.maintenances:
+            running = {one.number for one, _, is_over in store.list_maintenances() if not is_over}
+            if not running.isdisjoint(about.maintenances):
+                return False
+        newest = store.policies(None, 1) if about.policies else []
+        return not newest or newest[0].version not in about.policies

@@ -18,6 +18,7 @@ from tocsin.runtime.dispatcher import Dispatcher
 from tocsin.runtime.feed import Feed
 from tocsin.runtime.gate import Gate
 from tocsin.runtime.heartbeat import Heartbeat
+from tocsin.runtime.housekeeper import Housekeeper
 from tocsin.runtime.metrics import Figures, Metrics
 from tocsin.runtime.pump import Pump, Request
 from tocsin.runtime.turn import Result
@@ -51,6 +52,7 @@ class Node:
         close: Callable[[], Awaitable[None]] | None = None,
         metrics: Metrics | None = None,
         notary: "Notary | None" = None,
+        envelope_secrets: Sequence[str] = (),
     ) -> None:
         self.store = store
         self.clock = clock
@@ -61,6 +63,7 @@ class Node:
         self.origin = origin
         self.dry_run = dry_run
         self._notary = notary
+        self.envelope_secrets = tuple(envelope_secrets)
         # Reads the configuration again for an actor, and says whether it is another one. Raises: Invalid, Unavailable.
         self.reload: Callable[[str], Awaitable[bool]] = _no_reload
         self._close = close
@@ -69,6 +72,7 @@ class Node:
         self.gate = Gate(clock, self.metrics)
         self.feed = Feed()
         self.heartbeat = Heartbeat(self.unwell, clock, self.metrics)
+        self.housekeeper = Housekeeper(store, clock, self._keep_house, lambda: self.policy.keep)
         self.gate.watch(self._noticed)
         self.dispatcher = Dispatcher(
             channels, self.gate, store, clock, self.metrics, dry_run=dry_run, failpoint=failpoint
@@ -127,6 +131,7 @@ class Node:
         self.gate.start(self._pump)
         self.dispatcher.start()
         self.heartbeat.start()
+        self.housekeeper.start()
         if self._notary is not None:
             self._notary.start()
 
@@ -134,6 +139,7 @@ class Node:
         """Let what is on its way end, then stop."""
         self.feed.close()
         await self.heartbeat.stop()
+        await self.housekeeper.stop()
         await self.dispatcher.stop(STOP_GRACE_S)
         await self.gate.stop()
         if self._notary is not None:
@@ -150,6 +156,9 @@ class Node:
         if result.refused is not None:
             raise result.refused
         return result
+
+    async def _keep_house(self, given: Input) -> object:
+        return await self.ask(given, SYSTEM)
 
     async def adopt(
         self,

@@ -20,6 +20,7 @@ from tocsin.web.api import (
     events,
     health,
     incidents,
+    ledger,
     meta,
     metrics,
     notify,
@@ -76,6 +77,7 @@ def build_api() -> FastAPI:
         tokens.router,
         policy.router,
         events.router,
+        ledger.router,
         meta.router,
     ):
         app.include_router(part)

@@ -73,6 +73,14 @@ class LedgerReader:
             raise Damaged(str(error)) from error
         return None
 
+    def origins(self) -> list[tuple[int, str]]:
+        """Give (seq, name) of what the ledger is called from which entry on; what it was called first, from 0 on."""
+        first = self._ask("SELECT value FROM meta WHERE key = 'secret:origin'")
+        named = [(0, name.decode()) for (name,) in first]
+        if self._ask("SELECT 1 FROM sqlite_schema WHERE name = 'origins'"):
+            named += [(seq, name) for seq, name in self._ask("SELECT seq, origin FROM origins ORDER BY seq")]
+        return named
+
     def pragma(self, name: str) -> Any:
         """Ask for a pragma's first value, such as `user_version` or `quick_check(1)`."""
         return self._ask(f"PRAGMA {name}")[0][0]
