@@ -11,7 +11,8 @@ from tocsin.core.ledger.encoding import read_header
 from tocsin.core.ledger.merkle import hash_leaf
 from tocsin.core.ledger.note import Key, Unverified
 from tocsin.core.model.errors import Invalid, TocsinError
-from tocsin.runtime.evidence import IncidentProof
+from tocsin.ports import number_of
+from tocsin.runtime.evidence import VERSION, IncidentProof
 from tocsin.runtime.signing import verify
 
 _incident_proof = msgspec.json.Decoder(IncidentProof, strict=True).decode
@@ -81,6 +82,10 @@ def _incident(data: bytes, keys: Sequence[Key]) -> dict[str, Any]:
         given = _incident_proof(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Invalid(f"This is no proof of an incident: {error}.") from error
+    if given.v != VERSION:
+        raise Invalid(f"This proof has version {given.v}; this program knows {VERSION}.")
+    if not given.entries or number_of(given.incident) != given.number:
+        raise _Wrong("it proves no entry of the incident that it names")
     signed = _signed(given.checkpoint.encode(), keys)
     before: int | None = None
     for count, entry in enumerate(given.entries):
@@ -99,12 +104,12 @@ def _incident(data: bytes, keys: Sequence[Key]) -> dict[str, Any]:
         if entry.private is not None:
             _check_part(entry.seq, "private part", entry.private, header.private_hash)
         before = entry.seq
-    erased = sum(entry.private is None for entry in given.entries)
+    bare = sum(entry.private is None for entry in given.entries)
     return {
         **_about(signed),
         "incident": f"#{given.number} ({given.incident})",
         "entries": f"{len(given.entries)}, complete up to entry {before}",
-        **({"erased": f"{erased} private parts"} if erased else {}),
+        **({"without": f"{bare} private parts, which were erased or left out"} if bare else {}),
     }
 
 
