@@ -588,8 +588,10 @@ def test_the_foot_of_a_mail_says_how_far_the_record_had_come() -> None:
     mail = parsed(payload(a_message(), a_target(), KEY, SENDER, AT))
     without = parsed(payload(a_message(record=""), a_target(), KEY, SENDER, AT))
 
-    assert part(mail, "plain").endswith(
-        "Why you get this: new incident\nRecord: tocsin.test 1311:5bf7e44f\n"
+    assert (
+        part(mail, "plain")
+        .rstrip("\n")
+        .endswith("Why you get this: new incident\nRecord: tocsin.test 1311:5bf7e44f")
     )
     assert "Record: tocsin.test 1311:5bf7e44f" in part(mail, "html")
     assert "Record" not in part(without, "plain") + part(without, "html")
