@@ -119,6 +119,7 @@ class SqliteStore(Reading):
             f"cache_size = -{CACHE_KIB}",
             f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
             f"journal_size_limit = {WAL_BYTES_KEPT}",
+            "secure_delete = fast",
         ):
             writer.execute(f"PRAGMA {setting}").fetchall()
         mode = writer.pragma("journal_mode"), writer.pragma("synchronous")
@@ -196,7 +197,7 @@ class SqliteStore(Reading):
         with self._writing:
             try:
                 self._writer.execute("PRAGMA wal_checkpoint(truncate)").fetchall()
-                self._writer.execute("PRAGMA secure_delete = off").fetchall()
+                self._writer.execute("PRAGMA secure_delete = fast").fetchall()
             except apsw.BusyError:
                 pass
 
