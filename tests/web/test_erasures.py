@@ -1,6 +1,7 @@
 """Erasing over HTTP: what is erased is in no answer any more, what goes on cannot be, and the ledger stays sound."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ from tocsin.core.model import event as ev
 from tocsin.core.model.access import Role
 from tocsin.core.model.input import Basis, PolicyChanged
 from tocsin.core.model.notification import Target
+from tocsin.core.model.policy import ALL_LABELS, Route
 from tocsin.runtime.housekeeper import Housekeeper
 
 ERASURES = "/api/v1/ledger/erasures"
@@ -38,7 +40,8 @@ def erased(face: Face, **form: Any) -> dict[str, Any]:
 
 
 def an_incident(face: Face, rule: str, **more: Any) -> int:
-    _, _, answer = face.post(ALERT | {"rule_id": rule} | more)
+    status, _, answer = face.post(ALERT | {"rule_id": rule} | more)
+    assert status == 200, answer
     number: int = answer["results"][0]["incidents"][0]["number"]
     return number
 
@@ -98,10 +101,10 @@ def everything_said(face: Face) -> dict[str, str]:
     for one in ask("/api/v1/policy/history")["policies"]:
         ask(f"/api/v1/policy/{one['version']}")
         ask(f"/api/v1/policy/diff?from=1&to={one['version']}")
-    ask("/api/v1/silences/preview", "POST", {"matchers": ["rule_id=~.*"], "minutes": 60, "force": True})
-    for path in ("/api/v1/policy", "/api/v1/tokens", "/api/v1/ledger", "/api/v1/channels", "/metrics", "/ledger/tile/entries/000.p/9"):  # fmt: skip
+    ask("/api/v1/silences/preview", "POST", {"matchers": ["rule_id=~.*"]})
+    for path in ("/api/v1/policy", "/api/v1/tokens", "/api/v1/ledger", "/api/v1/channels", "/metrics", "/ledger/tile/entries/000.p/4"):  # fmt: skip
         ask(path)
-    with following(face.port, face.tokens[Role.ADMIN], "?since=-1") as stream:
+    with following(face.port, face.tokens[Role.ADMIN], "?after=-1") as stream:
         said["events"] = json.dumps(stream.take(face.entries()), ensure_ascii=False)
     said["ledger"] = b"".join(segment.data for segment in face.node.store.segments()).decode(errors="replace")
     return said
@@ -122,7 +125,10 @@ def marked() -> Iterator[Face]:
     said_by_her = Reply(status=410, body=ANNA.encode())
     with SinkThread(said_by_her) as sink:
         policy = a_policy("hook")
-        targets = (*policy.targets, Target(id="0a1b2c3d4e5f6071", channel="hook", address=f"{ANNA} <a@x.org>"))
+        targets = (
+            *policy.targets,
+            Target(id="0a1b2c3d4e5f6071", channel="hook", address=f"{ANNA} <a@x.org>"),
+        )
         with a_face(sink=sink, signs=True, policy=msgspec.structs.replace(policy, targets=targets)) as face:
             on_its_loop(face, face.node.ask(PolicyChanged(policy=policy), "settings"))
             by_text = an_incident(
@@ -130,7 +136,9 @@ def marked() -> Iterator[Face]:
                 evidence={"said": [ANNA]}, links=[{"href": "https://x.org", "text": ANNA}], source=ANNA,
             )  # fmt: skip
             by_note = an_incident(face, "net")
-            until(lambda: all(one["state"] == "dead" for one in deliveries(face)) and len(deliveries(face)) >= 2)
+            until(
+                lambda: all(one["state"] == "dead" for one in deliveries(face)) and len(deliveries(face)) >= 2
+            )
             act(face, by_note, "ack", note=f"{ANNA} knows")
             act(face, by_note, "notes", note=ANNA)
             act(face, by_note, "resolve", note=ANNA)
@@ -159,7 +167,7 @@ def deliveries(face: Face) -> list[dict[str, Any]]:
 def test_what_is_erased_about_somebody_is_in_no_answer_any_more(marked: Face) -> None:
     before = who_says(marked, ANNA)
     size = marked.entries()
-    assert len(before) > 15, before  # Else this test would show nothing.
+    assert len(before) >= 15, before  # Else this test would show nothing.
 
     answer = erased(marked, subject=ANNA)
 
@@ -211,7 +219,7 @@ def test_a_dry_run_erases_nothing(marked: Face) -> None:
     assert len(answer["entries"]) > 6
     assert marked.entries() == size
     after = everything_said(marked)
-    volatile = {name for name in before if "proof" in name or "ledger" in name or "/metrics" in name}
+    volatile = {name for name in before if re.search("proof|ledger|metrics|stats|me$", name)}
     assert {name: said for name, said in after.items() if name not in volatile} == {
         name: said for name, said in before.items() if name not in volatile
     }
@@ -249,16 +257,27 @@ def test_one_entry_is_erased_and_no_other() -> None:
         assert is_sound(face)
 
 
-def test_the_alert_that_comes_again_after_its_labels_were_erased_is_known_by_them() -> None:
-    with a_face() as face:
-        number = an_incident(face, "disk", scope={"owner": "Anna"}, message="Anna's disk")
-        act(face, number, "resolve")
+def test_an_incident_that_comes_back_after_its_words_were_erased_is_told_in_new_ones() -> None:
+    with SinkThread() as sink, a_face(sink=sink) as face:
+        trouble = {"scope": {"owner": "Anna"}, "message": "Anna's disk"}
+        number = an_incident(face, "disk", **trouble)
+        face.post(ALERT | trouble | {"status": "resolved"})
+        until(
+            lambda: len(sink.requests) == 2 and all(one["state"] == "delivered" for one in deliveries(face))
+        )
         erased(face, entries=entries_of(face, number))
+        assert "Anna" not in json.dumps(face.ask("GET", f"/api/v1/incidents/{number}")[2])
 
-        again = an_incident(face, "disk", scope={"owner": "Anna"}, message="Anna's disk", window_start=0, window_end=60)
+        again = an_incident(face, "disk", **trouble)
+        until(lambda: len(sink.requests) == 3)
 
         found = face.ask("GET", f"/api/v1/incidents/{again}")[2]
-        assert found["labels"]["owner"] == "Anna"
+        assert (again, found["generation"]) == (number, 2)
+        # Its title was put together when it opened; its alerts say what is known now.
+        assert found["title"] == ""
+        assert [alert["message"] for alert in found["alerts"]] == ["Anna's disk"]
+        assert '"title":"disk"' in sink.requests[2].body.decode()
+        assert "Anna's disk" in sink.requests[2].body.decode()
         assert is_sound(face)
 
 
@@ -286,7 +305,12 @@ def test_what_made_a_silence_that_acts_cannot_be_erased(kind: str) -> None:
     form: dict[str, Any] = {"matchers": ["a=b"], "comment": "Anna", "minutes": 60}
     if kind == "maintenances":
         del form["minutes"]
-        form["recurrence"] = {"rrule": "FREQ=DAILY", "zone": "UTC", "begins": "2030-01-01T00:00", "minutes": 5}
+        form["recurrence"] = {
+            "rrule": "FREQ=DAILY",
+            "zone": "UTC",
+            "begins": "2030-01-01T00:00",
+            "minutes": 5,
+        }
     with a_face() as face:
         made = face.ask("POST", "/api/v1/silences", form)[2]
 
@@ -302,7 +326,7 @@ def test_what_made_a_silence_that_acts_cannot_be_erased(kind: str) -> None:
 
 def test_the_addresses_of_the_policy_in_force_cannot_be_erased() -> None:
     policy = msgspec.structs.replace(a_policy(), targets=(Target(id="0a1b2c3d4e5f6071", channel="hook", address="anna@x.org"),))  # fmt: skip
-    with a_face(policy=policy) as face:
+    with a_face(policy=policy, signs=True) as face:
         status, problem = erase(face, subject="anna@x.org")
         assert (status, problem["state"]) == (409, "in force")
 
@@ -356,23 +380,26 @@ def test_an_entry_that_is_not_there_is_not_erased(face: Face) -> None:
 
 
 def test_the_housekeeper_lets_go_of_what_is_old_and_the_answers_go_on() -> None:
-    with a_face(signs=True) as face:
+    soon = Route(name="default", group_by=(ALL_LABELS,), reopen_within=0)
+    with a_face(signs=True, policy=msgspec.structs.replace(a_policy(), routes=soon)) as face:
         numbers = [an_incident(face, f"rule-{n}", message="Anna") for n in range(3)]
         for number in numbers[:2]:
-            act(face, number, "resolve")
-        soon = face.node.clock.now() + 3_600_000_000
+            face.post(ALERT | {"rule_id": f"rule-{number - 1}", "status": "resolved"})
+        until(lambda: not any(face.node.store.is_live(number) for number in numbers[:2]))
+        keep = 3_600_000_000
+        in_an_hour = face.node.clock.now() + keep
 
         class Later:
             def now(self) -> int:
-                return soon
+                return in_an_hour
 
-        keeper = Housekeeper(face.node.store, Later(), face.node._keep_house, lambda: 1_000_000)  # type: ignore[arg-type]
+        keeper = Housekeeper(face.node.store, Later(), face.node._keep_house, lambda: keep)
 
-        async def keep() -> None:
+        async def keep_house() -> None:
             while await keeper.step():
                 pass
 
-        on_its_loop(face, keep())
+        on_its_loop(face, keep_house())
 
         listed = face.ask("GET", "/api/v1/incidents")[2]
         assert [one["number"] for one in listed["incidents"]] == [numbers[2]]

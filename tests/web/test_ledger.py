@@ -230,7 +230,9 @@ def test_the_only_key_and_one_that_does_not_sign_cannot_be_retired() -> None:
         assert face.entries() == before + 1
 
 
-@pytest.mark.parametrize("form", [{}, {"vkey": ""}, {"vkey": 1}, {"vkey": "x", "more": 1}, {"vkey": None}, []])
+@pytest.mark.parametrize(
+    "form", [{}, {"vkey": ""}, {"vkey": 1}, {"vkey": "x", "more": 1}, {"vkey": None}, []]
+)
 def test_a_form_that_names_no_key_is_refused(ledger: Face, form: object) -> None:
     assert ledger.ask("POST", f"{LEDGER}/keys/retire", form)[0] == 422
 
@@ -342,5 +344,3 @@ def test_only_admins_and_auditors_see_the_record_and_only_admins_change_it(ledge
         assert ledger.ask("GET", path, role=None)[0] == 401
     ledger.settle()
     assert {type(event) for event in ledger.events(before)} == {ev.AccessRefused}
-
-
