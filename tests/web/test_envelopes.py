@@ -109,7 +109,7 @@ def test_any_change_in_an_envelope_is_noticed(sealed: Face) -> None:
     tried = 0
     for where, changed in changes(json.loads(sound)):
         data = json.dumps(changed, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode() + b"\n"
-        if data == sound or where.endswith(" has more") and changed == json.loads(sound):
+        if data == sound or (where.endswith(" has more") and changed == json.loads(sound)):
             continue
         tried += 1
         try:

@@ -43,6 +43,19 @@ class IncidentProof(msgspec.Struct, frozen=True, kw_only=True):
     entries: tuple[ProvenEntry, ...]
 
 
+class Growth(msgspec.Struct, frozen=True, kw_only=True):
+    """That the ledger of a checkpoint (a signed note) begins with the one of size `old`.
+
+    size, root (in base64): as the checkpoint says; hashes: the proof of RFC 6962, in base64.
+    """
+
+    old: int
+    size: int
+    root: str
+    hashes: tuple[str, ...]
+    checkpoint: str
+
+
 def signed_tree(store: Store, note: bytes) -> tuple[Checkpoint, Tree]:
     """Give what a checkpoint of ours says, and the tree of its size."""
     signed = checkpoint.read(split(note)[0])
@@ -124,7 +137,7 @@ def make_envelope(store: Store, note: bytes, id_or_number: str, secret: str) -> 
     return envelope.close(made, secret)
 
 
-def prove_growth(store: Store, note: bytes, old: int) -> tuple[Checkpoint, tuple[str, ...]]:
+def prove_growth(store: Store, note: bytes, old: int) -> Growth:
     """Prove that the tree of a checkpoint begins with the tree of size `old`. Raises: Conflict if that is larger."""
     signed, tree = signed_tree(store, note)
     if old > signed.size:
@@ -133,7 +146,13 @@ def prove_growth(store: Store, note: bytes, old: int) -> tuple[Checkpoint, tuple
             "why.",
             state="shorter",
         )
-    return signed, tuple(map(encode64, tree.consistency(old)))
+    return Growth(
+        old=old,
+        size=signed.size,
+        root=encode64(signed.root),
+        hashes=tuple(map(encode64, tree.consistency(old))),
+        checkpoint=note.decode(),
+    )
 
 
 def _path(tree: Tree, signed: Checkpoint, seq: int) -> tuple[bytes, ...]:

@@ -41,6 +41,7 @@ class Notary:
         self._mark = mark
         self._latest: tuple[int, bytes] | None = None
         self._signers: list[Signer] | None = None
+        self._checked = False
         self._task: asyncio.Task[None] | None = None
 
     # What must hold before anything is decided
@@ -148,6 +149,13 @@ class Notary:
         head = self._store.head()
         if self._latest is not None and self._latest[0] == head.size:
             return self._latest
+        if not self._checked:
+            # A verb may come here without `check`, and must not sign, and mark, an older state of the ledger.
+            if why := self._behind(head):
+                raise Conflict(
+                    f"{why} Nothing is signed. Start a server here, which says what to do.", state="behind"
+                )
+            self._checked = True
         signers = self._active()
         if not head.size or not signers:
             raise Conflict(

@@ -300,7 +300,9 @@ def test_what_is_erased_while_somebody_verifies_is_found_in_what_came_meanwhile(
     asked, now = ledger_of(before), ledger_of(*filter(None, (before, meanwhile)))
     end = asked.end
 
-    verdict = verify(asked.segments, size=end.size, root=end.root, edge=end.edge, later=iter(now.segments[1:]))
+    verdict = verify(
+        asked.segments, size=end.size, root=end.root, edge=end.edge, later=iter(now.segments[1:])
+    )
 
     assert verdict.bad_seq == bad_seq
     assert what in verdict.what

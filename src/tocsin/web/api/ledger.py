@@ -12,7 +12,6 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from tocsin.core.ledger.checkpoint import SIZE_MAX
-from tocsin.core.ledger.note import encode64
 from tocsin.core.ledger.tiles import Bundle, Tile, find_place, pack_bundle
 from tocsin.core.model.errors import Conflict, Invalid, NotFound
 from tocsin.core.model.input import ErasureAsked, KeysChanged
@@ -242,15 +241,8 @@ async def consistency(
     old: Annotated[int, Query(ge=0, le=SIZE_MAX, description="Size of the checkpoint that you hold.")],
 ) -> GrowthOut:
     """Prove that the ledger begins with what it was at an older size: nothing of that was changed or removed."""
-    return await run_in_threadpool(_growth, node, old)
-
-
-def _growth(node: Node, old: int) -> GrowthOut:
-    note = node.notary.latest()
-    signed, hashes = evidence.prove_growth(node.store, note, old)
-    return GrowthOut(
-        old=old, size=signed.size, root=encode64(signed.root), hashes=list(hashes), checkpoint=note.decode()
-    )
+    made = await run_in_threadpool(lambda: evidence.prove_growth(node.store, node.notary.latest(), old))
+    return GrowthOut.model_validate(msgspec.to_builtins(made))
 
 
 @router.get("/api/v1/incidents/{incident_id}/proof", responses={404: {}, 409: {}})
