@@ -105,6 +105,8 @@ def _growth(facts: dict[str, Any], data: bytes, keys: Sequence[Key], older: byte
         return f"it is about the ledger {now.origin}, and the older checkpoint is of {before.origin}"
     if given.old != before.size:
         return f"it is about size {given.old}, and the older checkpoint is of {before.size} entries"
+    if (given.size, given.root) != (now.size, note.encode64(now.root)):
+        return "it names another size or root than its checkpoint"
     path = [note.decode64(line) or b"" for line in given.hashes]
     if not proof.is_consistent(
         old=before.size, old_root=before.root, new=now.size, new_root=now.root, path=path

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -158,9 +160,20 @@ def _write(made: bytes, out: Path | None) -> None:
         else:
             sys.stdout.buffer.write(made)
         return
-    with told():
+    with _files():
         out.write_bytes(made)
     click.echo(f"{plain(out)} written.", err=True)
+
+
+@contextmanager
+def _files() -> Iterator[None]:
+    """Tell what a file system can do to us."""
+    try:
+        yield
+    except OSError as error:
+        raise Failure(
+            f"{error.filename}: {error.strerror}. Look at its name, and at who may use it."
+        ) from error
 
 
 @click.command()
@@ -191,7 +204,7 @@ def check(
     """
     from tocsin.cli.ledger_check import check_file
 
-    with told():
+    with told(), _files():
         found = check_file(
             file.read_bytes(),
             _keys(keys),
