@@ -85,7 +85,11 @@ class RetireForm(Form):
 
 
 class GrowthOut(BaseModel):
-    """That the ledger of `size` entries begins with the one of `old`. hashes: the proof of RFC 6962, in base64."""
+    """That the ledger of `size` entries begins with the one of `old`.
+
+    root: of the tree of `size`, and hashes: the proof of RFC 6962 section 2.1.2, in base64. checkpoint: the newest one,
+    whose size is `size` unless another was asked for.
+    """
 
     old: int
     size: int
@@ -239,17 +243,24 @@ async def entry_proof(seq: Seq, node: TheNode, auditor: Auditor, stories: Storie
 async def consistency(
     node: TheNode,
     auditor: Auditor,
-    old: Annotated[int, Query(ge=0, le=SIZE_MAX, description="Size of the checkpoint that you hold.")],
+    old: Annotated[int, Query(ge=0, le=SIZE_MAX, description="Size of the older checkpoint.")],
+    size: Annotated[
+        int | None, Query(ge=0, le=SIZE_MAX, description="Size of the newer one; without it, the newest.")
+    ] = None,
 ) -> GrowthOut:
     """Prove that the ledger begins with what it was at an older size: nothing of that was changed or removed."""
-    return await run_in_threadpool(_growth, node, old)
+    return await run_in_threadpool(_growth, node, old, size)
 
 
-def _growth(node: Node, old: int) -> GrowthOut:
+def _growth(node: Node, old: int, size: int | None) -> GrowthOut:
     note = node.notary.latest()
-    signed, hashes = evidence.prove_growth(node.store, note, old)
+    grown = evidence.prove_growth(node.store, note, old, size)
     return GrowthOut(
-        old=old, size=signed.size, root=encode64(signed.root), hashes=list(hashes), checkpoint=note.decode()
+        old=old,
+        size=grown.size,
+        root=encode64(grown.root),
+        hashes=[encode64(one) for one in grown.path],
+        checkpoint=note.decode(),
     )
 
 
