@@ -404,7 +404,7 @@ def read_decision(data: bytes) -> list[dict[str, Any]]:
     return events
 
 
-PLAIN = re.compile(rb':(?:"[^"\\\x00-\x1f]*"|(?<!"type":)(?<!"because":)(?:0|-?[1-9][0-9]*))')
+PLAIN = re.compile(rb':(?:"[^"\\\x00-\x1f]*"|(?<!"type":)(?<!"because":)(?:0|-?[1-9][0-9]{0,17}))')
 """A string or an integer, with the colon before it, that can be written in one way only."""
 SHAPES_MAX = 50_000
 
@@ -504,7 +504,7 @@ COUNTS = 1 << 40
 class Walk:
     """What is remembered from entry to entry.
 
-    incidents: of each, its last entry and how many it had, as last * COUNTS + count: there may be millions.
+    incidents: of each, its last entry and how many it had, as (last + 1) * COUNTS + count: there may be millions.
     gone: runs [first, last] of entries without a private part; erased: runs of which entries say that it was erased.
     keys: (seq, whether it was adopted or retired, key); origins: (seq, what the ledger is called from there on).
     """
@@ -531,10 +531,10 @@ class Walk:
             raise ValueError(f"its cause {int(entry.cause)} is not before it")
         if entry.incident is not None:
             incident, n = int(entry.incident, 16), int(entry.incident_n or 0)
-            said = int(entry.incident_prev) * COUNTS + n if entry.incident_prev else n or None
+            said = (int(entry.incident_prev) + 1) * COUNTS + n if entry.incident_prev else n or None
             if said != self.incidents.get(incident):
                 raise ValueError("its links to the entries of its incident are wrong")
-            self.incidents[incident] = seq * COUNTS + n + 1
+            self.incidents[incident] = (seq + 1) * COUNTS + n + 1
         if not entry.is_whole:
             is_next = self.gone and self.gone[-1][1] == seq - 1
             first = self.gone.pop()[0] if is_next else seq
@@ -775,20 +775,20 @@ def check_claims(export: Export, found: Found, claims: list[Claim]) -> None:
     The smallest of them that does not fit tells best where the ledger differs: not before the largest that fits.
     Raises: Unsound.
     """
-    size = export.checkpoint.size
+    size, walk = export.checkpoint.size, found.walk
     fits = 0
     for claim in sorted(claims, key=lambda one: one.size):
-        name = found.walk.origin_at(claim.size) or export.checkpoint.origin
-        if claim.origin not in (None, name):
-            for seq, new in found.walk.origins:
-                if seq < claim.size and found.walk.origin_at(seq) == claim.origin != new:
-                    what = f"{claim.what} counts {claim.size} entries of {claim.origin}, which ends here as {new} begins"
-                    raise Unsound(seq, what)
-            raise Unsound(None, f"{claim.what} is of {claim.origin}, the ledger was {name} then")
+        name = walk.origin_at(claim.size) or export.checkpoint.origin
+        origin = claim.origin or name
+        for seq, new in walk.origins:
+            if seq < claim.size and origin == walk.origin_at(seq) != new:
+                what = f"{claim.what} counts {claim.size} entries of {origin}, which ends here, as {new} begins"
+                raise Unsound(seq, what)
+        if origin.partition("/")[0] != name.partition("/")[0] or (origin != name and claim.size <= size):
+            raise Unsound(None, f"{claim.what} is of {origin}, the ledger was {name} then")
         if claim.size > size:
-            raise Unsound(
-                size, f"the export was cut: {claim.what} counts {claim.size} entries, there are {size}"
-            )
+            what = f"the export was cut: {claim.what} counts {claim.size} entries, there are {size}"
+            raise Unsound(size, what)
         if not found.roots[claim.size].hex().startswith(claim.root):
             what = f"{claim.what} has another root: an entry from {fits} to {claim.size - 1} is not as it was"
             raise Unsound(min(fits, max(0, claim.size - 1)), what)
