@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from tocsin.cli.export_tiles import Tiles
 from tocsin.core.ledger.encoding import Segment, unpack
+from tocsin.core.ledger.merkle import EMPTY_ROOT
 
 LONG_AGO = (1980, 1, 1, 0, 0, 0)
 """The date of every file in it, the first that a zip can say."""
@@ -55,7 +56,11 @@ def write_export(
                 lines.write(
                     b'{"decision":%b,"header":%b,"private":%b}\n' % (decision, header, private or b"null")
                 )
-                for path, content in tiles.add(header):
+                try:
+                    full = [*tiles.add(header)]
+                except ValueError as error:
+                    raise ExportFailed(str(error)) from error
+                for path, content in full:
                     waiting.add(path, content)
         for path, content in tiles.rest():
             waiting.add(path, content)
@@ -106,5 +111,11 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
 
 def _said_by(checkpoint: bytes) -> tuple[int, bytes]:
     """Size and root, as the second and third line of a checkpoint say them."""
-    _, size, root, *_ = checkpoint.decode().split("\n")
-    return int(size), base64.b64decode(root, validate=True)
+    try:
+        _, size, root, *_ = checkpoint.decode().split("\n")
+        said = int(size), base64.b64decode(root, validate=True)
+    except ValueError as error:
+        raise ExportFailed(f"What was given as the checkpoint is none: {error}.") from error
+    if said[0] < 0 or len(said[1]) != len(EMPTY_ROOT):
+        raise ExportFailed("What was given as the checkpoint is none: its size or its root is not one.")
+    return said
