@@ -355,6 +355,7 @@ def test_a_big_ledger_has_tiles_of_three_levels(judge):
         ([linked(0, 0, None), linked(1, 0, None)], 1, "links"),
         ([linked(0, 0, None), linked(1, 1, None)], 1, "links"),
         ([linked(0, 0, None), linked(1, 2, 0)], 1, "links"),
+        ([a_header(), linked(1, 0, None), linked(2, 1 + (1 << 40), 0)], 2, "links"),
         ([linked(0, 0, None), a_header(1), linked(2, 1, 1)], 2, "links"),
         ([linked(0, 0, None), linked(1, 1, 0, "00000002")], 1, "links"),
         ([linked(0, 0, None, "0000000G")], 0, "form"),
@@ -736,7 +737,14 @@ def test_without_a_key_it_says_loudly_what_that_is_worth(judge, capsys, tmp_path
     assert judge(house, "--short", f"12:{root_over(house.entries).hex()[:8]}", key=None)[2] == ""
 
     assert verify_ledger.main([str(tmp_path / "export.zip")]) == 0
-    assert "ONLY KNOWN FROM THE EXPORT" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said.startswith("The export is consistent with itself.\n")
+    assert "ONLY KNOWN FROM THE EXPORT" in said
+    short = f"7:{root_over(house.entries[:7]).hex()[:8]}"
+    assert verify_ledger.main([str(tmp_path / "export.zip"), "--short", short]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("The export is consistent, and its first 7 entries are as they were")
+    assert f"agrees   with {short}" in said
 
 
 # Checkpoints from elsewhere
@@ -998,4 +1006,6 @@ def test_at_a_terminal_it_shows_how_far_it_is(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
 
     assert verify_ledger.main([str(tmp_path / "export.zip"), "--key", FIRST.vkey]) == 0
-    assert "checked 4,096 of 4,096 entries (100 %)" in capsys.readouterr().err
+    assert "checked 4,096 of 4,096 entries" in capsys.readouterr().err
+    (tmp_path / "empty.zip").write_bytes(House([], [FIRST], [FIRST]).zip())
+    assert verify_ledger.main([str(tmp_path / "empty.zip"), "--key", FIRST.vkey]) == 0

@@ -532,7 +532,7 @@ class Walk:
         if entry.incident is not None:
             incident, n = int(entry.incident, 16), int(entry.incident_n or 0)
             said = (int(entry.incident_prev) + 1) * COUNTS + n if entry.incident_prev else n or None
-            if said != self.incidents.get(incident):
+            if n >= COUNTS or said != self.incidents.get(incident):
                 raise ValueError("its links to the entries of its incident are wrong")
             self.incidents[incident] = (seq + 1) * COUNTS + n + 1
         if not entry.is_whole:
@@ -782,7 +782,9 @@ def check_claims(export: Export, found: Found, claims: list[Claim]) -> None:
         origin = claim.origin or name
         for seq, new in walk.origins:
             if seq < claim.size and origin == walk.origin_at(seq) != new:
-                what = f"{claim.what} counts {claim.size} entries of {origin}, which ends here, as {new} begins"
+                what = (
+                    f"{claim.what} counts {claim.size} entries of {origin}, which ends here, as {new} begins"
+                )
                 raise Unsound(seq, what)
         if origin.partition("/")[0] != name.partition("/")[0] or (origin != name and claim.size <= size):
             raise Unsound(None, f"{claim.what} is of {origin}, the ledger was {name} then")
@@ -854,7 +856,6 @@ def check_kept(export: Export, pinned: list[Key], kept: list[Checkpoint]) -> Non
 class Report(NamedTuple):
     """What is told of a sound export. signers: trusted keys under its checkpoint; erased: how many private parts."""
 
-    root: bytes
     signers: list[Key]
     erased: int
     origins: list[tuple[int, str]]
@@ -876,7 +877,7 @@ def verify(
     signers = check_signatures(export, found, pinned)
     check_kept(export, pinned, kept)
     erased = sum(last + 1 - first for first, last in found.walk.gone)
-    return Report(export.checkpoint.root, signers, erased, found.walk.origins)
+    return Report(signers, erased, found.walk.origins)
 
 
 # ------------------------------------------------------------------------------------------------- the command line
@@ -963,7 +964,7 @@ def judge(given: argparse.Namespace, answer: dict[str, Any]) -> None:
     def tell(done: int) -> None:
         if is_shown and done % 4096 == 0:
             size = export.checkpoint.size
-            print(f"\rchecked {done:,} of {size:,} entries ({100 * done // size} %)", end="", file=sys.stderr)
+            print(f"\rchecked {done:,} of {size:,} entries", end="", file=sys.stderr)
             sys.stderr.flush()
 
     is_shown = sys.stderr.isatty() and not given.quiet
@@ -978,11 +979,13 @@ def judge(given: argparse.Namespace, answer: dict[str, Any]) -> None:
     finally:
         if is_shown:
             print("\r\x1b[K", end="", file=sys.stderr)
+    kept = [*given.checkpoint, *given.short]
     answer.update(
         sound=True,
         short=f"{checkpoint.size}:{checkpoint.root.hex()[:8]}",
+        vouched=checkpoint.size if given.key else max((one.size for one in kept), default=0),
         signers=[*map(str, report.signers)],
-        agrees=[*(one.what for one in given.checkpoint), *(one.what for one in given.short)],
+        agrees=[one.what for one in kept],
         erased=report.erased,
         notes=[
             f"at entry {seq} the ledger was forked, and is called {origin} from there on, as that entry says"
@@ -994,8 +997,15 @@ def judge(given: argparse.Namespace, answer: dict[str, Any]) -> None:
 
 
 def show(answer: dict[str, Any]) -> None:
-    """Say in words that an export is sound."""
-    print("The export is sound: no entry in it was changed, moved, added or removed.")
+    """Say in words that an export is sound, and no more than was shown."""
+    if answer["vouched"] == answer["size"]:
+        print("The export is sound: no entry in it was changed, moved, added or removed.")
+    elif answer["vouched"]:
+        print(
+            f"The export is consistent, and its first {answer['vouched']} entries are as they were when you kept that."
+        )
+    else:
+        print("The export is consistent with itself.")
     print(f"ledger   {plain(answer['origin'])}")
     print(f"size     {answer['size']} entries")
     print(f"root     {answer['root']}")
