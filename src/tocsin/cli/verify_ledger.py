@@ -348,7 +348,7 @@ HEX = b'"([0-9a-f]{%d})"'
 HEADER = re.compile(
     b",".join(
         (
-            rb'\{"actor":' + TEXT,
+            rb',"header":(\{"actor":' + TEXT,
             b'"at":' + DIGITS,
             b'"cause":(?:null|' + DIGITS + b")",
             b'"decision_hash":' + HEX % 64,
@@ -359,11 +359,15 @@ HEADER = re.compile(
             b'"policy":' + DIGITS,
             b'"private_hash":' + HEX % 64,
             b'"seq":' + DIGITS,
-            rb'"v":[12]\}',
+            rb'"v":[12]\})',
+            b'"private":',
         )
     )
 )
-"""A header has these fields in this order, no others, and no white space. Versions 1 and 2 do not differ in it."""
+"""A header, where it stands in a line. It has these fields in this order, no others, and no white space. Versions 1
+and 2 do not differ in it."""
+DECISION = re.compile(rb'\{"events":\[.*\](?:,"late_by":[1-9][0-9]{0,15})?\}', re.DOTALL)
+"""The outer form of a decision: events, and perhaps by how much it was late."""
 
 
 def refuse(number: str) -> Any:
@@ -389,17 +393,13 @@ def read_object(data: bytes) -> dict[str, Any]:
 
 
 def read_decision(data: bytes) -> list[dict[str, Any]]:
-    """Read events, each with its type and why; and perhaps how late it was. Raises: as `read_object`."""
+    """Read the events in a decision, each with its type and why it was decided. Raises: as `read_object`."""
     decision = read_object(data)
-    events, late_by = decision.pop("events", None), decision.pop("late_by", 1)
-    if decision or type(events) is not list or type(late_by) is not int or late_by <= 0:
+    events = decision.get("events")
+    if type(events) is not list or not decision.keys() <= {"events", "late_by"}:
         raise ValueError("its decision is not made of events")
     for event in events:
-        if (
-            type(event) is not dict
-            or type(event.get("type")) is not str
-            or type(event.get("because")) is not str
-        ):
+        if type(event) is not dict or not type(event.get("type")) is type(event.get("because")) is str:
             raise ValueError("its decision holds something that is no event")
     return events
 
@@ -469,18 +469,18 @@ class Reader:
         if not line.isascii():
             line.decode("utf-8")  # Raises if it cannot be.
         found = HEADER.search(line)
-        if found is None:
-            raise ValueError("its header is not in the form of a header")
-        header, decision, private = found[0], line[12 : found.start() - 10], line[found.end() + 11 : -2]
-        if line != b'{"decision":%b,"header":%b,"private":%b}\n' % (decision, header, private):
-            raise ValueError("its line does not hold its three parts and nothing else")
-        at, cause, decision_hash, incident, incident_n, incident_prev, policy, private_hash, number = (
-            found.groups()
-        )
+        if found is None or not line.startswith(b'{"decision":') or not line.endswith(b"}\n"):
+            raise ValueError(
+                "its line is not made of a decision, a header and a private part, or its header is none"
+            )
+        decision, private = line[12 : found.start()], line[found.end() : -2]
+        header, at, cause, decision_hash, incident, n, prev, policy, private_hash, number = found.groups()
         if int(number) != seq:
             raise ValueError(f"it says that it is entry {int(number)}")
         if hashlib.sha256(decision).hexdigest().encode() != decision_hash:
             raise ValueError("its decision was changed")
+        if not DECISION.fullmatch(decision):
+            raise ValueError("its decision is not made of events")
         self.decisions.check(decision)
         events = read_decision(decision) if SAYS_SO.search(decision) else []
         is_whole = private != b"null"
@@ -488,9 +488,7 @@ class Reader:
             if hashlib.sha256(private).hexdigest().encode() != private_hash:
                 raise ValueError("its private part was changed")
             self.privates.check(private)
-        entry = Entry(
-            header, int(at), int(policy), cause, incident, incident_n, incident_prev, events, is_whole
-        )
+        entry = Entry(header, int(at), int(policy), cause, incident, n, prev, events, is_whole)
         if entry.at > INTEGER_MAX or entry.policy > INTEGER_MAX or len(header) > HEADER_BYTES_MAX:
             raise ValueError("its instant or its policy is out of range, or its header is too long")
         return entry
@@ -734,14 +732,10 @@ def check_bundle(export: Export, start: int, headers: list[bytes]) -> None:
     if headers:
         name = tile_name("entries", start // WIDTH, len(headers))
         data = export.read(name, WIDTH * (HEADER_BYTES_MAX + 2))
-        position = 0
-        for seq, header in enumerate(headers, start):
-            end = position + 2 + len(header)
-            if data[position:end] != len(header).to_bytes(2, "big") + header:
-                raise Unsound(seq, f"{name} has another header for it")
-            position = end
-        if position < len(data):
-            raise Unsound(start, f"{name} does not end after its last header")
+        packed = [len(header).to_bytes(2, "big") + header for header in headers]
+        if data != b"".join(packed):
+            right = next((n for n in range(len(packed)) if not data.startswith(b"".join(packed[: n + 1]))), 0)
+            raise Unsound(start + right, f"{name} does not hold the headers of the entries")
 
 
 def check_tile(export: Export, size: int, level: int, hashes: list[bytes]) -> None:
