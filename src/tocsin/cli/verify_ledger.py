@@ -359,13 +359,14 @@ HEADER = re.compile(
             b'"policy":' + DIGITS,
             b'"private_hash":' + HEX % 64,
             b'"seq":' + DIGITS,
-            rb'"v":[12]\})',
+            b'"v":' + DIGITS + rb"\})",
             b'"private":',
         )
     )
 )
-"""A header, where it stands in a line. It has these fields in this order, no others, and no white space. Versions 1
-and 2 do not differ in it."""
+"""A header, where it stands in a line. It has these fields in this order, no others, and no white space."""
+VERSIONS = (b"1", b"2")
+"""Of the form of an entry. They differ in what events say, which is not looked at here."""
 DECISION = re.compile(rb'\{"events":\[.*\](?:,"late_by":[1-9][0-9]{0,15})?\}', re.DOTALL)
 """The outer form of a decision: events, and perhaps by how much it was late."""
 
@@ -474,7 +475,9 @@ class Reader:
                 "its line is not made of a decision, a header and a private part, or its header is none"
             )
         decision, private = line[12 : found.start()], line[found.end() : -2]
-        header, at, cause, decision_hash, incident, n, prev, policy, private_hash, number = found.groups()
+        header, at, cause, decision_hash, incident, n, prev, policy, private_hash, number, v = found.groups()
+        if v not in VERSIONS:
+            raise ValueError(f"it has version {int(v)}, this program knows 1 and 2: take a newer one")
         if int(number) != seq:
             raise ValueError(f"it says that it is entry {int(number)}")
         if hashlib.sha256(decision).hexdigest().encode() != decision_hash:
