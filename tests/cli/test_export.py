@@ -23,9 +23,8 @@ from tests.cli.exports import (
 )
 from tests.core.ledger.ledgers import make_ledger
 
-from tocsin.cli import verify_ledger
-from tocsin.cli.export import ExportFailed, write_export
 from tocsin.core.ledger.encoding import Sealed, Segment, pack, unpack
+from tocsin.runtime.export import ExportFailed, verify_ledger, write_export
 
 FIRST = Signer("first")
 TEXT = Path(verify_ledger.__file__).with_name("export_readme.txt")

@@ -32,8 +32,8 @@ from tests.cli.exports import (
 )
 from tests.core.ledger.ledgers import make_ledger
 
-from tocsin.cli import export_tiles, verify_ledger
 from tocsin.core.ledger.encoding import unpack
+from tocsin.runtime.export import verify_ledger
 
 PROGRAM = Path(verify_ledger.__file__)
 FIRST = Signer("first")
@@ -267,7 +267,6 @@ def test_a_tree_has_the_root_that_the_rfc_defines_at_any_size():
         assert tree.root(leaves[size - size % 256 : size]) == root_of(leaves[:size])
 
 
-@pytest.mark.parametrize("named", [verify_ledger.tile_name, export_tiles.tile_path])
 @pytest.mark.parametrize(
     ("index", "width", "path"),
     [
@@ -279,8 +278,8 @@ def test_a_tree_has_the_root_that_the_rfc_defines_at_any_size():
         (1_000_000_000, 256, "tile/0/x001/x000/x000/000"),
     ],
 )
-def test_a_tile_has_the_name_that_the_specification_gives_it(named, index, width, path):
-    assert named("0", index, width) == path
+def test_a_tile_has_the_name_that_the_specification_gives_it(index, width, path):
+    assert verify_ledger.tile_name("0", index, width) == path
 
 
 def test_the_files_of_tiles_are_named_for_any_size():

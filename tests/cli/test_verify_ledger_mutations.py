@@ -35,8 +35,8 @@ from tests.cli.exports import (
 )
 from tests.core.ledger.ledgers import make_ledger
 
-from tocsin.cli import verify_ledger
 from tocsin.core.ledger.encoding import unpack
+from tocsin.runtime.export import verify_ledger
 
 MUTATIONS = int(os.environ.get("TOCSIN_TEST_EXPORT_MUTATIONS", "10000"))
 PARTS = 4

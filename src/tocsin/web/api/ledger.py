@@ -3,13 +3,15 @@
 Below `/ledger` lies what C2SP tlog-tiles asks for, so that any auditor's program can follow the log.
 """
 
-from typing import Annotated, Any
+import tempfile
+from collections.abc import Iterator
+from typing import IO, Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field, Strict
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from tocsin.core.ledger.checkpoint import SIZE_MAX
 from tocsin.core.ledger.note import encode64
@@ -18,10 +20,11 @@ from tocsin.core.model.errors import Conflict, Invalid, NotFound
 from tocsin.core.model.input import ErasureAsked, KeysChanged
 from tocsin.ports import Store
 from tocsin.runtime import evidence, forgetting
+from tocsin.runtime.export import write_export
 from tocsin.runtime.node import Node
 from tocsin.runtime.tree import headers, reader
 from tocsin.web.api.trace import IncidentName
-from tocsin.web.bounded import Searches, Stories
+from tocsin.web.bounded import Exports, Searches, Stories
 from tocsin.web.forms import Text
 from tocsin.web.guard import Admin, Auditor, TheNode
 from tocsin.web.incident_forms import Form
@@ -30,6 +33,7 @@ router = APIRouter(tags=["ledger"])
 
 PLAIN = "text/plain; charset=utf-8"
 ENTRIES_MAX = 10_000
+PIECE_BYTES = 1 << 20
 
 Seq = Annotated[int, Path(ge=0, le=SIZE_MAX, description="The entry's number; they count from 0.")]
 PlainText: dict[int | str, dict[str, Any]] = {
@@ -237,6 +241,42 @@ async def entry_proof(seq: Seq, node: TheNode, auditor: Auditor, stories: Storie
     """Prove that an entry is in the ledger: a tlog-proof file, with the entry's header as its extra data."""
     made = await stories.run(lambda: evidence.prove_entry(node.store, node.notary.latest(), seq))
     return Response(made, headers={"content-type": PLAIN})
+
+
+@router.get(
+    "/api/v1/ledger/export",
+    response_class=Response,
+    responses={200: {"content": {"application/zip": {}}, "description": "a zip"}, 409: {}},
+)
+async def export(node: TheNode, auditor: Auditor, exports: Exports) -> Response:
+    """Give the whole ledger as a zip, with a program in it that verifies it. It is made first, so give it time."""
+    file = await exports.run(_export, node)
+    return StreamingResponse(
+        _pieces(file), media_type="application/zip", headers={"cache-control": "no-store"}
+    )
+
+
+def _export(node: Node) -> IO[bytes]:
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - whoever sends it closes it
+    try:
+        write_export(
+            file,
+            segments=node.store.segments(),
+            checkpoint=node.notary.latest(),
+            keys=[row.vkey for row in node.store.signers()],
+            transitions=dict(node.store.checkpoints()),
+        )
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
+        while piece := file.read(PIECE_BYTES):
+            yield piece
 
 
 @router.get("/api/v1/ledger/consistency", responses={409: {}})

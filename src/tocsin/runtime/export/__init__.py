@@ -12,9 +12,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import BinaryIO
 
-from tocsin.cli.export_tiles import Tiles
 from tocsin.core.ledger.encoding import Segment, unpack
-from tocsin.core.ledger.merkle import EMPTY_ROOT
+from tocsin.core.ledger.merkle import EMPTY_ROOT, hash_leaf
+from tocsin.core.ledger.tiles import WIDTH, Bundle, Edge, pack_bundle, path
 
 LONG_AGO = (1980, 1, 1, 0, 0, 0)
 """The date of every file in it, the first that a zip can say."""
@@ -42,32 +42,36 @@ def write_export(
     Raises: ExportFailed, and what was written is of no use then.
     """
     size, root = _said_by(checkpoint)
-    tiles = Tiles()
+    edge = Edge()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive, _Waiting(archive, scratch) as waiting:
-        _add(archive, "README.txt", files("tocsin.cli").joinpath("export_readme.txt").read_bytes())
+        _add(archive, "README.txt", files(__name__).joinpath("readme.txt").read_bytes())
         _add(archive, "checkpoint", checkpoint)
         _add(archive, "keys.txt", "".join(f"{key}\n" for key in keys).encode())
         for at, transition in sorted((transitions or {}).items()):
             _add(archive, f"transitions/{at}", transition)
-        _add(archive, "verify_ledger.py", files("tocsin.cli").joinpath("verify_ledger.py").read_bytes())
+        _add(archive, "verify_ledger.py", files(__name__).joinpath("verify_ledger.py").read_bytes())
         with archive.open(_info("entries.jsonl"), "w", force_zip64=True) as lines:
             entries = (entry for segment in segments for entry in unpack(segment.data))
-            for header, decision, private in itertools.islice(entries, size):
-                lines.write(
+            counted = itertools.islice(entries, size)
+            while some := list(itertools.islice(counted, WIDTH)):
+                headers = [header for header, _, _ in some]
+                lines.writelines(
                     b'{"decision":%b,"header":%b,"private":%b}\n' % (decision, header, private or b"null")
+                    for header, decision, private in some
                 )
                 try:
-                    full = [*tiles.add(header)]
+                    bundle = pack_bundle(headers)
                 except ValueError as error:
-                    raise ExportFailed(str(error)) from error
-                for path, content in full:
-                    waiting.add(path, content)
-        for path, content in tiles.rest():
-            waiting.add(path, content)
+                    raise ExportFailed(f"Of the entries from {edge.size} on, {error}.") from error
+                waiting.add(path(Bundle(edge.size // WIDTH, len(some))), bundle)
+                for tile, content in edge.extend(map(hash_leaf, headers)):
+                    waiting.add(path(tile), content)
+        for tile, content in edge.partial():
+            waiting.add(path(tile), content)
         waiting.write()
-    if tiles.tree.size < size:
-        raise ExportFailed(f"The checkpoint counts {size} entries, there are {tiles.tree.size}.")
-    if tiles.tree.root() != root:
+    if edge.size < size:
+        raise ExportFailed(f"The checkpoint counts {size} entries, there are {edge.size}.")
+    if edge.root() != root:
         raise ExportFailed(f"The root of the first {size} entries is not the one of the checkpoint.")
 
 
