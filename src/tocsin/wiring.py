@@ -62,6 +62,13 @@ def open_store(directory: Path) -> SqliteStore:
     return SqliteStore(directory)
 
 
+def build_memory_store() -> Store:
+    """Make a store that forgets when the process ends, for whoever tries something out."""
+    from tocsin.stores.memory import MemoryStore
+
+    return MemoryStore()
+
+
 def open_reader(directory: Path) -> LedgerReader:
     """Open the ledger of the embedded store beside whoever writes it.
 
