@@ -9,7 +9,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, assert_never, cast
 
 from tocsin.channels.email import Email, EmailConfig
 from tocsin.channels.teams import Teams, TeamsConfig
@@ -36,8 +36,9 @@ from tocsin.settings import (
     WebhookSettings,
     read_settings,
 )
+from tocsin.stores.sqlite import SCHEMA_VERSION as SCHEMA_VERSION
 from tocsin.stores.sqlite import SqliteStore
-from tocsin.stores.sqlite.beside import LedgerReader
+from tocsin.stores.sqlite.beside import LedgerReader, StoreReader
 from tocsin.stores.sqlite.beside import open_reader as open_reader_of_sqlite
 from tocsin.stores.sqlite.comparing import Difference, compare
 from tocsin.stores.sqlite.copying import DATABASE_FILES as DATABASE_FILES
@@ -75,6 +76,15 @@ def open_reader(directory: Path) -> LedgerReader:
     Raises: NotFound if there is none; StoreRefused, StoreFailed, Damaged.
     """
     return open_reader_of_sqlite(directory)
+
+
+def open_beside(directory: Path) -> Store:
+    """Open the embedded store for reading only, beside whoever writes it; what would write is not there.
+
+    Raises: as `open_reader`.
+    """
+    open_reader(directory).close()
+    return cast(Store, StoreReader(directory / "tocsin.db"))
 
 
 def build_outbound(settings: Settings) -> Outbound:
