@@ -172,14 +172,11 @@ def _write(made: "list[Checked]", failed: list[str], markdown: Path | None, badg
     """Write the files that were asked for. Raises: Failure."""
     if markdown is None and badge is None:
         return
-    from tocsin.cli import gate_report
+    from tocsin.cli.gate_report import as_badge, as_markdown
 
-    for path, content in (
-        (markdown, lambda: gate_report.as_markdown(made, failed)),
-        (badge, lambda: gate_report.as_badge(made, failed)),
-    ):
+    for path, write in ((markdown, as_markdown), (badge, as_badge)):
         if path is not None:
             try:
-                path.write_text(content(), encoding="utf-8")
+                path.write_text(write(made, failed), encoding="utf-8")
             except OSError as error:
                 raise Failure(f"{path} cannot be written: {error.strerror}.", UNEXPECTED) from error

@@ -18,7 +18,7 @@ from tocsin.cli.ledger import watched
 from tocsin.core.ledger import checkpoint, verify
 from tocsin.core.ledger.encoding import Segment
 from tocsin.core.ledger.note import read_key
-from tocsin.core.model.errors import Invalid, TocsinError
+from tocsin.core.model.errors import TocsinError
 from tocsin.ports import Store, StoreRefused
 from tocsin.runtime import highwater, signing
 from tocsin.runtime.kek import KEY_FILE, read_key_file, read_key_text
@@ -219,9 +219,9 @@ def channels(asked: Asked) -> Found:
     """Connect to every channel as a delivery would, and send nothing."""
     try:
         settings = read_settings(config=asked.config, data=asked.data)
-    except Invalid as error:
+        return worst(asyncio.run(doctor_network.channels(settings)))
+    except TocsinError as error:
         return Found("fail", str(error), "Mend it; until then, no channel can be tried.")
-    return worst(asyncio.run(doctor_network.channels(settings)))
 
 
 def server(asked: Asked) -> Found:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import Any
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, quoteattr
 
 from tocsin.cli.gate_check import Checked
 from tocsin.cli.plain import plain
@@ -123,11 +123,11 @@ def as_badge(made: Sequence[Checked], failed: Sequence[str]) -> str:
             f'<text x="{middle:g}" y="14" text-anchor="middle" textLength="{length}" '
             f'lengthAdjust="spacingAndGlyphs">{escape(part)}</text>'
         )
-    title = escape(f"{label}: {said}")
+    title = f"{label}: {said}"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="20" role="img" '
-        f'aria-label="{escape(title, {chr(34): "&quot;"})}">\n'
-        f"<title>{title}</title>\n"
+        f"aria-label={quoteattr(title)}>\n"
+        f"<title>{escape(title)}</title>\n"
         f'<rect width="{width}" height="20" rx="3" fill="#424242"/>\n'
         f'<path d="M{left} 0h{right - 3}a3 3 0 0 1 3 3v14a3 3 0 0 1 -3 3H{left}z" fill="{COLOURS[word]}"/>\n'
         f'<g fill="#fff" font-family="Verdana,DejaVu Sans,sans-serif" font-size="11">\n'
