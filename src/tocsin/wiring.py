@@ -38,7 +38,7 @@ from tocsin.settings import (
 )
 from tocsin.stores.sqlite import SCHEMA_VERSION as SCHEMA_VERSION
 from tocsin.stores.sqlite import SqliteStore
-from tocsin.stores.sqlite.beside import LedgerReader, StoreReader
+from tocsin.stores.sqlite.beside import LedgerReader, open_store_reader
 from tocsin.stores.sqlite.beside import open_reader as open_reader_of_sqlite
 from tocsin.stores.sqlite.comparing import Difference, compare
 from tocsin.stores.sqlite.copying import DATABASE_FILES as DATABASE_FILES
@@ -83,8 +83,7 @@ def open_beside(directory: Path) -> Store:
 
     Raises: as `open_reader`.
     """
-    open_reader(directory).close()
-    return cast(Store, StoreReader(directory / "tocsin.db"))
+    return cast(Store, open_store_reader(directory))
 
 
 def build_outbound(settings: Settings) -> Outbound:

@@ -67,7 +67,10 @@ def fails(name: str, *more: object) -> str:
 # The whole
 
 
-def test_a_build_that_does_what_it_says_passes_all_five(tmp_path: Path) -> None:
+def test_a_build_that_does_what_it_says_passes_all_five(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate_performance, "P95_MS_MAX", 1000.0)  # Other tests have the machine too.
     report, badge = tmp_path / "gate.md", tmp_path / "gate.svg"
 
     said = run("gate", "--json", "--markdown", report, "--badge", badge)

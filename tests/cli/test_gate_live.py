@@ -142,6 +142,7 @@ def test_another_schema_fails(data: Path, version: int, said: str) -> None:
     change(data, f"PRAGMA user_version = {version}")
 
     assert said in fails("live_schema", data)
+    assert said in fails("live_accounting", data)
 
 
 def test_an_entry_that_was_changed_fails(data: Path) -> None:

@@ -63,5 +63,5 @@ def worst(checks: list[Check]) -> Found:
         f"{one.name}: {one.said} {one.step}".rstrip() for one in checks if one.state in ("warn", "fail")
     )
     sound = " ".join(one.said for one in checks if one.state == "ok")
-    said = f"{len(wrong)} of {len(checks)} are not as they should be." if wrong else sound
+    said = f"{len(wrong)} of {len(checks)} things need a look." if wrong else sound
     return Found(state, said or " ".join(one.said for one in checks), wrong=wrong)

@@ -128,6 +128,24 @@ class StoreReader(Reading):
         self._connection.close(True)
 
 
+def open_store_reader(directory: Path) -> StoreReader:
+    """Open all that is stored in a data directory, for reading only, whether a server runs on it or not.
+
+    Raises: as `open_reader`, and StoreRefused for a schema that is not this program's own.
+    """
+    reader = open_reader(directory)
+    try:
+        version = reader.pragma("user_version")
+    finally:
+        reader.close()
+    path = directory / "tocsin.db"
+    if version != SCHEMA_VERSION:
+        raise StoreRefused(
+            f"{path} has schema {version}; this program works with {SCHEMA_VERSION}. Start a server on it once."
+        )
+    return StoreReader(path)
+
+
 def open_reader(directory: Path) -> LedgerReader:
     """Open the ledger in a data directory for reading only, whether a server runs on it or not.
 
