@@ -45,6 +45,11 @@ VERBS: dict[str, tuple[str, str, str]] = {
         "doctor",
         "Look at everything that Tocsin stands on: versions, disk, ledger, clock, channels, and the server.",
     ),
+    "gate": (
+        "tocsin.cli.gate",
+        "gate",
+        "Prove that this Tocsin does what it says, and that an installation is sound.",
+    ),
     "completion": (
         "tocsin.cli.completion",
         "completion",
