@@ -9,7 +9,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, assert_never, cast
 
 from tocsin.channels.email import Email, EmailConfig
 from tocsin.channels.teams import Teams, TeamsConfig
@@ -36,8 +36,9 @@ from tocsin.settings import (
     WebhookSettings,
     read_settings,
 )
+from tocsin.stores.sqlite import SCHEMA_VERSION as SCHEMA_VERSION
 from tocsin.stores.sqlite import SqliteStore
-from tocsin.stores.sqlite.beside import LedgerReader
+from tocsin.stores.sqlite.beside import LedgerReader, open_store_reader
 from tocsin.stores.sqlite.beside import open_reader as open_reader_of_sqlite
 from tocsin.stores.sqlite.comparing import Difference, compare
 from tocsin.stores.sqlite.copying import DATABASE_FILES as DATABASE_FILES
@@ -62,12 +63,27 @@ def open_store(directory: Path) -> SqliteStore:
     return SqliteStore(directory)
 
 
+def build_memory_store() -> Store:
+    """Make a store that forgets when the process ends, for whoever tries something out."""
+    from tocsin.stores.memory import MemoryStore
+
+    return MemoryStore()
+
+
 def open_reader(directory: Path) -> LedgerReader:
     """Open the ledger of the embedded store beside whoever writes it.
 
     Raises: NotFound if there is none; StoreRefused, StoreFailed, Damaged.
     """
     return open_reader_of_sqlite(directory)
+
+
+def open_beside(directory: Path) -> Store:
+    """Open the embedded store for reading only, beside whoever writes it; what would write is not there.
+
+    Raises: as `open_reader`.
+    """
+    return cast(Store, open_store_reader(directory))
 
 
 def build_outbound(settings: Settings) -> Outbound:

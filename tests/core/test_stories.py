@@ -2,8 +2,8 @@
 
 import pytest
 from tests.support.builders import HOUR, MINUTE, SECOND, a_policy, a_route
-from tests.support.story import play
 
+from tocsin.cli.gate_story import play
 from tocsin.core.model.policy import RateLimit
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import apsw
 import pytest
 from tests.runtime.test_replaying import replayed
 from tests.support.fakes import SECOND, FakeClock, FakeIds
@@ -182,6 +183,25 @@ def test_a_name_that_was_erased_is_nowhere_on_the_disk(tmp_path):
     house.store.close()
     assert CANARY.encode() not in on_disk(directory)
     assert replayed(directory, tmp_path / "again") == ([], 0)
+
+
+def test_the_wal_is_cut_once_nobody_reads_it_any_more(tmp_path):
+    directory = tmp_path / "data"
+    house = House(SqliteStore(directory))
+    house.take(PolicyChanged(policy=a_policy(OTHER)))
+    house.fire("h1", CANARY)
+    house.take(Acted(action=Action.RESOLVE, incident=1))
+    reader = apsw.Connection(str(directory / "tocsin.db"), flags=apsw.SQLITE_OPEN_READONLY)
+    reader.execute("BEGIN").fetchall()
+    reader.execute("SELECT size FROM head").fetchall()
+
+    house.take(forgetting.about_subject(house.store, CANARY, "asked for"))
+    assert CANARY.encode() in on_disk(directory)
+    reader.close(True)
+    house.fire("h2", OTHER)
+
+    assert CANARY.encode() not in on_disk(directory)
+    house.store.close()
 
 
 def test_what_is_not_about_the_name_is_as_it_was(tmp_path):

@@ -1,12 +1,13 @@
 """Who signs the ledger: its keys, its checkpoints, and the high-water mark that no database can take back."""
 
+import re
 import shutil
 
 import pytest
 from tests.support.fakes import SECOND, FakeClock, FakeIds
 
 from tocsin.core.ledger import checkpoint, proof, prove
-from tocsin.core.ledger.note import Unverified, read_key
+from tocsin.core.ledger.note import Unverified, read_key, split
 from tocsin.core.model import event as ev
 from tocsin.core.model.errors import Conflict, TocsinError
 from tocsin.core.model.input import AccessDenied, Denial, KeysChanged, LedgerNamed
@@ -231,6 +232,22 @@ def test_the_database_of_another_ledger_is_refused(office, tmp_path):
     back.close()
 
 
+def test_an_older_state_is_not_signed_whoever_asks(office, tmp_path):
+    old = copied(office, tmp_path / "old")
+    later = Office(office.directory).open()
+    later.grow(5)
+    newest = later.notary.latest()
+    later.close()
+    shutil.copy(old / "tocsin.db", office.directory / "tocsin.db")
+    back = Office(office.directory)
+
+    with pytest.raises(Conflict, match="put back from an older copy"):
+        back.notary.latest()
+
+    assert highwater.read(office.directory / "highwater.json").size == checkpoint.read(split(newest)[0]).size
+    back.close()
+
+
 def test_a_mark_that_cannot_be_read_is_refused_and_one_that_is_gone_is_made_anew(office):
     office.close()
     path = office.directory / "highwater.json"
@@ -267,12 +284,14 @@ def test_a_fork_goes_on_under_the_next_name_and_says_what_is_known_of_before(off
 
     fork = back.notary.fork("the disk broke")
 
-    assert (fork.origin, fork.known_size, fork.known_root) == (f"{ORIGIN}/2", known.size, known.root.hex())
+    assert re.fullmatch(rf"{ORIGIN}/2-[0-9a-f]{{4}}", fork.origin)
+    assert (fork.known_size, fork.known_root) == (known.size, known.root.hex())
+    assert back.notary.fork("once more").origin != fork.origin
     back.pump.open((fork,), actor="os:root")
     back.notary.origin = fork.origin
     back.notary.latest()
     back.notary.check()
-    assert back.notary.fork("again").origin == f"{ORIGIN}/3"
+    assert back.notary.fork("again").origin.startswith(f"{ORIGIN}/3-")
     assert back.store.origins()[-1][1] == fork.origin
     back.close()
 

@@ -53,6 +53,7 @@ ELSEWHERE = {
     "checkpoint": ("ledger_proof", "checkpoint"),
     "envelope": ("ledger_proof", "envelope"),
     "erase": ("ledger_change", "erase"),
+    "export": ("ledger_proof", "export"),
     "fork": ("ledger_change", "fork"),
     "keys": ("ledger_proof", "keys"),
     "proof": ("ledger_proof", "proof"),

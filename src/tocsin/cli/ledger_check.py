@@ -14,21 +14,37 @@ from tocsin.core.ledger.merkle import hash_leaf
 from tocsin.core.ledger.note import Key, Unverified
 from tocsin.core.model.errors import Invalid
 from tocsin.ports import number_of
-from tocsin.runtime.evidence import VERSION, Growth, IncidentProof
+from tocsin.runtime.evidence import VERSION, IncidentProof
 from tocsin.runtime.signing import verify
 from tocsin.settings import read_settings
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+class Growth(msgspec.Struct, frozen=True):
+    """That the ledger of a checkpoint begins with the one of size `old`, as the API gives it."""
+
+    old: int
+    size: int
+    root: str
+    hashes: tuple[str, ...]
+    checkpoint: str
+
 
 _growth_proof = msgspec.json.Decoder(Growth, strict=True).decode
 _incident_proof = msgspec.json.Decoder(IncidentProof, strict=True).decode
 
 
 def check_file(
-    data: bytes, keys: Sequence[Key], header: bytes | None, older: bytes | None, config: Path | None
+    data: bytes,
+    keys: Sequence[Key],
+    header: bytes | None,
+    config: Path | None,
+    older: bytes | None = None,
 ) -> dict[str, Any]:
     """Check a file of any of these kinds: `kind`, `sound`, `what` is wrong, `verified` by a key, and `facts`.
 
+    header: of the entry, if it is not in its proof; older: the checkpoint that a proof of growth begins with.
     Raises: Failure (2) if it cannot be checked without more; Invalid if the configuration is wrong.
     """
     facts: dict[str, Any] = {}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tocsin.cli.client import config_option, reach, server_options
-from tocsin.cli.exits import USAGE, VERIFICATION_FAILED, Failure, told
+from tocsin.cli.exits import CONFLICT, USAGE, VERIFICATION_FAILED, Failure, told
 from tocsin.cli.plain import plain, plain_lines
 from tocsin.cli.show import console, facts, output_option, show_json, table, text, wants_json
 
@@ -153,6 +153,38 @@ def envelope(incident: str, out: Path | None, data: Path, url: str | None, token
     _write(made, out)
 
 
+EXPORT_TIMEOUT_S = 3600.0
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+@server_options
+def export(file: Path, force: bool, data: Path, url: str | None, token: str | None) -> None:
+    """Write the whole ledger to FILE, a zip that anybody can verify without Tocsin.
+
+    In it are a signed checkpoint, the tree, every entry as a line of JSON, and the program that checks all of it, which
+    needs nothing but Python:
+
+    \b
+      unzip -p FILE verify_ledger.py > verify_ledger.py
+      python3 verify_ledger.py FILE --key VKEY --checkpoint YOURS
+    """
+    if file.exists() and not force:
+        raise Failure(f"{file} is there already. Name another, or replace it: --force.", CONFLICT)
+    new = file.with_name(file.name + ".new")
+    with told():
+        try:
+            with new.open("wb") as opened, reach(data, url, token, writes=False) as (api, _):
+                api.save(f"{PATH}/export", opened, timeout_s=EXPORT_TIMEOUT_S)
+            new.replace(file)
+        finally:
+            new.unlink(missing_ok=True)
+    click.echo(f"{plain(file)} holds the whole ledger. Verify it with the program in it:", err=True)
+    click.echo(f"  unzip -p {plain(file)} verify_ledger.py > verify_ledger.py", err=True)
+    click.echo(f"  python3 verify_ledger.py {plain(file)}", err=True)
+
+
 def _write(made: bytes, out: Path | None) -> None:
     if out is None:
         if sys.stdout.isatty():
@@ -209,8 +241,8 @@ def check(
             file.read_bytes(),
             _keys(keys),
             header.read_bytes() if header else None,
-            older.read_bytes() if older else None,
             config,
+            older.read_bytes() if older else None,
         )
     if wants_json(output):
         show_json(found)

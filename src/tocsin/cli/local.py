@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -61,6 +61,10 @@ class Local:
             read_answer(status, answer, self._where)
         return answer
 
+    def save(self, path: str, file: BinaryIO, *, timeout_s: float) -> None:
+        """See `Api`."""
+        file.write(self.fetch(path))
+
     def reset_tokens(self) -> str:
         """Give all tokens up, and make one for an admin, which is to be shown. Raises: Conflict, Unavailable."""
         return self._loop.run_until_complete(reset_tokens(self._node, self._data, f"os:{user_name()}"))
@@ -71,7 +75,7 @@ class Local:
         status, parts = 500, []
         scope = {
             "type": "http",
-            "asgi": {"version": "3.0"},
+            "asgi": {"version": "3.0", "spec_version": "2.4"},  # Nobody goes away before the answer is there.
             "http_version": "1.1",
             "method": method,
             "scheme": "http",

@@ -1,16 +1,17 @@
 """Evidence: what proves something about entries to whoever does not trust us: proofs, and envelopes of incidents."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import msgspec
 
-from tocsin.core.ledger import checkpoint, encoding, envelope, proof
+from tocsin.core.ledger import checkpoint, encoding, envelope, proof, prove
 from tocsin.core.ledger.checkpoint import Checkpoint
 from tocsin.core.ledger.envelope import Envelope, Told
 from tocsin.core.ledger.note import encode64, split
 from tocsin.core.ledger.proof import Proof
 from tocsin.core.ledger.prove import Tree
-from tocsin.core.model.errors import Conflict, NotFound
+from tocsin.core.model.errors import Conflict, Invalid, NotFound
 from tocsin.ports import Store
 from tocsin.runtime.tree import reader
 
@@ -41,19 +42,6 @@ class IncidentProof(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     checkpoint: str
     entries: tuple[ProvenEntry, ...]
-
-
-class Growth(msgspec.Struct, frozen=True, kw_only=True):
-    """That the ledger of a checkpoint (a signed note) begins with the one of size `old`.
-
-    size, root (in base64): as the checkpoint says; hashes: the proof of RFC 6962, in base64.
-    """
-
-    old: int
-    size: int
-    root: str
-    hashes: tuple[str, ...]
-    checkpoint: str
 
 
 def signed_tree(store: Store, note: bytes) -> tuple[Checkpoint, Tree]:
@@ -137,22 +125,32 @@ def make_envelope(store: Store, note: bytes, id_or_number: str, secret: str) -> 
     return envelope.close(made, secret)
 
 
-def prove_growth(store: Store, note: bytes, old: int) -> Growth:
-    """Prove that the tree of a checkpoint begins with the tree of size `old`. Raises: Conflict if that is larger."""
-    signed, tree = signed_tree(store, note)
-    if old > signed.size:
+class Growth(NamedTuple):
+    """That a tree of this size and root begins with an older one. path: the proof of RFC 6962 section 2.1.2."""
+
+    size: int
+    root: bytes
+    path: tuple[bytes, ...]
+
+
+def prove_growth(store: Store, note: bytes, old: int, size: int | None = None) -> Growth:
+    """Prove that the tree of `size` begins with the tree of `old`.
+
+    size: None for the one of the checkpoint. Raises: Conflict if the ledger has not so many entries; Invalid.
+    """
+    signed = checkpoint.read(split(note)[0])
+    tree = Tree(signed.size if size is None else size, reader(store))
+    if size is not None and old > size:
+        raise Invalid("`old` is larger than `size`. Swap the two.", field="old")
+    if max(old, tree.size) > signed.size:
+        old = max(old, tree.size)
         raise Conflict(
             f"The ledger has {signed.size} entries, fewer than {old}. Whoever holds a checkpoint of {old} should ask "
             "why.",
             state="shorter",
         )
-    return Growth(
-        old=old,
-        size=signed.size,
-        root=encode64(signed.root),
-        hashes=tuple(map(encode64, tree.consistency(old))),
-        checkpoint=note.decode(),
-    )
+    root = signed.root if tree.size == signed.size else prove.root(tree.size, reader(store))
+    return Growth(tree.size, root, tree.consistency(old))
 
 
 def _path(tree: Tree, signed: Checkpoint, seq: int) -> tuple[bytes, ...]:

@@ -6,6 +6,7 @@ again from the entries, and the same size never gets two roots, because the tree
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,8 +42,9 @@ class Notary:
         self._mark = mark
         self._latest: tuple[int, bytes] | None = None
         self._signers: list[Signer] | None = None
-        self._checked = False
         self._task: asyncio.Task[None] | None = None
+        self._lock = threading.Lock()
+        self._checked = False
 
     # What must hold before anything is decided
 
@@ -52,6 +54,7 @@ class Notary:
         Raises: StoreRefused if it is an older state than one of which a checkpoint was signed, or another ledger.
         """
         why = self._behind(self._store.head())
+        self._checked = not why
         if why:
             raise StoreRefused(
                 f"{why} It seems to have been put back from an older copy. If that was meant, say so, and the ledger "
@@ -83,8 +86,10 @@ class Notary:
         if mark is not None and (mark.origin, mark.size) > (self.origin, head.size):
             known = Checkpoint(mark.origin, mark.size, bytes.fromhex(mark.root))
         number = max(_number(self.origin), _number(known.origin)) + 1
+        # The same backup may be put back twice, in a drill and in earnest: the two must not have one name.
+        own = self._ids.random_bytes(2).hex()
         return LedgerFork(
-            origin=f"{self.origin.partition('/')[0]}/{number}",
+            origin=f"{self.origin.partition('/')[0]}/{number}-{own}",
             known_size=known.size,
             known_root=known.root.hex(),
             reason=reason,
@@ -110,8 +115,9 @@ class Notary:
         One that hands over from an older key to a newer one is kept, because whoever knows only the older one needs
         it. Raises: as `latest`.
         """
-        self._signers = self._latest = None
-        size, note = self._sign_head()
+        with self._lock:
+            self._signers = self._latest = None
+            size, note = self._sign_head()
         rows = [row for row in self._store.signers() if row.retired_seq is None]
         newest = max((row.adopted_seq or 0 for row in rows), default=0)
         if len(rows) > 1 and all(size <= newest for size, _ in self._store.checkpoints()):
@@ -141,21 +147,21 @@ class Notary:
     def latest(self) -> bytes:
         """Give a signed checkpoint of all that is committed.
 
-        Raises: Conflict if there is nothing to sign, or nobody to sign it; StoreFailed; signing.Locked.
+        Raises: Conflict if there is nothing to sign, nobody to sign it, or if this is an older state of the ledger;
+        StoreFailed; signing.Locked.
         """
-        return self._sign_head()[1]
+        with self._lock:
+            return self._sign_head()[1]
 
     def _sign_head(self) -> tuple[int, bytes]:
+        if not self._checked:  # Else an older state would be signed, and the mark of the newer one be lost.
+            try:
+                self.check()
+            except StoreRefused as refused:
+                raise Conflict(str(refused), state="put back") from refused
         head = self._store.head()
         if self._latest is not None and self._latest[0] == head.size:
             return self._latest
-        if not self._checked:
-            # A verb may come here without `check`, and must not sign, and mark, an older state of the ledger.
-            if why := self._behind(head):
-                raise Conflict(
-                    f"{why} Nothing is signed. Start a server here, which says what to do.", state="behind"
-                )
-            self._checked = True
         signers = self._active()
         if not head.size or not signers:
             raise Conflict(
@@ -219,6 +225,6 @@ def _secret_name(vkey: str) -> str:
 
 
 def _number(origin: str) -> int:
-    """Say the how-manieth name of a ledger this is: 1 for the first, 2 for `.../2`."""
-    _, _, number = origin.partition("/")
+    """Say the how-manieth name of a ledger this is: 1 for the first, 2 for `.../2-5f3a`."""
+    number = origin.partition("/")[2].partition("-")[0]
     return int(number) if number.isdecimal() else 1

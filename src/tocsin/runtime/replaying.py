@@ -53,7 +53,7 @@ class Replay:
             first=segment.first_seq,
             at=at,
             origin=self._origin(segment.first_seq + segment.count),
-            record=self._edge.short(),
+            record=self._edge.short() if entries[0].header.v > 1 else "",
         )
         for entry, (header, decision, private) in zip(entries, parts, strict=True):
             self._apply(entry, rows)

@@ -51,6 +51,7 @@ def build_app(node: Node, doorkeeper: Doorkeeper) -> ASGI:
     app.state.pages, app.state.followers = events.Pages(node.store), events.Followers()
     app.state.previews, app.state.searches = Bounded(), Bounded()
     app.state.stories = Bounded(at_once=4, waiting_max=200)
+    app.state.exports = Bounded(at_once=1, waiting_max=2)
     app.add_middleware(Admission, doorkeeper=doorkeeper, doors=doors_of(app))
     for kind in (TocsinError, StoreFailed, Exception):
         app.add_exception_handler(kind, _show)

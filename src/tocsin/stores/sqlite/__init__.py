@@ -64,6 +64,7 @@ class SqliteStore(Reading):
         self._readers: weakref.WeakSet[_Reader] = weakref.WeakSet()
         self._readers_lock = threading.Lock()
         self._closed = False
+        self._unscrubbed = False
         self._chains = Chains(self._ask_writer)
         try:
             self._create()
@@ -187,19 +188,25 @@ class SqliteStore(Reading):
             raise
         if erases:
             self._chains.forget()
+            self._unscrubbed = True
+        if self._unscrubbed:
             self._scrub()
 
     def _scrub(self) -> None:
         """Fold the WAL into the file and cut it off, so that no older copy of what was erased is left in it.
 
-        While somebody reads it cannot be; the next checkpoint of a WAL that was read to its end does it then.
+        Waits for nobody: while somebody reads it cannot be, and the next commit tries again.
         """
         with self._writing:
+            self._writer.set_busy_timeout(0)
             try:
-                self._writer.execute("PRAGMA wal_checkpoint(truncate)").fetchall()
+                ((busy, _, _),) = self._writer.execute("PRAGMA wal_checkpoint(truncate)").fetchall()
+                self._unscrubbed = bool(busy)
                 self._writer.execute("PRAGMA secure_delete = fast").fetchall()
             except apsw.BusyError:
                 pass
+            finally:
+                self._writer.set_busy_timeout(BUSY_MS)
 
     def alive(self, at: int) -> None:
         self._write("UPDATE head SET alive_at = ?", (at,))

@@ -3,24 +3,30 @@
 Below `/ledger` lies what C2SP tlog-tiles asks for, so that any auditor's program can follow the log.
 """
 
-from typing import Annotated, Any
+import tempfile
+from collections.abc import Iterator
+from typing import IO, Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field, Strict
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from tocsin.core.ledger.checkpoint import SIZE_MAX
+from tocsin.core.ledger.encoding import read_header
+from tocsin.core.ledger.note import encode64
 from tocsin.core.ledger.tiles import Bundle, Tile, find_place, pack_bundle
-from tocsin.core.model.errors import Conflict, Invalid, NotFound
+from tocsin.core.ledger.verify import ERASING
+from tocsin.core.model.errors import Conflict, Invalid, NotFound, Unavailable
 from tocsin.core.model.input import ErasureAsked, KeysChanged
 from tocsin.ports import Store
 from tocsin.runtime import evidence, forgetting
+from tocsin.runtime.export import write_export
 from tocsin.runtime.node import Node
 from tocsin.runtime.tree import headers, reader
 from tocsin.web.api.trace import IncidentName
-from tocsin.web.bounded import Searches, Stories
+from tocsin.web.bounded import Exports, Searches, Stories
 from tocsin.web.forms import Text
 from tocsin.web.guard import Admin, Auditor, TheNode
 from tocsin.web.incident_forms import Form
@@ -29,6 +35,8 @@ router = APIRouter(tags=["ledger"])
 
 PLAIN = "text/plain; charset=utf-8"
 ENTRIES_MAX = 10_000
+PIECE_BYTES = 1 << 20
+EXPORTS_TRIED = 5
 
 Seq = Annotated[int, Path(ge=0, le=SIZE_MAX, description="The entry's number; they count from 0.")]
 PlainText: dict[int | str, dict[str, Any]] = {
@@ -84,7 +92,11 @@ class RetireForm(Form):
 
 
 class GrowthOut(BaseModel):
-    """That the ledger of `size` entries begins with the one of `old`. hashes: the proof of RFC 6962, in base64."""
+    """That the ledger of `size` entries begins with the one of `old`.
+
+    root: of the tree of `size`, and hashes: the proof of RFC 6962 section 2.1.2, in base64. checkpoint: the newest one,
+    whose size is `size` unless another was asked for.
+    """
 
     old: int
     size: int
@@ -234,15 +246,76 @@ async def entry_proof(seq: Seq, node: TheNode, auditor: Auditor, stories: Storie
     return Response(made, headers={"content-type": PLAIN})
 
 
+@router.get(
+    "/api/v1/ledger/export",
+    response_class=Response,
+    responses={200: {"content": {"application/zip": {}}, "description": "a zip"}, 409: {}},
+)
+async def export(node: TheNode, auditor: Auditor, exports: Exports) -> Response:
+    """Give the whole ledger as a zip, with a program in it that verifies it. It is made first, so give it time."""
+    file = await exports.run(_export, node)
+    return StreamingResponse(
+        _pieces(file), media_type="application/zip", headers={"cache-control": "no-store"}
+    )
+
+
+def _export(node: Node) -> IO[bytes]:
+    for _ in range(EXPORTS_TRIED):
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - whoever sends it closes it
+        try:
+            note = node.notary.latest()
+            write_export(
+                file,
+                segments=node.store.segments(),
+                checkpoint=note,
+                keys=[row.vkey for row in node.store.signers()],
+                transitions=dict(node.store.checkpoints()),
+            )
+            if not _has_erased(node.store, evidence.signed_tree(node.store, note)[0].size):
+                file.seek(0)
+                return file
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+    raise Unavailable("Private parts are being erased at this moment, so no export is of one piece.")
+
+
+def _has_erased(store: Store, since: int) -> bool:
+    """Say whether private parts were erased by an entry behind a checkpoint, so that in an export they just lack."""
+    behind = headers(store, since, store.head().size - since)
+    return any(read_header(header).kind in ERASING for header in behind)
+
+
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
+        while piece := file.read(PIECE_BYTES):
+            yield piece
+
+
 @router.get("/api/v1/ledger/consistency", responses={409: {}})
 async def consistency(
     node: TheNode,
     auditor: Auditor,
-    old: Annotated[int, Query(ge=0, le=SIZE_MAX, description="Size of the checkpoint that you hold.")],
+    old: Annotated[int, Query(ge=0, le=SIZE_MAX, description="Size of the older checkpoint.")],
+    size: Annotated[
+        int | None, Query(ge=0, le=SIZE_MAX, description="Size of the newer one; without it, the newest.")
+    ] = None,
 ) -> GrowthOut:
     """Prove that the ledger begins with what it was at an older size: nothing of that was changed or removed."""
-    made = await run_in_threadpool(lambda: evidence.prove_growth(node.store, node.notary.latest(), old))
-    return GrowthOut.model_validate(msgspec.to_builtins(made))
+    return await run_in_threadpool(_growth, node, old, size)
+
+
+def _growth(node: Node, old: int, size: int | None) -> GrowthOut:
+    note = node.notary.latest()
+    grown = evidence.prove_growth(node.store, note, old, size)
+    return GrowthOut(
+        old=old,
+        size=grown.size,
+        root=encode64(grown.root),
+        hashes=[encode64(one) for one in grown.path],
+        checkpoint=note.decode(),
+    )
 
 
 @router.get("/api/v1/incidents/{incident_id}/proof", responses={404: {}, 409: {}})
