@@ -92,7 +92,7 @@ def permissions_of(app: FastAPI) -> list[tuple[str, str, Permission | None]]:
     listed: list[tuple[str, str, Permission | None]] = [(PATH, "POST", PERMISSION)]
     for route in routes_of(app):
         assert isinstance(route, APIRoute), route
-        listed += [(route.path, method, permission_of(route)) for method in route.methods or ()]
+        listed += [(route.path_format, method, permission_of(route)) for method in route.methods or ()]
     return sorted(listed, key=lambda one: one[:2])
 
 

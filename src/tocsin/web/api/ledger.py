@@ -30,6 +30,7 @@ from tocsin.web.bounded import Exports, Searches, Stories
 from tocsin.web.forms import Text
 from tocsin.web.guard import Admin, Auditor, TheNode
 from tocsin.web.incident_forms import Form
+from tocsin.web.moments import AS_JSON
 
 router = APIRouter(tags=["ledger"])
 
@@ -140,7 +141,7 @@ class ErasureForm(Form):
     )
 
     entries: Annotated[
-        list[Annotated[int, Strict(), Field(ge=0, le=SIZE_MAX)]], Field(max_length=ENTRIES_MAX)
+        list[Annotated[int, Strict(), Field(ge=0, le=SIZE_MAX), AS_JSON]], Field(max_length=ENTRIES_MAX)
     ] = []
     subject: Annotated[Text, Field(max_length=1_000)] = ""
     reason: Annotated[Text, Field(min_length=1, max_length=2_000)]
