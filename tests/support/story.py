@@ -3,6 +3,7 @@
 What happens, one thing a line (`#1` names an incident by its number):
 
     09:00  alert   disk critical host=db-1      a look at an alert: it fires; so `green` and `over`, without severity
+    09:00  send    disk error host=db-1 to webhook   somebody sends by hand; without `to`, to those of the route
     09:00  ack     ben #1                       so `unack`, `unsilence`, `resolve`, `reopen`
     09:00  silence ben #1 until 10:00           the incident; without `until`, until somebody ends it
     09:00  hush    rule_id=disk until 10:00     by matchers
@@ -18,11 +19,12 @@ What people hear or do not, as the story finds it:
 import re
 from datetime import UTC, datetime
 
-from tests.support.builders import NINE
+from tests.support.builders import NINE, an_alert
 from tests.support.world import World
 
 from tocsin.core.engine.state import LiveDelivery
 from tocsin.core.model import event as ev
+from tocsin.core.model.input import Manual
 from tocsin.core.model.notification import Delivered, Outcome, Retry
 from tocsin.core.model.policy import DAY, Policy
 
@@ -90,6 +92,10 @@ class _Stage:
                 world.green(words[0], **_labels(words[1:]))
             case "over":
                 world.clear(words[0], **_labels(words[1:]))
+            case "send":
+                at = words.index("to") if "to" in words else len(words)
+                alert = an_alert(words[0], words[1], source="manual", **_labels(words[2:at]))
+                world.send(alert, manual=Manual(channels=tuple(words[at + 1 :])))
             case "ack" | "unack" | "silence" | "unsilence" | "resolve" | "reopen":
                 world.act(verb, int(words[1].lstrip("#")), until=until, actor=words[0])
             case "hush":

@@ -56,7 +56,9 @@ class SendForm(BaseModel):
     severity: Severity
     message: Text
     scope: dict[Name, Text] = Field(default={}, max_length=64)
-    channels: list[Name] = Field(default=[], description="Names of channels; none for those of the route.")
+    channels: list[Name] = Field(
+        default=[], description="Names of channels: they alone are told. None: those of the route."
+    )
     dry_run: bool = Field(default=False, strict=True)
     window_start: Moment | None = None
     window_end: Moment | None = None

@@ -15,7 +15,7 @@ from tocsin.core.model.alert import Alert
 from tocsin.core.model.entry import Header
 from tocsin.core.model.input import Manual
 from tocsin.core.model.notification import DeliveryState, Refused, Retry
-from tocsin.core.model.policy import Policy, RateLimit
+from tocsin.core.model.policy import Policy, RateLimit, with_addresses
 from tocsin.core.model.trace import Acting, Line, Sent, Step
 
 
@@ -395,6 +395,18 @@ def test_what_was_sent_by_hand_was_asked_for():
     step = Read(world).steps[0]
 
     assert [(n.kind, n.because) for n in step.notified] == [("manual", "somebody asked for it")]
+
+
+def test_who_was_told_at_the_same_moment_for_another_reason_is_not_among_those_somebody_asked_for():
+    world = World(a_policy("anna", "ops@webhook"))
+    world.silence("source=probe")
+    world.fire(source="probe")
+    world.send(an_alert(source="manual"), manual=Manual(channels=("email",)))
+
+    telling = Read(world).summary[1]
+
+    assert "anna@example.org by email (manual: somebody asked for it); since then opened once" in telling
+    assert "ops@example.org" not in telling
 
 
 def test_without_its_text_an_incident_still_says_what_was_decided():

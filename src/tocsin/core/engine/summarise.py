@@ -60,11 +60,12 @@ def _telling(steps: Sequence[Step]) -> str:
     if not told:
         return "Nobody has been notified."
     (first_at, first), (last_at, last) = told[0], told[-1]
-    at_first = [_addressee(n) for at, n in told if at == first_at]
-    sentence = f"Notified at {_moment(first_at)}: {_listed(at_first)} ({first.kind}: {first.because})"
-    if last_at == first_at:
+    at_first = [n for at, n in told if (at, n.kind) == (first_at, first.kind)]
+    names = _listed(map(_addressee, at_first))
+    sentence = f"Notified at {_moment(first_at)}: {names} ({first.kind}: {first.because})"
+    if len(at_first) == len(told):
         return sentence + "."
-    kinds = Counter(str(notified.kind) for at, notified in told if at != first_at)
+    kinds = Counter(str(n.kind) for at, n in told if (at, n.kind) != (first_at, first.kind))
     more = ", ".join(f"{kind} {_times(number)}" for kind, number in kinds.items())
     return f"{sentence}; since then {more}, last at {_moment(last_at)} ({last.because})."
 
