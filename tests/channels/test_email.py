@@ -25,6 +25,7 @@ from tocsin.core.model.alert import Link, Severity, Status
 from tocsin.core.model.errors import Invalid
 from tocsin.core.model.incident import IncidentState
 from tocsin.core.model.notification import Accepted, DryRun, NotificationKind, Outcome, Refused, Retry, Target
+from tocsin.outbound import Outbound
 from tocsin.ports import Channel
 
 KEY = "5f" * 32
@@ -354,6 +355,18 @@ def test_what_the_relay_says_is_shortened_and_made_harmless() -> None:
     assert isinstance(outcome, Accepted)
     assert outcome.detail.startswith("250 [31mred xxx")
     assert len(outcome.detail) <= 400
+
+
+def test_a_private_relay_is_not_reached_until_it_is_opened_and_what_is_for_it_waits() -> None:
+    async def scenario() -> tuple[Outcome, int]:
+        async with SmtpSink() as sink:
+            return await send(Email(a_config(sink), resolve=Outbound().addresses)), sink.connections
+
+    outcome, connections = asyncio.run(scenario())
+
+    assert isinstance(outcome, Retry)
+    assert "outgoing.allow_private" in outcome.why
+    assert connections == 0
 
 
 def test_an_address_that_is_none_is_refused_before_anything_is_said() -> None:

@@ -411,10 +411,10 @@ def test_whatever_happens_is_an_outcome_that_does_not_hold_the_url(reply, kind):
     assert len(sink.requests) == 1
 
 
-def test_a_private_address_is_refused_without_the_url():
+def test_a_private_address_is_not_reached_until_it_is_opened_and_the_url_is_not_said():
     sink, outcome = send(allow_private=())
 
-    assert isinstance(outcome, Refused)
+    assert isinstance(outcome, Retry)
     assert "s3cret" not in outcome.why
     assert sink.connections == 0
 

@@ -296,11 +296,11 @@ def test_a_receiver_that_hangs_costs_the_configured_timeout():
     assert outcome == Retry(why="127.0.0.1 did not answer in time (at most 0.2 s).")
 
 
-def test_a_private_receiver_is_refused_unless_it_is_opened():
+def test_a_private_receiver_is_not_reached_until_it_is_opened_and_what_is_for_it_waits():
     sink, outcome = send(allow_private=())
 
-    assert isinstance(outcome, Refused)
-    assert "TOCSIN_ALLOW_PRIVATE" in outcome.why
+    assert isinstance(outcome, Retry)
+    assert "outgoing.allow_private" in outcome.why
     assert sink.connections == 0
 
 

@@ -105,6 +105,29 @@ def test_a_right_file_is_taken_over_by_a_signal(server: Server) -> None:
         ]
 
 
+def test_what_a_closed_address_held_up_goes_out_once_it_is_opened(server: Server) -> None:
+    with SinkThread() as sink, server:
+        # given a channel that has a private address, which nobody opened
+        text = "channels:\n" + hook("ops", sink.url("/in"))
+        (server.data / "tocsin.yaml").write_text(text)
+        reload(server)
+        fire(server, "one")
+        tocsin = Operator(server)
+
+        # then what is for it waits
+        def waits() -> bool:
+            (one,) = tocsin("deliveries", "list").answer["deliveries"]
+            return one["state"] == "pending" and "outgoing.allow_private" in one["why"]
+
+        until(waits)
+        assert sink.connections == 0
+
+        # and when it is opened, it is told
+        (server.data / "tocsin.yaml").write_text(text + PRIVATE)
+        reload(server)
+        until(lambda: told(sink) == ["one"])
+
+
 def test_a_wrong_file_changes_nothing_and_every_error_is_logged(server: Server) -> None:
     with SinkThread() as sink:
         write(server, hook("ops", sink.url("/in")))
