@@ -317,7 +317,7 @@ def make_operator_token(store: Store, pepper: bytes) -> str:
     Raises: StoreFailed.
     """
     token = f"toc_{OPERATOR}_{MachineIds().random_bytes(32).hex()}"
-    name = "operator on this machine, for this run"
+    name = "operator on this machine"
     store.put_token(
         Token(
             id=OPERATOR,

@@ -688,7 +688,14 @@ def hostile_everywhere(text: str) -> Any:
         because=text,
         alerts=(line, an_alert(status=Status.RESOLVED)),
         incident=an_incident(
-            id=text, title=text, rule_id=text, route=text, labels={text: text}, acked_by=text, url=text
+            id=text,
+            title=text,
+            rule_id=text,
+            route=text,
+            labels={text: text},
+            acked_by=text,
+            url=text,
+            acked_by_name=text,
         ),
     )
 

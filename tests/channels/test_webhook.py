@@ -85,6 +85,7 @@ def test_the_body_is_this_json():
                 "updated_at": "2025-11-24T09:00:00.123456Z",
                 "resolved_at": None,
                 "acked_by": "",
+                "acked_by_name": "",
                 "firing": 1,
                 "cleared": 0,
                 "url": "https://tocsin.test/incidents/inc1",
@@ -117,7 +118,7 @@ def test_a_message_without_an_incident_says_null():
 def test_a_thin_body_has_ids_and_states_and_nothing_that_anybody_wrote():
     message = a_message(
         title="PRIVATE", text="PRIVATE", because="PRIVATE", alerts=(an_alert(message="PRIVATE"),),
-        incident=an_incident(title="PRIVATE", labels={"a": "PRIVATE"}, acked_by="PRIVATE"),
+        incident=an_incident(title="PRIVATE", labels={"a": "PRIVATE"}, acked_by="PRIVATE", acked_by_name="PRIVATE"),
     )  # fmt: skip
 
     body = payload(message, KEY, thin=True)

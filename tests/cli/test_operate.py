@@ -70,6 +70,30 @@ def test_an_incident_goes_through_its_life(server: Server, tocsin: Operator) -> 
         assert state(tocsin, number) == reached
 
 
+def test_pages_call_people_by_their_names(server: Server, tocsin: Operator) -> None:
+    number = new(server)
+    made = tocsin("token", "create", "--name", "Anna Karenina", "--role", "analyst").out.strip()
+    id_ = made.split("_")[1]
+
+    Operator(server, made)("ack", number, "--note", "on it")
+    page = " ".join(tocsin("status", number, "-o", "table").out.split())
+    why = " ".join(tocsin("why", number, "-o", "table").out.split())
+
+    assert f"acked by Anna Karenina (token:{id_})" in page
+    assert "Anna Karenina asked for ack while it was OPEN: on it" in page
+    assert "Anna Karenina has it" in why
+    assert f"ACK by Anna Karenina (token:{id_}) (on it), because Anna Karenina asked for ack" in why
+
+
+def test_the_operator_on_the_machine_is_called_so(server: Server) -> None:
+    number = new(server)
+
+    run("ack", number, "--data", server.data)
+
+    page = " ".join(run("status", number, "--data", server.data, "-o", "table").out.split())
+    assert "acked by operator on this machine (token:local)" in page
+
+
 def test_doing_it_twice_is_no_error(server: Server, tocsin: Operator) -> None:
     number = new(server)
     tocsin("ack", number)

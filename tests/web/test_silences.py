@@ -42,6 +42,7 @@ def test_a_silence_is_shown_as_it_was_asked_for(face: Face) -> None:
     assert (made["state"], made["ended_at"], made["maintenance_id"]) == ("active", None, None)
     assert made["comment"] == "new disks"
     assert made["created_by"].startswith("token:")
+    assert made["created_by_name"] == "admin"
     length = at(made["ends_at"]) - at(made["starts_at"])
     assert timedelta(minutes=29) < length <= timedelta(minutes=30)
     for name in (made["silence_id"], made["number"]):

@@ -198,7 +198,7 @@ def _incident_facts(incident: IncidentView, fit: Fit) -> dict[str, Any]:
     if incident.rule_id:
         pairs.insert(2, ("Rule", incident.rule_id))
     if incident.acked_by:
-        pairs.append(("Acknowledged by", incident.acked_by))
+        pairs.append(("Acknowledged by", incident.acked_by_name or incident.acked_by))
     if incident.resolved_at is not None:
         pairs.append(("Resolved", _moment(incident.resolved_at)))
     if fit.labels:

@@ -7,7 +7,8 @@ The body is one JSON object, whose fields are only ever added to:
     {"type": "notification.opened", "timestamp": "2026-11-24T09:00:00.000000Z", "data": {
         "notification_id", "key", "origin", "kind", "severity", "title", "text", "because", "more",
         "incident": null or {"id", "number", "generation", "state", "severity", "title", "rule_id", "route",
-            "labels", "opened_at", "updated_at", "resolved_at", "acked_by", "firing", "cleared", "url"},
+            "labels", "opened_at", "updated_at", "resolved_at", "acked_by", "acked_by_name", "firing", "cleared",
+            "url"},
         "alerts": [{"status", "severity", "rule_id", "message", "scope", "window_start", "window_end",
             "annotations", "links": [{"href", "text"}], "evidence"}]}}
 
@@ -125,6 +126,7 @@ def _incident(incident: IncidentView, *, thin: bool) -> dict[str, Any]:
         "route": incident.route,
         "labels": incident.labels,
         "acked_by": incident.acked_by,
+        "acked_by_name": incident.acked_by_name,
     }
 
 

@@ -11,11 +11,14 @@ from tocsin.cli.show import (
     facts,
     labels,
     moment,
+    names_in,
     several,
     table,
     text,
+    who,
     zone,
 )
+from tocsin.core.engine.actors import read_aloud
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,7 +43,13 @@ def show_detail(detail: dict[str, Any]) -> None:
         out.print("\nDeliveries", style="bold")
         out.print(deliveries_table(detail["deliveries"]))
     out.print("\nTimeline", style="bold")
-    out.print(timeline(detail["timeline"]))
+    names = names_in(
+        [
+            (detail["acked_by"], detail.get("acked_by_name")),
+            *((entry["actor"], entry.get("actor_name")) for entry in detail["timeline"]),
+        ]
+    )
+    out.print(timeline(detail["timeline"], names))
 
 
 def headline(incident: dict[str, Any]) -> "Text":
@@ -56,7 +65,7 @@ def headline(incident: dict[str, Any]) -> "Text":
 
 
 def _show_facts(out: "Console", detail: dict[str, Any]) -> None:
-    acked = detail["acked_by"]
+    acked = who(detail["acked_by"], detail.get("acked_by_name"))
     if acked and detail.get("acked_at"):
         acked = f"{acked}, {moment(detail['acked_at'])}"
     silenced = ""
@@ -92,7 +101,9 @@ def _show_notes(out: "Console", detail: dict[str, Any]) -> None:
     shown.show_header = False
     for note in notes:
         told = "(erased)" if note["note"] is None else note["note"]
-        shown.add_row(text(moment(note["at"]), "dim"), text(note["actor"], "", 24), text(told))
+        shown.add_row(
+            text(moment(note["at"]), "dim"), text(note.get("actor_name") or note["actor"], "", 24), text(told)
+        )
     out.print(shown)
 
 
@@ -141,8 +152,11 @@ def place(target: dict[str, Any]) -> str:
     return channel if address in (None, "", channel) else f"{channel} {address}"
 
 
-def timeline(entries: list[dict[str, Any]]) -> "Table":
-    """Show the newest entries, oldest of them first, each event with its because; looks in a row become one line."""
+def timeline(entries: list[dict[str, Any]], names: dict[str, str]) -> "Table":
+    """Show the newest entries, oldest of them first, each event with its because; looks in a row become one line.
+
+    names: of tokens, by their ids.
+    """
     shown = table(">entry", f"at ({zone()})", "what", "because", wide="because")
     rows: list[list[str]] = []
     times: list[int] = []
@@ -152,7 +166,8 @@ def timeline(entries: list[dict[str, Any]]) -> "Table":
             if event["type"] in HOUSEKEEPING:
                 continue
             because = str(event.get("because", ""))
-            row = [seq, at, _what(event), because + (_by(entry, because) if seq else "")]
+            said = read_aloud(because, names) + (_by(entry, because) if seq else "")
+            row = [seq, at, _what(event), said]
             if seq and rows and rows[-1][2:] == row[2:]:
                 times[-1] += 1
                 rows[-1][:2] = row[:2]
@@ -171,7 +186,8 @@ def timeline(entries: list[dict[str, Any]]) -> "Table":
 def _by(entry: dict[str, Any], because: str) -> str:
     """Name who did it, unless that is said already, and what they wrote beside it."""
     actor = entry["actor"]
-    by = f" (by {actor})" if actor != "system" and actor not in because else ""
+    by = entry.get("actor_name") or actor
+    by = f" (by {by})" if actor != "system" and actor not in because else ""
     return f"{by}: {entry['note']}" if entry["note"] else by
 
 

@@ -19,6 +19,7 @@ from tocsin.cli.show import (
     table,
     text,
     wants_json,
+    who,
     zone,
 )
 
@@ -45,7 +46,8 @@ def show(version: int | None, data: Path, url: str | None, token: str | None, ou
         return
     out = console()
     out.print(text(f"Policy version {found['version']}", "bold"))
-    out.print(text(f"since {moment(found['at'])} ({zone()}), by {found['actor']}, {found['digest']}", "dim"))
+    by = who(found["actor"], found.get("actor_name"))
+    out.print(text(f"since {moment(found['at'])} ({zone()}), by {by}, {found['digest']}", "dim"))
     click.echo(plain_lines(json.dumps(found["policy"], indent=2, ensure_ascii=False)))
 
 
@@ -67,7 +69,7 @@ def history(limit: int, data: Path, url: str | None, token: str | None, output: 
             text(one["version"], "bold"),
             text(moment(one["at"])),
             text(one["digest"][:12], "dim"),
-            text(one["actor"]),
+            text(who(one["actor"], one.get("actor_name"))),
         )
     out.print(shown)
     show_more(out, found, len(found["policies"]))

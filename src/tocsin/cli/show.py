@@ -6,7 +6,7 @@ rich as text, never as markup.
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -125,6 +125,18 @@ def zone(*, short: bool = False) -> str:
 def several(count: int, one: str, many: str = "") -> str:
     """Count things in words: `1 alert`, `2 alerts`."""
     return f"{count} {one}" if count == 1 else f"{count} {many or one + 's'}"
+
+
+def who(actor: str | None, name: str | None) -> str:
+    """Name whoever did something: `anna (token:f17f7f59)`; the actor alone where it says that itself."""
+    if not actor or not name or name in actor:
+        return actor or ""
+    return f"{name} ({actor})"
+
+
+def names_in(pairs: Iterable[tuple[str | None, str | None]]) -> dict[str, str]:
+    """Give the names of tokens by their ids, as far as these pairs of an actor and its name say them."""
+    return {actor.removeprefix("token:"): name for actor, name in pairs if actor and name}
 
 
 def labels(scope: Mapping[str, str] | None) -> str:

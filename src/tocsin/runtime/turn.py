@@ -46,6 +46,7 @@ from tocsin.ports import (
     PolicyRow,
     Store,
 )
+from tocsin.runtime.names import Names
 
 _read_message = msgspec.json.Decoder(Message).decode
 
@@ -113,6 +114,7 @@ class Texts:
         self._store = store
         self._alerts: dict[int, Alert] = {}
         self._titles: dict[int, tuple[str, dict[str, str]]] = {}
+        self.names = Names(store)
 
     def forget(self) -> None:
         """Begin anew: numbers that a failed turn gave are given again, so what was kept under them may be wrong."""
@@ -354,7 +356,9 @@ class Turn:
         incident = state.incidents.get(event.incident)
         lines, silenced, view = [], 0, None
         if incident is not None:
-            view = compose.view_of(incident, *self._texts.title(incident.number))
+            title, labels = self._texts.title(incident.number)
+            acked_by_name = self._texts.names.of(incident.acked_by)
+            view = compose.view_of(incident, title, labels, acked_by_name=acked_by_name)
             members = state.members[incident.number]
             if incident.silenced:
                 heard = [member for member in members if not member.silenced_by]

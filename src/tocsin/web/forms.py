@@ -9,6 +9,7 @@ from tocsin.core.model.alert import Severity
 from tocsin.core.model.incident import IncidentState, IncidentView
 from tocsin.core.model.notification import DeliveryState, NotificationKind
 from tocsin.ports import DeliveryView
+from tocsin.runtime.names import Names
 from tocsin.web.moments import EPOCH, Moment
 
 
@@ -88,7 +89,7 @@ class SendAnswer(BaseModel):
 
 
 class IncidentOut(BaseModel):
-    """An incident in a list."""
+    """An incident in a list. acked_by: as the ledger names them; acked_by_name: as people call them."""
 
     incident_id: str
     number: int
@@ -103,6 +104,7 @@ class IncidentOut(BaseModel):
     updated_at: Shown
     resolved_at: Shown | None
     acked_by: str | None
+    acked_by_name: str | None
     firing: int
     cleared: int
 
@@ -119,7 +121,7 @@ class DeliveryOut(BaseModel):
     why: str
 
 
-def incident_out(view: IncidentView) -> dict[str, Any]:
+def incident_out(view: IncidentView, names: Names) -> dict[str, Any]:
     """Show an incident."""
     return {
         "incident_id": view.id,
@@ -135,6 +137,7 @@ def incident_out(view: IncidentView) -> dict[str, Any]:
         "updated_at": view.updated_at,
         "resolved_at": view.resolved_at,
         "acked_by": view.acked_by or None,
+        "acked_by_name": names.of(view.acked_by) or None,
         "firing": view.firing,
         "cleared": view.cleared,
     }

@@ -136,6 +136,7 @@ class AlertOut(BaseModel):
 class TimelineOut(BaseModel):
     """An entry of the ledger. because: why, one for each event; note: what somebody wrote beside it.
 
+    actor: who made it, as the ledger names them; actor_name: as people call them.
     cause: the entry that it follows from; late_by_s: by how much a timer was late, 0 if it was not.
     events: as the ledger has them, instants in microseconds.
     """
@@ -144,6 +145,7 @@ class TimelineOut(BaseModel):
     at: Shown
     kind: str
     actor: str
+    actor_name: str
     policy: int
     cause: int | None
     late_by_s: float
@@ -157,6 +159,7 @@ class NoteOut(BaseModel):
 
     at: Shown
     actor: str
+    actor_name: str
     note: str
 
 

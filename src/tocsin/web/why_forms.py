@@ -71,10 +71,14 @@ class RouteOut(Part):
 
 
 class ChangedOut(Part):
-    """What became of the incident, and by whom. until: when that lapses, null for never."""
+    """What became of the incident, and by whom. until: when that lapses, null for never.
+
+    by: as the ledger names them; by_name: as people call them.
+    """
 
     state: IncidentState
     by: str
+    by_name: str
     until: Shown | None
     note: str | None
     because: str

@@ -64,7 +64,9 @@ def line_of_alert(alert: Alert) -> AlertLine:
     )
 
 
-def view_of(incident: LiveIncident, title: str, labels: dict[str, str], url: str = "") -> IncidentView:
+def view_of(
+    incident: LiveIncident, title: str, labels: dict[str, str], url: str = "", acked_by_name: str = ""
+) -> IncidentView:
     """Show an incident."""
     return IncidentView(
         id=incident.id,
@@ -81,6 +83,7 @@ def view_of(incident: LiveIncident, title: str, labels: dict[str, str], url: str
         firing=incident.firing,
         cleared=incident.cleared,
         acked_by=incident.acked_by,
+        acked_by_name=acked_by_name,
         resolved_at=incident.resolved_at or None,
         url=url,
     )

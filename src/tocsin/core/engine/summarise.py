@@ -1,9 +1,10 @@
 """Summarise: the steps of an incident in one to six plain sentences, for somebody who was woken at three."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
+from tocsin.core.engine.actors import called, read_aloud
 from tocsin.core.engine.compose import clip
 from tocsin.core.engine.state import LiveIncident
 from tocsin.core.model.incident import IncidentState
@@ -19,12 +20,17 @@ NAMED = 3
 
 
 def summarise(
-    incident: LiveIncident, steps: Sequence[Step], *, repeats: int = 0, left_out: int = 0
+    incident: LiveIncident,
+    steps: Sequence[Step],
+    *,
+    repeats: int = 0,
+    left_out: int = 0,
+    names: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Say what led to people being told or not.
 
     steps: oldest first; repeats: looks at its alerts since their last entries that were no news.
-    left_out: entries before the first step that were not read.
+    left_out: entries before the first step that were not read; names: of tokens, by their ids.
     """
     sentences = [
         _beginning(incident, steps, left_out),
@@ -32,7 +38,7 @@ def summarise(
         _withholding(steps),
         _failing(steps),
         _repeating(steps, repeats),
-        _standing(incident, steps),
+        _standing(incident, steps, names or {}),
     ]
     return [sentence for sentence in sentences if sentence]
 
@@ -139,9 +145,11 @@ def _repeating(steps: Sequence[Step], repeats: int) -> str:
     )
 
 
-def _standing(incident: LiveIncident, steps: Sequence[Step]) -> str:
+def _standing(incident: LiveIncident, steps: Sequence[Step], names: Mapping[str, str]) -> str:
     changed = next((step for step in reversed(steps) if step.changed is not None), None)
-    because = f": {changed.changed.because}" if changed is not None and changed.changed is not None else ""
+    because = ""
+    if changed is not None and changed.changed is not None:
+        because = f": {read_aloud(changed.changed.because, names)}"
     match incident.state:
         case IncidentState.OPEN:
             then = "It is OPEN, and nobody has it"
@@ -152,7 +160,7 @@ def _standing(incident: LiveIncident, steps: Sequence[Step]) -> str:
             return f"{then}{because}{next_look}."
         case IncidentState.ACK:
             until = f", until {_moment(incident.ack_until)}" if incident.ack_until else ""
-            return f"{incident.acked_by} has it{until}; only worse news is told meanwhile."
+            return f"{called(incident.acked_by, names)} has it{until}; only worse news is told meanwhile."
         case IncidentState.SILENCED:
             end = (
                 f"until {_moment(incident.silenced_until)}"

@@ -121,11 +121,12 @@ async def _act(
     number = (await run_in_threadpool(get_incident, node.store, name)).number
     note = form.note if form is not None else ""
     result = await node.ask(Acted(action=action, incident=number, note=note, until=until), actor)
-    return await run_in_threadpool(_acted_out, node.store, name, result.outcome == "changed")
+    return await run_in_threadpool(_acted_out, node, name, result.outcome == "changed")
 
 
-def _acted_out(store: Store, name: str, changed: bool) -> ActedOut:
-    return ActedOut(**incident_out(get_view(store, get_incident(store, name))), changed=changed)
+def _acted_out(node: Node, name: str, changed: bool) -> ActedOut:
+    view = get_view(node.store, get_incident(node.store, name))
+    return ActedOut(**incident_out(view, node.names), changed=changed)
 
 
 def _until(form: SilenceActForm | BulkForm, node: Node) -> int:

@@ -70,7 +70,7 @@ async def create(form: SilenceForm, node: TheNode, silencer: Silencer) -> Silenc
         forced=form.force,
     )
     result = await node.ask(asked, silencer.actor)
-    return await run_in_threadpool(_shown, node.store, result.outcome)
+    return await run_in_threadpool(_shown, node, result.outcome)
 
 
 @router.get("/silences")
@@ -94,7 +94,7 @@ def list_silences(
     shown, next_cursor = page(views, limit, lambda view: view.silence.number)
     ids = _maintenance_ids(node.store, shown)
     return SilenceList(
-        silences=[silence_out(view, ids) for view in shown],
+        silences=[silence_out(view, ids, node.names) for view in shown],
         total=total,
         filters={"state": state} if state else {},
         next_cursor=next_cursor,
@@ -107,8 +107,8 @@ def get_silence(silence_id: str, node: TheNode, reader: Reader) -> SilenceOut | 
     if node.store.find_silence(silence_id) is None and len(silence_id) == 32:
         for maintenance, next_at, over in node.store.list_maintenances():
             if maintenance.id == silence_id:
-                return maintenance_out(maintenance, next_at, over, node.clock.now())
-    return _shown(node.store, silence_id)
+                return maintenance_out(maintenance, next_at, over, node.clock.now(), node.names)
+    return _shown(node, silence_id)
 
 
 @router.post("/silences/{silence_id}/extend", responses={409: {}})
@@ -119,7 +119,7 @@ async def extend(silence_id: str, form: ExtendForm, node: TheNode, silencer: Sil
         raise Conflict(f"Silence {view.silence.number} is over. Make another one.", state="ended")
     moved = SilenceMoved(silence=view.silence.number, ends_at=end_of(form, node.clock.now()))
     await node.ask(moved, silencer.actor)
-    return await run_in_threadpool(_shown, node.store, view.silence.id)
+    return await run_in_threadpool(_shown, node, view.silence.id)
 
 
 @router.post("/silences/{silence_id}/end")
@@ -128,7 +128,7 @@ async def end(silence_id: str, node: TheNode, silencer: Silencer) -> SilenceOut:
     view = await run_in_threadpool(_get, node.store, silence_id)
     if view.ended_at is None:
         await node.ask(SilenceCut(silence=view.silence.number), silencer.actor)
-    return await run_in_threadpool(_shown, node.store, view.silence.id)
+    return await run_in_threadpool(_shown, node, view.silence.id)
 
 
 @router.get("/maintenances")
@@ -142,7 +142,7 @@ def list_maintenances(
     shown, next_cursor = page(rows, limit, lambda row: row[0].number)
     now = node.clock.now()
     return MaintenanceList(
-        maintenances=[maintenance_out(*row, now) for row in shown],
+        maintenances=[maintenance_out(*row, now, node.names) for row in shown],
         total=len(found),
         filters={},
         next_cursor=next_cursor,
@@ -172,13 +172,14 @@ def _get_maintenance(store: Store, id_or_number: str) -> tuple[Maintenance, int,
     raise NotFound(f"There is no maintenance {id_or_number[:64]!r}. List them: GET /api/v1/maintenances.")
 
 
-def _shown(store: Store, id_or_number: str) -> SilenceOut:
-    view = _get(store, id_or_number)
-    return silence_out(view, _maintenance_ids(store, [view]))
+def _shown(node: Node, id_or_number: str) -> SilenceOut:
+    view = _get(node.store, id_or_number)
+    return silence_out(view, _maintenance_ids(node.store, [view]), node.names)
 
 
 def _shown_maintenance(node: Node, id_or_number: str) -> MaintenanceOut:
-    return maintenance_out(*_get_maintenance(node.store, id_or_number), node.clock.now())
+    found = _get_maintenance(node.store, id_or_number)
+    return maintenance_out(*found, node.clock.now(), node.names)
 
 
 def _maintenance_ids(store: Store, views: Iterable[SilenceView]) -> dict[int, str]:
