@@ -222,6 +222,18 @@ def test_a_list_has_what_fits(server: Server, tocsin: Operator, filters: list[st
     assert len(tocsin("status", "--rule-id", rule, *filters).answer["incidents"]) == count
 
 
+def test_a_list_says_which_host_it_is_about(server: Server, tocsin: Operator) -> None:
+    rule = f"cpu-{next(rules)}"
+    for host in ("db-1", "db-2", "db-3"):
+        new(server, rule, scope={"host": host}, message="CPU over 95 %")
+
+    page = tocsin("status", "--rule-id", rule, "-o", "table").out
+
+    assert [f"{rule} (host=db-{n}): CPU" in page for n in (1, 2, 3)] == [True] * 3
+    assert max(map(len, page.splitlines())) <= 80
+    assert len(tocsin("status", "--rule-id", rule, "--text", "host=db-2").answer["incidents"]) == 1
+
+
 def test_figures_are_told(server: Server, tocsin: Operator) -> None:
     number = new(server)
     tocsin("ack", number)

@@ -3,7 +3,7 @@
 Nothing here escapes: what is dangerous depends on the channel, and each one escapes for itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -17,15 +17,36 @@ from tocsin.core.model.policy import ALL_LABELS
 
 LINES_MAX = 20
 TITLE_MAX = 160
+SCOPE_MAX = 60
+"""So much of a title says where; the rest is for what."""
 
 
 def title_of(plan: Plan, alert: Alert) -> str:
-    """Name an incident by the alert that opened it: its message, or its rule and group where it may hold many."""
+    """Name an incident by the alert that opened it: where and what, or its rule and group where it may hold many."""
     if plan.group_by == (ALL_LABELS,):
-        return clip(f"{alert.rule_id}: {alert.message}" if alert.message else alert.rule_id, TITLE_MAX)
+        return _title(alert.rule_id, alert.scope, alert.message)
     labels = group_labels(plan, alert)
     named = ", ".join(f"{name}={value}" for name, value in labels.items() if name != "rule_id")
     return clip(f"{alert.rule_id} ({named})" if named else alert.rule_id, TITLE_MAX)
+
+
+def _title(rule_id: str, scope: Mapping[str, str], message: str) -> str:
+    """Name an alert: `cpu (host=db-1): CPU over 95 %`."""
+    where = f" ({_where(scope)})" if scope else ""
+    what = f": {message}" if message else ""
+    return clip(f"{rule_id}{where}{what}", TITLE_MAX)
+
+
+def _where(scope: Mapping[str, str]) -> str:
+    """Write a scope shortly, sorted by name: as many labels as there is room for, or a part of the first."""
+    labels = [f"{name}={value}" for name, value in sorted(scope.items())]
+    if len(", ".join(labels)) <= SCOPE_MAX:
+        return ", ".join(labels)
+    rest = ", …" if len(labels) > 1 else ""
+    room = SCOPE_MAX - len(rest)
+    while len(labels) > 1 and len(", ".join(labels)) > room:
+        labels.pop()
+    return clip(", ".join(labels), room) + rest
 
 
 def clip(text: str, length_max: int) -> str:
@@ -120,7 +141,7 @@ def message(
     if view is not None:
         title = view.title
     elif lines:
-        title = clip(f"{lines[0].rule_id}: {lines[0].message}", TITLE_MAX)
+        title = _title(lines[0].rule_id, lines[0].scope, lines[0].message)
     else:
         title = f"Notifications of rule {notified.rule_id}"
     if kind is NotificationKind.META:
