@@ -169,6 +169,34 @@ class PolicyRow(msgspec.Struct, frozen=True, kw_only=True):
     actor: str
 
 
+class SignerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A key that signs checkpoints. vkey: its public half, as signed notes write it.
+
+    adopted_seq, retired_seq: the entries that said so; in a batch, None for what does not change.
+    """
+
+    vkey: str
+    adopted_seq: int | None = None
+    retired_seq: int | None = None
+
+
+class Redacted(msgspec.Struct, frozen=True, kw_only=True):
+    """What an erasure takes out of rows that stay, besides alerts, which are rows of the batch like others.
+
+    segments: as they are now; only their data differs. incidents: whose title, labels and the words of whose
+    deliveries go; deliveries: others whose words go; notifications: (number, what is left of what they say).
+    """
+
+    segments: Sequence[Segment] = ()
+    incidents: Sequence[int] = ()
+    deliveries: Sequence[int] = ()
+    notifications: Sequence[tuple[int, bytes]] = ()
+    silences: Sequence[Silence] = ()
+    maintenances: Sequence[Maintenance] = ()
+    policies: Sequence[PolicyRow] = ()
+    tokens: Sequence[str] = ()
+
+
 class Batch(msgspec.Struct, kw_only=True):
     """All that one turn commits, at once or not at all.
 
@@ -177,6 +205,9 @@ class Batch(msgspec.Struct, kw_only=True):
     maintenances: with the moment at which each opens next.
     tokens, revoked: new ones, and the ids of those that open nothing any more (at head.at).
     withheld: counts of withheld intents by reason, to be added to those kept.
+    tiles: roots of tiles that are full now, see `Frontier.completed`.
+    signers: keys of checkpoints that come or go; origins: (seq, name) from which on the ledger is called so.
+    redacted: what an erasure takes away; pruned: numbers of incidents that go, as (first, last) of runs.
     """
 
     head: Head
@@ -198,6 +229,11 @@ class Batch(msgspec.Struct, kw_only=True):
     tokens: Sequence[Token] = ()
     revoked: Sequence[str] = ()
     withheld: Sequence[tuple[str, int]] = ()
+    tiles: Sequence[tuple[int, int, bytes]] = ()
+    signers: Sequence[SignerRow] = ()
+    origins: Sequence[tuple[int, str]] = ()
+    redacted: Redacted | None = None
+    pruned: Sequence[tuple[int, int]] = ()
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
@@ -352,8 +388,31 @@ class Store(Protocol):
         """Give all tokens, oldest first."""
         ...
 
+    def put_checkpoint(self, size: int, note: bytes) -> None:
+        """Keep a signed checkpoint that hands over from one key to another. Safe from any thread.
+
+        Raises: StoreFailed.
+        """
+        ...
+
     def head(self) -> Head:
         """Read where the ledger ends."""
+        ...
+
+    def tiles(self, level: int, first: int, count: int) -> list[bytes]:
+        """Give the roots of full tiles (32 bytes each) that are there, of `count` from number `first`; level from 1."""
+        ...
+
+    def signers(self) -> list[SignerRow]:
+        """Give the keys that ever signed checkpoints, in the order in which they were adopted."""
+        ...
+
+    def origins(self) -> list[tuple[int, str]]:
+        """Give (seq, name) of what the ledger is called from which entry on, in order."""
+        ...
+
+    def checkpoints(self) -> list[tuple[int, bytes]]:
+        """Give (size, note) of the checkpoints that were kept, by size."""
         ...
 
     def segments(self, first_seq: int = 0) -> Iterator[Segment]:

@@ -41,6 +41,7 @@ PLANTS: dict[str, dict[str, str]] = {
         "runtime/planted_aiosmtplib": "aiosmtplib",
         "runtime/planted_apsw": "apsw",
         "runtime/planted_click": "click",
+        "runtime/planted_cryptography": "cryptography",
         "runtime/planted_fastapi": "fastapi",
         "runtime/planted_rich": "rich",
         "runtime/planted_sqlite3": "sqlite3",

@@ -19,8 +19,8 @@ from tocsin.core.model.policy import HOUR, MINUTE, Policy, RateLimit, Route
 from tocsin.core.model.silence import Matcher, MatchOp
 from tocsin.intake import native
 from tocsin.ports import Store
+from tocsin.runtime.committed import Committed
 from tocsin.runtime.pump import Pump, Request
-from tocsin.runtime.turn import Committed
 from tocsin.stores.memory import MemoryStore
 from tocsin.stores.sqlite import SqliteStore
 

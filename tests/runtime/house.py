@@ -18,8 +18,9 @@ from tocsin.core.model.policy import ALL_LABELS, Policy, Retries, Route
 from tocsin.intake import native
 from tocsin.outbound import Outbound
 from tocsin.ports import Batch, Channel, Store, StoreFailed
+from tocsin.runtime.committed import Committed
 from tocsin.runtime.node import Node
-from tocsin.runtime.turn import Committed, Result
+from tocsin.runtime.turn import Result
 from tocsin.runtime.world import MachineClock, MachineIds
 from tocsin.stores.sqlite import SqliteStore
 

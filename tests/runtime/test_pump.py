@@ -15,8 +15,9 @@ from tocsin.core.model import event as ev
 from tocsin.core.model.errors import Unavailable
 from tocsin.core.model.input import Input, PolicyChanged
 from tocsin.ports import Store
+from tocsin.runtime.committed import Committed
 from tocsin.runtime.pump import Pump, Request
-from tocsin.runtime.turn import Committed, Result
+from tocsin.runtime.turn import Result
 from tocsin.stores.memory import MemoryStore
 from tocsin.stores.sqlite import SqliteStore
 

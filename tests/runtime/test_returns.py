@@ -12,8 +12,9 @@ from tocsin.core.model.notification import Retry, Target
 from tocsin.core.model.policy import HOUR, MINUTE, Policy, Route
 from tocsin.intake import native
 from tocsin.ports import Store, StoreFailed
+from tocsin.runtime.committed import Committed
 from tocsin.runtime.pump import Pump, Request
-from tocsin.runtime.turn import Committed, Result
+from tocsin.runtime.turn import Result
 from tocsin.stores.memory import MemoryStore
 from tocsin.stores.sqlite import SqliteStore
 

@@ -242,7 +242,8 @@ class World:
         else:
             self._recall_for(given)
         try:
-            step, drafts = advance(state, given, at=self.at, actor=actor)
+            drafts: list[Draft] = []
+            step = advance(state, given, at=self.at, actor=actor, emit=drafts.append)
             assert repeated is None or (step.outcome, step.refreshed, step.drafts) == (
                 "duplicate",
                 repeated,

@@ -14,9 +14,10 @@ from tocsin.core.engine.verdict import SYSTEM
 from tocsin.core.model.errors import Unavailable
 from tocsin.core.model.input import Input, NodeStart
 from tocsin.ports import Clock
+from tocsin.runtime.committed import Committed
 from tocsin.runtime.metrics import Metrics
 from tocsin.runtime.pump import GAP_MIN, Pump, Request
-from tocsin.runtime.turn import Committed, Result
+from tocsin.runtime.turn import Result
 
 log = logging.getLogger("tocsin.gate")
 

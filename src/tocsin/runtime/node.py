@@ -11,6 +11,7 @@ from tocsin.core.model.errors import Invalid, Unavailable
 from tocsin.core.model.input import Input, PolicyChanged, StoreRestored
 from tocsin.core.model.policy import DAY, MINUTE, Policy
 from tocsin.ports import Channel, Clock, Head, Ids, Store, StoreRefused
+from tocsin.runtime.committed import Committed
 from tocsin.runtime.dispatcher import Dispatcher
 from tocsin.runtime.feed import Feed
 from tocsin.runtime.gate import Gate
@@ -18,7 +19,7 @@ from tocsin.runtime.heartbeat import Heartbeat
 from tocsin.runtime.metrics import Figures, Metrics
 from tocsin.runtime.names import Names
 from tocsin.runtime.pump import Pump, Request
-from tocsin.runtime.turn import Committed, Result
+from tocsin.runtime.turn import Result
 
 STOP_GRACE_S = 6.0
 """What is on its way gets so long to end; with the HTTP face's own grace this stays under 10 s."""

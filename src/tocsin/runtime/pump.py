@@ -39,7 +39,9 @@ from tocsin.core.model.input import (
     Tick,
 )
 from tocsin.ports import Clock, Ids, Store, StoreFailed
-from tocsin.runtime.turn import Committed, Poisoned, Result, Texts, Turn, dispatch
+from tocsin.runtime.committed import Committed, dispatch
+from tocsin.runtime.texts import Texts
+from tocsin.runtime.turn import Poisoned, Result, Turn
 
 log = logging.getLogger("tocsin.pump")
 
@@ -183,7 +185,15 @@ class Pump:
     ) -> tuple[list[list[Result]], Committed]:
         state = self._ready()
         at = max(self._clock.now(), state.at + 1)
-        turn = Turn(state, self._edge, at, texts=self._texts, ids=self._ids, origin=self._origin)
+        turn = Turn(
+            state,
+            self._edge,
+            at,
+            store=self._store,
+            texts=self._texts,
+            ids=self._ids,
+            origin=self._origin,
+        )
         begin(state, at)  # Before the recall: what is forgotten now is asked for again.
         if self._resumed and at - self._alive_at > GAP_MIN:
             # While nothing could be stored nobody was heard, so what fires must not expire for that.

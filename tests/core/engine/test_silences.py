@@ -4,6 +4,7 @@ import pytest
 from tests.support.builders import DAY, HOUR, MINUTE, NINE, a_matcher, a_policy, a_route
 from tests.support.world import World
 
+from tocsin.core.engine import state as live
 from tocsin.core.model import event as ev
 from tocsin.core.model.errors import Invalid, NotFound
 from tocsin.core.model.incident import IncidentState
@@ -400,3 +401,17 @@ def test_matchers(matchers, covers):
 
     for world in (before, after):
         assert bool(world.incident().silenced) == covers
+
+
+def test_a_silence_that_begins_covers_nothing_that_was_only_recalled_for_somebody_who_came_in_the_same_moment():
+    world = a_world()
+    world.fire()
+    world.clear()
+    world.wait(HOUR)
+    (alert,) = world.forgotten.values()
+    live.recall(world.state, alert)
+
+    world.silence()
+
+    (began,) = world.events(ev.SilenceBegan)
+    assert (began.covers, began.alerts) == (0, ())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from tocsin.core.ledger.encoding import Segment
+from tocsin.core.ledger.encoding import Segment, read_header
 from tocsin.core.ledger.verify import End
 from tocsin.core.model.access import Role, Token
 from tocsin.core.model.alert import Alert, Link, Severity, Status
@@ -42,8 +42,10 @@ from tocsin.core.model.notification import Accepted, Delivered, DryRun, Refused,
 from tocsin.core.model.policy import DAY, HOUR, MINUTE, SECOND, Policy, RateLimit, Route
 from tocsin.core.model.silence import Matcher, MatchOp
 from tocsin.intake.native import received
+from tocsin.ports import number_of
+from tocsin.runtime.committed import Committed
 from tocsin.runtime.pump import Pump, Request
-from tocsin.runtime.turn import Committed, Result
+from tocsin.runtime.turn import Result
 from tocsin.stores.sqlite import SqliteStore
 
 START = 1_800_000_000_000_000
@@ -157,16 +159,33 @@ def write_ledger(store: SqliteStore, *, seed: int = 1, turns: int = 150) -> None
     pump.turn([])
     vkey = "tests+89abcdef+AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyAh"
     size = store.head().size
+    over = [seq for seq in range(2, size) if _is_over(store, pump, seq)]
+    first, second, *rest = over if len(over) > 1 else (0, 0)
     rare: tuple[Input, ...] = (
         LedgerNamed(origin="tests"),
         KeysChanged(adopt=(vkey,)),
         LedgerFork(origin="tests/2", known_size=size, known_root="ab" * 32, reason="a drill"),
-        ErasureAsked(entries=(3, 4, 5, 9), incidents=(), basis=Basis.ENTRY, reason="a drill"),
-        RetentionDue(entries=(6, 11), incidents=()),
+        ErasureAsked(
+            entries=(first, *rest[: chance.randrange(30) : 2]),
+            incidents=(),
+            basis=Basis.ENTRY,
+            reason="a drill",
+        ),
+        RetentionDue(entries=(second,), incidents=()),
     )
     pump.turn([Request((given,), "user:anna", answer) for given in rare])
     clock.at += DAY
     pump.turn([Request((KeysChanged(retire=(vkey,)),), "user:anna", answer)])
+    past = next(number for number in range(1, 1000) if number not in pump.state.incidents)
+    pump.turn([Request((RetentionDue(entries=(), incidents=(past,)),), "system", answer)])
+
+
+def _is_over(store: SqliteStore, pump: Pump, seq: int) -> bool:
+    """Say whether an entry is about an incident that is long over."""
+    entry = store.entry(seq)
+    assert entry is not None
+    incident = read_header(entry[0]).incident
+    return incident is not None and number_of(incident) not in pump.state.incidents
 
 
 def _an_input(chance: random.Random, at: int, pump: Pump, waiting: list[tuple[int, int]]) -> Input:
@@ -227,7 +246,7 @@ def _a_rare_input(chance: random.Random, at: int, incident: int, silence: int) -
         MaintenanceCut(maintenance=1),
         DeliveryRetryAsked(delivery=chance.randint(1, 9), forced=True),
         DeliveryDiscardAsked(delivery=chance.randint(1, 9), reason="known"),
-        TokenIssued(token=msgspec.structs.replace(token, id=f"{at:x}")),
+        TokenIssued(token=msgspec.structs.replace(token, id=f"{at:x}-{incident}-{chance.random()}")),
         TokenCut(token="81b2"),
         AccessDenied(reason=Denial.SIGN_IN, count=1, client="192.0.2.7"),
         StoreRestored(size=1, made_at=at),

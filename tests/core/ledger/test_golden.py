@@ -25,6 +25,9 @@ from tocsin.core.model.event import Decided, PolicyAdopted
 from tocsin.core.model.notification import Outcome
 
 VECTORS = json.loads(golden.FILE.read_text())
+ERASED = (2, 3, 4, 7, 8)
+"""The entries of version 2 whose private parts later ones say were erased."""
+
 PARTS = ("header", "decision", "private")
 VECTORS_1 = json.loads(golden.FILE.with_name("golden_v1.json").read_text())
 
@@ -55,7 +58,9 @@ def test_the_golden_ledger_is_sound(vectors):
     frontier = Frontier()
     segments = []
     for seq, vector in enumerate(vectors):
-        parts = [vector[part].encode() for part in ("header", "decision", "private")]
+        parts = [vector[part].encode() for part in PARTS]
+        if vectors is VECTORS and seq in ERASED:
+            parts[2] = b""
         frontier.append(hash_leaf(parts[0]))
         assert frontier.root().hex() == vector["root"]
         data = pack([Sealed(*parts, b"")])

@@ -1,42 +1,11 @@
 """The tree is the one of RFC 6962, at every size."""
 
-import hashlib
 import random
 
 import pytest
+from tests.core.ledger.trees import INPUTS, ROOTS, leaves, root_by_definition
 
 from tocsin.core.ledger.merkle import EMPTY_ROOT, Frontier, hash_leaf, hash_node
-
-# The certificate-transparency project's test vectors (cpp/merkletree/merkle_tree_test.cc): eight inputs, and the root of
-# the tree over the first 1, 2, ... 8 of them.
-INPUTS = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]
-ROOTS = [
-    "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
-    "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
-    "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
-    "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
-    "4e3bbb1f7b478dcfe71fb631631519a3bca12c9aefca1612bfce4c13a86264d4",
-    "76e67dadbcdf1e10e1b74ddc608abd2f98dfb16fbce75277b5232a127f2087ef",
-    "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
-    "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
-]
-
-
-def leaves(count):
-    return [hash_leaf(b"%d" % number) for number in range(count)]
-
-
-def root_by_definition(hashes):
-    """MTH of RFC 6962 section 2.1, word for word: split at the largest power of two below n."""
-    if not hashes:
-        return hashlib.sha256(b"").digest()
-    if len(hashes) == 1:
-        return hashes[0]
-    half = 1
-    while half * 2 < len(hashes):
-        half *= 2
-    left, right = root_by_definition(hashes[:half]), root_by_definition(hashes[half:])
-    return hashlib.sha256(b"\x01" + left + right).digest()
 
 
 def frontier_of(hashes):

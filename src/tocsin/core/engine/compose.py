@@ -85,9 +85,7 @@ def line_of_alert(alert: Alert) -> AlertLine:
     )
 
 
-def view_of(
-    incident: LiveIncident, title: str, labels: dict[str, str], url: str = "", acked_by_name: str = ""
-) -> IncidentView:
+def view_of(incident: LiveIncident, title: str, labels: dict[str, str], url: str = "") -> IncidentView:
     """Show an incident."""
     return IncidentView(
         id=incident.id,
@@ -104,7 +102,6 @@ def view_of(
         firing=incident.firing,
         cleared=incident.cleared,
         acked_by=incident.acked_by,
-        acked_by_name=acked_by_name,
         resolved_at=incident.resolved_at or None,
         url=url,
     )
@@ -131,11 +128,12 @@ def message(
     silenced: int = 0,
     digest: str = "",
     failed: str = "",
+    record: str = "",
 ) -> Message:
     """Write what a notification says.
 
     silenced: alerts that are left out because silences cover them; digest, failed: the sentence of a digest or a
-    meta-notification, where it is one.
+    meta-notification, where it is one. record: see Message.
     """
     kind = notified.kind
     if view is not None:
@@ -173,6 +171,7 @@ def message(
         alerts=tuple(lines),
         more=max(0, total - len(lines) - silenced),
         incident=view,
+        record=record,
     )
 
 

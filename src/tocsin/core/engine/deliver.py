@@ -20,6 +20,9 @@ from tocsin.core.model.policy import HOUR, SECOND, Retries
 
 RETRY_AFTER_MAX = HOUR
 
+REFUSED = "refused; trying again cannot help"
+"""Why a delivery is dead that its receiver does not want."""
+
 
 def reported(state: State, report: OutcomeReported, at: int) -> tuple[ev.Decided, ...]:
     """Decide what follows from an attempt; () if the delivery has ended or the attempt is an older one."""
@@ -37,7 +40,7 @@ def reported(state: State, report: OutcomeReported, at: int) -> tuple[ev.Decided
         case DryRun():
             return _ended(state, delivery, DeliveryState.DRY_RUN, report.attempt, "a dry run", at)
         case Refused():
-            return _dead(state, delivery, report.attempt, "refused; trying again cannot help", at)
+            return _dead(state, delivery, report.attempt, REFUSED, at)
         case Retry(after_s=after_s):
             retries = state.plans.policy.retries
             if at - delivery.first_at >= retries.give_up:

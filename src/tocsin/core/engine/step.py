@@ -5,6 +5,7 @@ by it be decided too, and so gives the entries of one input, in order.
 """
 
 import heapq
+from collections.abc import Callable
 from typing import Any, assert_never
 
 import msgspec
@@ -100,28 +101,30 @@ def step(state: State, given: Input, *, at: int, actor: str) -> Step:
             assert_never(given)
 
 
-def advance(state: State, given: Input, *, at: int, actor: str) -> tuple[Step, list[Draft]]:
+def advance(state: State, given: Input, *, at: int, actor: str, emit: Callable[[Draft], object]) -> Step:
     """Take one input: decide, apply, and decide what became due by it.
 
-    Returns: the step, and all drafts in order; those of the input first, the ones that follow from it after.
+    emit: is given each draft the moment it was applied, before anything further is decided; those of the input first,
+    the ones that follow from it after.
     Raises: as `step`, before anything changed.
     """
     begin(state, at)
     decided = step(state, given, at=at, actor=actor)
-    drafts: list[Draft] = []
     if decided.refreshed is not None:
         refresh(state, decided.refreshed, decided.ends_at, at)
     for draft in decided.drafts:
-        drafts.extend(_take(state, draft, at, given.manual if isinstance(given, AlertReceived) else None))
+        _take(state, draft, at, given.manual if isinstance(given, AlertReceived) else None, emit)
     while state.timers and state.timers[0][0] <= at:
         due, kind, ref = heapq.heappop(state.timers)
         draft_due = _timer(state, kind, ref, due, at)
         if draft_due is not None:
-            drafts.extend(_take(state, draft_due, at, None))
-    return decided, drafts
+            _take(state, draft_due, at, None, emit)
+    return decided
 
 
-def _take(state: State, draft: Draft, at: int, manual: Manual | None) -> list[Draft]:
+def _take(
+    state: State, draft: Draft, at: int, manual: Manual | None, emit: Callable[[Draft], object]
+) -> None:
     """Apply a draft, and decide what follows from it at once: in the same entry, or in entries of their own."""
     heard_again: list[int] = []
     for event in draft.events:
@@ -140,22 +143,19 @@ def _take(state: State, draft: Draft, at: int, manual: Manual | None) -> list[Dr
             more += flushed
         if more:
             draft = msgspec.structs.replace(draft, events=draft.events + more)
-    drafts = [draft]
+    emit(draft)
     for number in heard_again:
         flushed = flush.flush(state, state.incidents[number], at)
         if (
             len(flushed) > 1
         ):  # Else people know all of it, and the comparison that was planned before still holds.
             _apply_all(state, flushed, at)
-            drafts.append(
-                Draft(kind="due_flush", actor=SYSTEM, events=flushed, incident=number, follows=True)
-            )
+            emit(Draft(kind="due_flush", actor=SYSTEM, events=flushed, incident=number, follows=True))
     for event in draft.events:
         if isinstance(event, ev.SilenceCreated) and event.starts_at <= at:
             began = _began(state, event.silence)
             apply(state, began, at, {})
-            drafts.append(Draft(kind="due_silence_begin", actor=SYSTEM, events=(began,), follows=True))
-    return drafts
+            emit(Draft(kind="due_silence_begin", actor=SYSTEM, events=(began,), follows=True))
 
 
 def _apply_all(state: State, events: tuple[ev.Decided, ...], at: int) -> None:

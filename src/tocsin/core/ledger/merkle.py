@@ -24,11 +24,20 @@ def hash_node(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
+TILE_HEIGHT = 8
+"""Of a tile of C2SP tlog-tiles: 256 hashes side by side are the leaves of a subtree of this height."""
+
+
 class Frontier:
-    """The right edge of a tree that grows. size: how many leaves it has."""
+    """The right edge of a tree that grows. size: how many leaves it has.
+
+    completed: the roots of the full tiles that it grew beyond since it was made or copied, in order: (level, index,
+    hash), where level 1 holds the roots of 256 leaves, level 2 those of 256 roots of level 1, and so on.
+    """
 
     def __init__(self) -> None:
         self.size = 0
+        self.completed: list[tuple[int, int, bytes]] = []
         self._heights: list[int] = []
         self._hashes: list[bytes] = []
 
@@ -40,6 +49,8 @@ class Frontier:
             heights.pop()
             leaf = hash_node(hashes.pop(), leaf)
             height += 1
+            if not height % TILE_HEIGHT:
+                self.completed.append((height // TILE_HEIGHT, self.size >> height, leaf))
         heights.append(height)
         hashes.append(leaf)
         self.size += 1
@@ -57,6 +68,10 @@ class Frontier:
         for left in reversed(self._hashes[:-1]):
             root = hash_node(left, root)
         return root
+
+    def short(self) -> str:
+        """Give the short form of a checkpoint: the size and the first 8 hex digits of the root, `1311:5bf7e44f`."""
+        return f"{self.size}:{self.root().hex()[:8]}"
 
     def copy(self) -> "Frontier":
         """Give an independent copy."""

@@ -22,7 +22,7 @@ class IncidentView(msgspec.Struct, frozen=True, kw_only=True):
     id: stable public name; number: the `#1042` that people say; generation: 1, and one more per reopening.
     labels: what its alerts have in common because their route groups by it.
     firing, cleared: how many of its alerts are still wrong, and how many are over.
-    acked_by_name: how people call whoever that is, "" where nobody looked it up.
+    acked_by_name: how people call whoever that is; it is put in when this is shown or sent, and never kept.
     url: its page, "" while Tocsin does not know its own address.
     """
 

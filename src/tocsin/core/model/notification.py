@@ -71,6 +71,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     because: why this was sent, for the footer.
     alerts: the most severe and newest first, at most 20; `more` counts those left out.
     incident: None for a digest over a rule, a test, and the like.
+    record: size and root (8 hex digits) of the ledger just before this was decided, as `1311:5bf7e44f`, so that
+    whoever is told holds a checkpoint of it; "" for a test.
     """
 
     notification_id: str
@@ -84,6 +86,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     alerts: tuple[AlertLine, ...] = ()
     more: int = 0
     incident: IncidentView | None = None
+    record: str = ""
 
 
 class Delivered(msgspec.Struct, frozen=True, kw_only=True, tag="delivered"):

@@ -31,6 +31,8 @@ from tocsin.ports import (
     Memory,
     NotificationRow,
     PolicyRow,
+    Redacted,
+    SignerRow,
     SilenceView,
     Stats,
     StoreFailed,
@@ -90,6 +92,11 @@ class MemoryStore:
         self._withheld: Counter[str] = Counter()
         self._secrets: dict[str, bytes] = {}
         self._tokens: dict[str, Token] = {}
+        self._tiles: dict[tuple[int, int], bytes] = {}
+        self._signers: dict[str, SignerRow] = {}
+        self._origins: dict[int, str] = {}
+        self._checkpoints: dict[int, bytes] = {}
+        self._pruned = 0
 
     # Writing
 
@@ -193,8 +200,70 @@ class MemoryStore:
             lambda: self._tokens.update(tokens),
             end,
             lambda: self._withheld.update(withheld),
+            lambda: self._tiles.update({(level, number): hash_ for level, number, hash_ in batch.tiles}),
+            lambda: self._sign(batch),
+            lambda: self._origins.update(batch.origins),
+            lambda: self._redact(batch.redacted),
+            lambda: self._prune(batch.pruned),
             set_head,
         ]
+
+    def _sign(self, batch: Batch) -> None:
+        for row in batch.signers:
+            known = self._signers.get(row.vkey)
+            self._signers[row.vkey] = (
+                row if known is None else msgspec.structs.replace(known, retired_seq=row.retired_seq)
+            )
+
+    def _redact(self, redacted: Redacted | None) -> None:
+        if redacted is None:
+            return
+        replace = msgspec.structs.replace
+        for segment in redacted.segments:
+            self._segments[self._position(segment.first_seq)] = segment
+        wordless = {*redacted.deliveries}
+        for number in redacted.incidents:
+            self._incidents[number] = replace(self._incidents[number], title="", labels=b"{}")
+            wordless.update(n for n, row in self._deliveries.items() if row.incident == number > 0)
+        for number in wordless & self._deliveries.keys():
+            self._deliveries[number] = replace(self._deliveries[number], why="")
+        for key, attempt in self._attempts.items():
+            if key[0] in wordless:
+                self._attempts[key] = replace(attempt, why="")
+        for number, message in redacted.notifications:
+            self._notifications[number] = replace(self._notifications[number], message=message)
+        for silence in redacted.silences:
+            self._silences[silence.number] = replace(self._silences[silence.number], body=encode(silence))
+        for one in redacted.maintenances:
+            self._maintenances[one.number] = replace(self._maintenances[one.number], body=encode(one))
+        for row in redacted.policies:
+            self._policies[row.version] = encode(row)
+        for token in redacted.tokens:
+            if token in self._tokens:
+                self._tokens[token] = replace(self._tokens[token], name="")
+
+    def _prune(self, runs: Sequence[tuple[int, int]]) -> None:
+        gone = [
+            number
+            for first, last in runs
+            for number in range(first, last + 1)
+            if number in self._incidents and not self._incidents[number].live
+        ]
+        candidates: set[int] = set()
+        for number in gone:
+            del self._incidents[number]
+            candidates |= self._members.pop(number, set())
+        for number, row in list(self._deliveries.items()):
+            if row.incident in gone:
+                del self._deliveries[number]
+                self._notifications.pop(row.notification, None)
+                self._pruned += 1
+                for key in [key for key in self._attempts if key[0] == number]:
+                    del self._attempts[key]
+        elsewhere = {alert for members in self._members.values() for alert in members}
+        for alert in candidates - elsewhere:
+            if not self._alerts[alert].live:
+                del self._alerts[alert]
 
     def _follow(self, row: IncidentRow, opened: dict[int, KeptIncident]) -> KeptIncident:
         """Give the incident as it is now; its id, title and labels stay as they were given at its opening."""
@@ -430,10 +499,32 @@ class MemoryStore:
         with self._lock:
             states = Counter(row.state.value for row in self._deliveries.values())
             withheld = {f"withheld:{reason}": count for reason, count in sorted(self._withheld.items())}
-        return {**dict(sorted(states.items())), **withheld}
+        pruned = {"pruned": self._pruned} if self._pruned else {}
+        return {**dict(sorted(states.items())), **pruned, **withheld}
 
     def secret(self, name: str) -> bytes | None:
         return self._secrets.get(name)
+
+    def put_checkpoint(self, size: int, note: bytes) -> None:
+        with self._lock:
+            self._checkpoints[size] = bytes(note)
+
+    def tiles(self, level: int, first: int, count: int) -> list[bytes]:
+        with self._lock:
+            there = (self._tiles.get((level, number)) for number in range(first, first + count))
+            return [hash_ for hash_ in there if hash_ is not None]
+
+    def signers(self) -> list[SignerRow]:
+        with self._lock:
+            return sorted(self._signers.values(), key=lambda row: (row.adopted_seq or 0, row.vkey))
+
+    def origins(self) -> list[tuple[int, str]]:
+        with self._lock:
+            return sorted(self._origins.items())
+
+    def checkpoints(self) -> list[tuple[int, bytes]]:
+        with self._lock:
+            return sorted(self._checkpoints.items())
 
     def tokens(self) -> list[Token]:
         with self._lock:

@@ -23,14 +23,15 @@ from tocsin.core.model.access import Token
 from tocsin.ports import Batch, Memory, StoreFailed, StoreRefused
 from tocsin.stores.sqlite.asking import Question, marks
 from tocsin.stores.sqlite.chains import Chains
-from tocsin.stores.sqlite.decoding import decode_alert
+from tocsin.stores.sqlite.decoding import decode_alert, encode
 from tocsin.stores.sqlite.loading import load
 from tocsin.stores.sqlite.migrating import migrate
 from tocsin.stores.sqlite.reading import Reading
 from tocsin.stores.sqlite.records import token_row
-from tocsin.stores.sqlite.rows import PUT_TOKEN, encode, statements
+from tocsin.stores.sqlite.rows import PUT_TOKEN, statements
+from tocsin.stores.sqlite.tiles import fill_tiles
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 CHECKPOINT_PAGES = 4000
 """The WAL is folded into the file about every 16 MiB."""
 WAL_BYTES_KEPT = 32 << 20
@@ -43,12 +44,14 @@ IDS_AT_ONCE = 500
 class SqliteStore(Reading):
     """See `tocsin.ports.Store`. Opening takes an exclusive lock on the data directory.
 
+    is_scratch: what is in it may be lost, since it can be made again.
     Raises: StoreRefused if another process holds the directory, its schema is newer than this program, or the file
     is damaged or not Tocsin's; StoreFailed if the file cannot be read or written.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, is_scratch: bool = False) -> None:
         self._path = directory / "tocsin.db"
+        self._synchronous = 0 if is_scratch else 2
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = lock_directory(directory)
@@ -88,6 +91,7 @@ class SqliteStore(Reading):
             raise StoreFailed(f"{self._path} cannot be opened: {_said(error)}") from error
         try:
             self._prepare(writer)
+            fill_tiles(writer)
         except msgspec.MsgspecError as error:
             writer.close(True)
             raise StoreRefused(
@@ -110,7 +114,7 @@ class SqliteStore(Reading):
         writer.set_busy_timeout(BUSY_MS)
         for setting in (
             "journal_mode = wal",
-            "synchronous = full",
+            f"synchronous = {self._synchronous}",
             "foreign_keys = off",
             f"cache_size = -{CACHE_KIB}",
             f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
@@ -118,7 +122,7 @@ class SqliteStore(Reading):
         ):
             writer.execute(f"PRAGMA {setting}").fetchall()
         mode = writer.pragma("journal_mode"), writer.pragma("synchronous")
-        if mode != ("wal", 2):
+        if mode != ("wal", self._synchronous):
             raise StoreRefused(
                 f"{self._path} runs with journal_mode, synchronous = {mode} instead of ('wal', 2), so what is accepted "
                 "might be lost. Is the directory on a network file system? Use a local disk."
@@ -166,19 +170,41 @@ class SqliteStore(Reading):
 
     def commit(self, batch: Batch) -> None:
         """See `tocsin.ports.Store`, as for every method here."""
+        erases = batch.redacted is not None or bool(batch.pruned)
         try:
-            with self._writing, self._writer as writer:
-                for sql, rows in statements(batch, self._chains, self._ask_writer):
-                    if rows:
-                        writer.executemany(sql, rows)
+            with self._writing:
+                if erases:
+                    self._writer.execute("PRAGMA secure_delete = on").fetchall()
+                with self._writer as writer:
+                    for sql, rows in statements(batch, self._chains, self._ask_writer):
+                        if rows:
+                            writer.executemany(sql, rows)
         except BaseException as error:
             self._chains.forget()
             if isinstance(error, apsw.Error):
                 raise self._failed(error) from error
             raise
+        if erases:
+            self._chains.forget()
+            self._scrub()
+
+    def _scrub(self) -> None:
+        """Fold the WAL into the file and cut it off, so that no older copy of what was erased is left in it.
+
+        While somebody reads it cannot be; the next checkpoint of a WAL that was read to its end does it then.
+        """
+        with self._writing:
+            try:
+                self._writer.execute("PRAGMA wal_checkpoint(truncate)").fetchall()
+                self._writer.execute("PRAGMA secure_delete = off").fetchall()
+            except apsw.BusyError:
+                pass
 
     def alive(self, at: int) -> None:
         self._write("UPDATE head SET alive_at = ?", (at,))
+
+    def put_checkpoint(self, size: int, note: bytes) -> None:
+        self._write("INSERT OR REPLACE INTO checkpoints VALUES (?, ?)", (size, note))
 
     def keep_secret(self, name: str, value: bytes) -> None:
         self._write("INSERT INTO meta VALUES (?, ?)", (f"secret:{name}", value))

@@ -11,12 +11,15 @@ from tocsin.ports import Batch
 
 KEPT = 10_000
 
-MEMBERS = """
-WITH RECURSIVE chain (alert, before) AS (
-    SELECT alert, before FROM members WHERE number = (SELECT last_member FROM incidents WHERE number = ?)
+CHAIN = """
+WITH RECURSIVE chain (number, alert, before) AS (
+    SELECT number, alert, before FROM members WHERE number = (SELECT last_member FROM incidents WHERE number = ?)
     UNION ALL
-    SELECT m.alert, m.before FROM chain c JOIN members m ON m.number = c.before
+    SELECT m.number, m.alert, m.before FROM chain c JOIN members m ON m.number = c.before
 )
+"""
+
+MEMBERS = f"""{CHAIN}
 SELECT body FROM alerts WHERE number IN (SELECT alert FROM chain) ORDER BY number
 """
 
@@ -38,7 +41,8 @@ class Chains:
         """Give the rows (number, alert, number of the row before or 0) that a batch adds, and each new end."""
         rows: list[tuple[int, int, int]] = []
         ends: dict[int, int] = {}
-        for row in batch.alerts:
+        # By number, so that it does not matter in which order the batch names them.
+        for row in sorted([row for row in batch.alerts if row.joined], key=lambda row: row.alert.number):
             for incident in row.joined:
                 if self._number is None:
                     self._number = self._ask("SELECT coalesce(max(number), 0) FROM members", ())[0][0]

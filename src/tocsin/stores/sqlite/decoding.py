@@ -1,4 +1,4 @@
-"""Decoding: from columns to what the ports speak of."""
+"""Decoding: from columns to what the ports speak of, and the bytes of bodies."""
 
 from typing import Any
 
@@ -11,6 +11,12 @@ from tocsin.core.model.notification import DeliveryState, Message
 from tocsin.core.model.policy import Policy
 from tocsin.core.model.silence import Maintenance, Silence
 from tocsin.ports import DeliveryRow, DeliveryView, Head
+
+encode = msgspec.msgpack.Encoder().encode
+"""What state knows of a thing, as its column `body` holds it."""
+
+encode_json = msgspec.json.Encoder(order="sorted").encode
+"""What people may want to read with the sqlite3 shell."""
 
 decode_alert = msgspec.msgpack.Decoder(LiveAlert).decode
 decode_incident = msgspec.msgpack.Decoder(LiveIncident).decode

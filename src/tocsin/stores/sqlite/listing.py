@@ -12,6 +12,7 @@ from tocsin.core.model.notification import DeliveryState
 from tocsin.ports import DeliveryFilter, DeliveryView, IncidentFilter
 from tocsin.stores.sqlite.asking import Asking, Part, Question, count, marks, newest
 from tocsin.stores.sqlite.decoding import DELIVERY, INCIDENT, delivery_of, incident_of
+from tocsin.stores.sqlite.erasing import PRUNED
 
 LIVE = "incidents INDEXED BY incidents_live"
 
@@ -133,7 +134,9 @@ def _delivery_counts(wanted: DeliveryFilter, parts: list[Part]) -> list[Question
     if (wanted.channel, wanted.incident, wanted.rule_id, wanted.since, wanted.until) != (None,) * 5:
         return [count(part) for part in parts]
     where, bindings = _states(wanted.states)
-    return [(f"SELECT coalesce(sum(n), 0) FROM delivery_counts WHERE {where}", bindings)]
+    return [
+        (f"SELECT coalesce(sum(n), 0) FROM delivery_counts WHERE {where} AND state <> '{PRUNED}'", bindings)
+    ]
 
 
 def _states(states: tuple[IncidentState, ...] | tuple[DeliveryState, ...]) -> Condition:

@@ -4,7 +4,7 @@ from typing import Any
 
 from tocsin.core.model.access import Permission, Role, Token
 from tocsin.core.model.silence import Maintenance
-from tocsin.ports import PolicyRow, SilenceView, number_of
+from tocsin.ports import PolicyRow, SignerRow, SilenceView, number_of
 from tocsin.stores.sqlite.asking import BEYOND, Asking
 from tocsin.stores.sqlite.decoding import decode_maintenance, decode_policy, decode_silence
 
@@ -56,6 +56,27 @@ class Records(Asking):
     def secret(self, name: str) -> bytes | None:
         rows = self._ask("SELECT value FROM meta WHERE key = ?", f"secret:{name}")
         return rows[0][0] if rows else None
+
+    def tiles(self, level: int, first: int, count: int) -> list[bytes]:
+        rows = self._ask(
+            "SELECT hash FROM tiles WHERE level = ? AND number >= ? ORDER BY number LIMIT ?",
+            level,
+            first,
+            count,
+        )
+        return [hash_ for (hash_,) in rows]
+
+    def signers(self) -> list[SignerRow]:
+        rows = self._ask("SELECT vkey, adopted_seq, retired_seq FROM signers ORDER BY adopted_seq, vkey")
+        return [
+            SignerRow(vkey=vkey, adopted_seq=adopted, retired_seq=retired) for vkey, adopted, retired in rows
+        ]
+
+    def origins(self) -> list[tuple[int, str]]:
+        return [(seq, origin) for seq, origin in self._ask("SELECT seq, origin FROM origins ORDER BY seq")]
+
+    def checkpoints(self) -> list[tuple[int, bytes]]:
+        return [(size, note) for size, note in self._ask("SELECT size, note FROM checkpoints ORDER BY size")]
 
     def tokens(self) -> list[Token]:
         rows = self._ask(

@@ -7,22 +7,14 @@ the summaries and the chains of members go on from.
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
-
 from tocsin.core.engine.state import LiveIncident
 from tocsin.core.model.alert import severity_rank
 from tocsin.ports import Batch, DeliveryRow
-from tocsin.stores.sqlite import summaries
+from tocsin.stores.sqlite import erasing, summaries
 from tocsin.stores.sqlite.chains import Chains
+from tocsin.stores.sqlite.decoding import encode, encode_json
 from tocsin.stores.sqlite.records import token_row
 from tocsin.stores.sqlite.summaries import Ask, Rows
-
-encode = msgspec.msgpack.Encoder().encode
-"""What state knows of a thing, as its column `body` holds it."""
-
-encode_json = msgspec.json.Encoder(order="sorted").encode
-"""What people may want to read with the sqlite3 shell."""
-
 
 PUT_TOKEN = "INSERT OR REPLACE INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
@@ -36,6 +28,8 @@ def statements(batch: Batch, chains: Chains, ask: Ask) -> Iterator[tuple[str, Ro
     if batch.segment is not None:
         one = batch.segment
         yield "INSERT INTO segments VALUES (?, ?, ?, ?)", [(one.first_seq, one.count, one.root, one.data)]
+    if batch.tiles:
+        yield "INSERT INTO tiles VALUES (?, ?, ?)", list(batch.tiles)
     if batch.leases:
         yield (
             "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)",
@@ -61,6 +55,7 @@ def statements(batch: Batch, chains: Chains, ask: Ask) -> Iterator[tuple[str, Ro
     if batch.rates:
         yield "INSERT OR REPLACE INTO rates VALUES (?, ?)", [(rule, encode(w)) for rule, w in batch.rates]
     yield from _records(batch)
+    yield from _proof(batch, ask)
     if batch.withheld:
         yield (
             "INSERT INTO withheld VALUES (?, ?) ON CONFLICT (reason) DO UPDATE SET count = count + excluded.count",
@@ -116,6 +111,25 @@ def _records(batch: Batch) -> Iterator[tuple[str, Rows]]:
             "UPDATE tokens SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL",
             [(batch.head.at, id_) for id_ in batch.revoked],
         )
+
+
+def _proof(batch: Batch, ask: Ask) -> Iterator[tuple[str, Rows]]:
+    """Give what concerns the ledger itself."""
+    if batch.signers:
+        yield (
+            "INSERT INTO signers VALUES (?, ?, NULL)",
+            [(one.vkey, one.adopted_seq) for one in batch.signers if one.adopted_seq is not None],
+        )
+        yield (
+            "UPDATE signers SET retired_seq = ?2 WHERE vkey = ?1",
+            [(one.vkey, one.retired_seq) for one in batch.signers if one.retired_seq is not None],
+        )
+    if batch.origins:
+        yield "INSERT INTO origins VALUES (?, ?)", list(batch.origins)
+    if batch.redacted is not None:
+        yield from erasing.redaction(batch.redacted)
+    if batch.pruned:
+        yield from erasing.pruning(batch.pruned, ask)
 
 
 def _alerts(batch: Batch) -> Iterator[tuple[str, Rows]]:

@@ -1,4 +1,4 @@
--- The whole schema of the embedded store, version 2; migrations/ leads to it from older ones. Instants are integer microseconds UTC.
+-- The whole schema of the embedded store, version 3; migrations/ leads to it from older ones. Instants are integer microseconds UTC.
 -- Rows that are written at every alert have rising integer keys, so that a commit touches few pages; what must be
 -- found by a digest is indexed only once it is over, when it leaves memory.
 
@@ -22,6 +22,27 @@ CREATE TABLE segments (
     root BLOB NOT NULL,
     data BLOB NOT NULL
 ) STRICT;
+
+-- The roots of full tiles of the tree: level 1 holds those of 256 entries, level 2 those of 256 of level 1, and so on.
+CREATE TABLE tiles (
+    level INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    PRIMARY KEY (level, number)
+) STRICT, WITHOUT ROWID;
+
+-- The keys that sign checkpoints, and the entries that said so.
+CREATE TABLE signers (
+    vkey TEXT PRIMARY KEY,
+    adopted_seq INTEGER NOT NULL,
+    retired_seq INTEGER
+) STRICT, WITHOUT ROWID;
+
+-- What the ledger is called, from which entry on.
+CREATE TABLE origins (seq INTEGER PRIMARY KEY, origin TEXT NOT NULL) STRICT;
+
+-- Signed checkpoints that hand over from one key to another.
+CREATE TABLE checkpoints (size INTEGER PRIMARY KEY, note BLOB NOT NULL) STRICT;
 
 -- What state knows of an alert lies in body; its text lies in the ledger, at text_seq. seen_at: 0 while it is live.
 CREATE TABLE alerts (

@@ -158,7 +158,7 @@ def preview(delivery: int, node: TheNode, reader: Reader, addresses: TheAddresse
     if message is None:
         raise NotFound(f"What delivery {delivery} says is no longer kept.")
     target = Target(id=view.target, channel=view.channel, address=addresses.of(view.target))
-    rendered = channel.render(message, target, key=view.key)
+    rendered = channel.render(node.names.put_into(message), target, key=view.key)
     return RenderedOut(
         channel=channel.name,
         kind=channel.kind,

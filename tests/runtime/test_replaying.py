@@ -1,0 +1,103 @@
+"""Reading the ledger again fills the tables with what they hold."""
+
+import shutil
+
+import apsw
+import pytest
+from tests.core.ledger.ledgers import write_ledger
+
+from tocsin.runtime.replaying import Replay
+from tocsin.stores.sqlite import SqliteStore
+from tocsin.stores.sqlite.comparing import NOT_COMPARED, TABLES, compare
+
+
+def replayed(directory, to):
+    """Read the ledger of a data directory again; the head's instant is when it was last written."""
+    source = SqliteStore(directory)
+    scratch = SqliteStore(to, is_scratch=True)
+    try:
+        replay = Replay(scratch, origin="tests")
+        for segment in source.segments():
+            replay.take(segment)
+        replay.end(source.head().at)
+        assert replay.size == source.head().size
+    finally:
+        scratch.close()
+        source.close()
+    return compare(directory / "tocsin.db", to / "tocsin.db")
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_the_live_tables_are_what_the_ledger_says(tmp_path, number):
+    store = SqliteStore(tmp_path / "live")
+    write_ledger(store, seed=number, turns=200)
+    store.close()
+
+    assert replayed(tmp_path / "live", tmp_path / "again") == ([], 0)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("written")
+    store = SqliteStore(directory)
+    write_ledger(store, seed=3, turns=120)
+    store.close()
+    return directory
+
+
+CHANGES = {
+    "incidents": "UPDATE incidents SET title = title || '!' WHERE number = (SELECT min(number) FROM incidents)",
+    "alerts": "DELETE FROM alerts WHERE number = (SELECT min(number) FROM alerts)",
+    "members": "UPDATE members SET alert = alert + 1 WHERE number = (SELECT min(number) FROM members)",
+    "notifications": "UPDATE notifications SET message = x'7b7d' WHERE number = (SELECT min(number) FROM notifications)",
+    "deliveries": "UPDATE deliveries SET state = 'dead' WHERE number = (SELECT min(number) FROM deliveries WHERE state <> 'dead')",
+    "delivery_counts": "UPDATE delivery_counts SET n = n + 1",
+    "attempts": "DELETE FROM attempts",
+    "silences": "UPDATE silences SET began = 1 - began",
+    "maintenances": "UPDATE maintenances SET next_at = next_at + 1",
+    "policies": "UPDATE policies SET actor = 'somebody else'",
+    "withheld": "UPDATE withheld SET count = count + 1",
+    "rates": "DELETE FROM rates",
+    "past_counts": "UPDATE past_counts SET n = n + 1",
+    "past_durations": "DELETE FROM past_durations",
+    "head": "UPDATE head SET counters = x'00'",
+    "segments": "UPDATE segments SET root = x'00' WHERE first_seq = 0",
+    "tiles": "INSERT OR REPLACE INTO tiles VALUES (1, 0, x'00')",
+    "signers": "UPDATE signers SET retired_seq = NULL",
+    "origins": "DELETE FROM origins",
+    "tokens": "UPDATE tokens SET role = 'admin'",
+}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_change_of_any_table_is_seen(written, tmp_path, table):
+    directory = tmp_path / "live"
+    shutil.copytree(written, directory)
+    connection = apsw.Connection(str(directory / "tocsin.db"))
+    # Before the change, so that what is spoiled is not what the replay reads.
+    scratch = SqliteStore(tmp_path / "again", is_scratch=True)
+    source = SqliteStore(written)
+    replay = Replay(scratch, origin="tests")
+    for segment in source.segments():
+        replay.take(segment)
+    replay.end(source.head().at)
+    scratch.close()
+    source.close()
+    assert compare(directory / "tocsin.db", tmp_path / "again" / "tocsin.db") == ([], 0)
+
+    connection.execute(CHANGES[table]).fetchall()
+    changed = connection.changes()
+    connection.close(True)
+
+    found, total = compare(directory / "tocsin.db", tmp_path / "again" / "tocsin.db")
+    assert changed
+    assert {one.table for one in found} == {table}
+    assert total
+
+
+def test_every_table_is_compared_or_named_as_one_that_is_not(written):
+    connection = apsw.Connection(str(written / "tocsin.db"), flags=apsw.SQLITE_OPEN_READONLY)
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    connection.close(True)
+
+    assert tables == {*TABLES, *NOT_COMPARED}
