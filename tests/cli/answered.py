@@ -30,6 +30,8 @@ def incident(number: int = 42, **more: Any) -> dict[str, Any]:
         "previous": 41,
         "firing": 12,
         "cleared": 100,
+        "silenced": 7,
+        "silenced_by": [3, 1234567],
         **more,
     }
 
@@ -181,7 +183,10 @@ WHY = {
             ],
             "received": None,
             "dedup": None,
-            "silences": {"matched": [{"silence_id": "S3", "comment": f"quiet {EVIL}"}], "because": None},
+            "silences": {
+                "matched": [{"number": 3, "silence_id": ID, "comment": f"quiet {EVIL}"}],
+                "because": None,
+            },
             "rate_window": {
                 "rule_id": "disk",
                 "charged": False,

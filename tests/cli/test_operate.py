@@ -264,6 +264,33 @@ def test_a_rule_is_silenced_extended_and_heard_again(server: Server, tocsin: Ope
     assert tocsin("unsilence", name).code == 0
 
 
+def test_a_silence_is_seen_on_what_it_covers_and_named_as_it_is_ended(
+    server: Server, tocsin: Operator
+) -> None:
+    rule = f"rule-{next(rules)}"
+    number = new(server, rule)
+    silence = tocsin("silence", "--rule-id", rule, "--minutes", 30, "--comment", "moving").answer["number"]
+    new(server, rule, window_end="2026-03-01T09:00:00Z", severity="critical")
+
+    listed = tocsin("status", "--rule-id", rule, "-o", "table").out
+    page = " ".join(tocsin("status", number, "-o", "table").out.split())
+    why = " ".join(tocsin("why", number, "-o", "table").out.split())
+    refused = tocsin("unsilence", number)
+
+    assert "OPEN, silenced" in listed
+    assert max(map(len, listed.splitlines())) <= 80
+    assert f"#{number} OPEN, silenced" in page
+    assert f"silenced by S{silence} (tocsin unsilence S{silence})" in page
+    assert f"silence S{silence}" in why
+    assert refused.code == 4
+    assert f"tocsin unsilence S{silence}" in refused.err
+    tocsin("silence", number)
+    still = tocsin("unsilence", number, "-o", "table").out
+    assert f"no longer silenced by itself, but by S{silence}" in " ".join(still.split())
+    tocsin("unsilence", f"S{silence}")
+    assert "silenced" not in tocsin("status", "--rule-id", rule, "-o", "table").out
+
+
 def test_several_silences_end_at_once_and_those_that_are_not_there_are_named(tocsin: Operator) -> None:
     first, second = (tocsin("silence", "--match", f"host={n}", "--for", "5m").answer["number"] for n in "ab")
 

@@ -182,6 +182,9 @@ def show_one(answer: dict[str, Any], done: str, output: str | None) -> None:
         return
     out = console()
     out.print(headline(answer))
+    covering = ", ".join(f"S{number}" for number in answer.get("silenced_by") or [])
+    if done == DONE["unsilence"] and covering:
+        done += f" by itself, but by {covering} (tocsin unsilence {covering.replace(',', '')})"
     out.print(text(done if answer["changed"] else f"was so already: {done}", "dim"))
 
 

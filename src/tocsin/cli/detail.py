@@ -6,13 +6,13 @@ from tocsin.cli.show import (
     DELIVERY_STYLE,
     DELIVERY_WORDS,
     SEVERITY_STYLE,
-    STATE_STYLE,
     console,
     facts,
     labels,
     moment,
     names_in,
     several,
+    standing,
     table,
     text,
     who,
@@ -56,7 +56,7 @@ def headline(incident: dict[str, Any]) -> "Text":
     """Give an incident in one line: `#42  OPEN  critical  disk: 97 %`."""
     head = text("")
     head.append_text(text(f"#{incident['number']}  ", "bold"))
-    head.append_text(text(incident["state"], STATE_STYLE.get(incident["state"], "")))
+    head.append_text(standing(incident))
     head.append("  ")
     head.append_text(text(incident["severity"], SEVERITY_STYLE.get(incident["severity"], "")))
     head.append("  ")
@@ -85,11 +85,22 @@ def _show_facts(out: "Console", detail: dict[str, Any]) -> None:
             ("opened", f"{moment(detail['opened_at'])} ({zone()})"),
             ("acked by", acked),
             ("silenced until", silenced),
+            ("silenced by", _silences(detail)),
             ("resolved", resolved),
             ("generation", f"{detail['generation']} (it came back)" if detail["generation"] > 1 else ""),
             ("before it", f"#{previous}" if previous else ""),
         ],
     )
+
+
+def _silences(detail: dict[str, Any]) -> str:
+    """Name the silences that cover its alerts, and how many they leave out if not all."""
+    covering = [f"S{number}" for number in detail.get("silenced_by") or []]
+    if not covering:
+        return ""
+    some = detail["silenced"] < detail["firing"]
+    part = f", {detail['silenced']} of the {several(detail['firing'], 'alert')} that fire" if some else ""
+    return f"{', '.join(covering)}{part} (tocsin unsilence {' '.join(covering)})"
 
 
 def _show_notes(out: "Console", detail: dict[str, Any]) -> None:
@@ -166,7 +177,7 @@ def timeline(entries: list[dict[str, Any]], names: dict[str, str]) -> "Table":
             if event["type"] in HOUSEKEEPING:
                 continue
             because = str(event.get("because", ""))
-            said = read_aloud(because, names) + (_by(entry, because) if seq else "")
+            said = read_aloud(because, names) + _hush(event) + (_by(entry, because) if seq else "")
             row = [seq, at, _what(event), said]
             if seq and rows and rows[-1][2:] == row[2:]:
                 times[-1] += 1
@@ -181,6 +192,12 @@ def timeline(entries: list[dict[str, Any]], names: dict[str, str]) -> "Table":
         again = f" ({count} times)" if count > 1 else ""
         shown.add_row(text(seq, "dim"), text(at, "dim"), text(what), text(because + again))
     return shown
+
+
+def _hush(event: dict[str, Any]) -> str:
+    """Name the silences that cover an alert when it comes."""
+    covering = [f"S{number}" for number in event.get("silenced_by") or []]
+    return f" (silenced by {', '.join(covering)})" if covering else ""
 
 
 def _by(entry: dict[str, Any], because: str) -> str:

@@ -127,6 +127,14 @@ def several(count: int, one: str, many: str = "") -> str:
     return f"{count} {one}" if count == 1 else f"{count} {many or one + 's'}"
 
 
+def standing(incident: Mapping[str, Any]) -> "Text":
+    """Show the state of an incident, and whether silences cover all that fires in it."""
+    shown = text(incident["state"], STATE_STYLE.get(incident["state"], ""))
+    if incident["state"] in ("OPEN", "ACK") and 0 < incident["firing"] <= incident.get("silenced", 0):
+        shown.append_text(text(", silenced", STATE_STYLE["SILENCED"]))
+    return shown
+
+
 def who(actor: str | None, name: str | None) -> str:
     """Name whoever did something: `anna (token:f17f7f59)`; the actor alone where it says that itself."""
     if not actor or not name or name in actor:

@@ -161,7 +161,7 @@ def _attempted(attempted: dict[str, Any]) -> str:
 
 def _silences(silences: dict[str, Any]) -> str:
     matched = [
-        f"{one['silence_id']}{f' ({comment})' if (comment := one.get('comment')) else ''}"
+        f"S{one['number']}{f' ({comment})' if (comment := one.get('comment')) else ''}"
         for one in silences["matched"]
     ]
     if not matched:

@@ -89,7 +89,10 @@ class SendAnswer(BaseModel):
 
 
 class IncidentOut(BaseModel):
-    """An incident in a list. acked_by: as the ledger names them; acked_by_name: as people call them."""
+    """An incident in a list. acked_by: as the ledger names them; acked_by_name: as people call them.
+
+    firing, cleared: how many of its alerts; silenced: how many of those that fire lie under silences.
+    """
 
     incident_id: str
     number: int
@@ -107,6 +110,7 @@ class IncidentOut(BaseModel):
     acked_by_name: str | None
     firing: int
     cleared: int
+    silenced: int
 
 
 class DeliveryOut(BaseModel):
@@ -140,6 +144,7 @@ def incident_out(view: IncidentView, names: Names) -> dict[str, Any]:
         "acked_by_name": names.of(view.acked_by) or None,
         "firing": view.firing,
         "cleared": view.cleared,
+        "silenced": view.silenced,
     }
 
 

@@ -103,9 +103,13 @@ class BulkForm(Form):
 
 
 class ActedOut(IncidentOut):
-    """An incident after somebody did something to it. changed: false where it was so already."""
+    """An incident after somebody did something to it. changed: false where it was so already.
+
+    silenced_by: numbers of the silences that cover its alerts.
+    """
 
     changed: bool
+    silenced_by: list[int]
 
 
 class IncidentList(BaseModel):
@@ -118,13 +122,17 @@ class IncidentList(BaseModel):
 
 
 class AlertOut(BaseModel):
-    """An alert of an incident; message and what follows are None once its text was erased."""
+    """An alert of an incident; message and what follows are None once its text was erased.
+
+    silenced_by: numbers of the silences that cover it.
+    """
 
     rule_id: str
     severity: Severity
     status: Status
     scope: dict[str, str]
     greens: int
+    silenced_by: list[int]
     last_seen_at: Shown
     expires_at: Shown | None
     message: str | None
@@ -167,11 +175,13 @@ class IncidentDetail(IncidentOut):
     """An incident with all that belongs to it.
 
     acked_at: when it was first acknowledged since it opened. previous: the number of the last one of its kind.
-    alerts: the first 500; timeline, notes: of its newest 200 entries, newest first.
+    silenced_by: numbers of the silences that cover its alerts. alerts: the first 500; timeline, notes: of its newest
+    200 entries, newest first.
     """
 
     acked_at: Shown | None
     silenced_until: Shown | None
+    silenced_by: list[int]
     auto_resolved: bool
     greens: int
     previous: int | None
@@ -265,6 +275,7 @@ def alert_out(live: LiveAlert, alert: Alert | None, incident: int) -> AlertOut:
         status=Status.FIRING if incident in live.firing_in else Status.RESOLVED,
         scope=alert.scope if alert is not None else {},
         greens=live.greens,
+        silenced_by=list(live.silenced_by),
         last_seen_at=instant(live.seen_at),
         expires_at=instant(live.lease) if live.lease else None,
         message=alert.message if alert is not None else None,

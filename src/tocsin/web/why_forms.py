@@ -35,9 +35,10 @@ class DedupOut(Part):
 
 
 class MatchedOut(Part):
-    """A silence that covers an alert."""
+    """A silence that covers an alert. silence_id: null if it is too old to be at hand."""
 
-    silence_id: str
+    number: int
+    silence_id: str | None
     comment: str
 
 

@@ -101,6 +101,7 @@ def view_of(incident: LiveIncident, title: str, labels: dict[str, str], url: str
         updated_at=incident.updated_at,
         firing=incident.firing,
         cleared=incident.cleared,
+        silenced=incident.silenced_firing,
         acked_by=incident.acked_by,
         resolved_at=incident.resolved_at or None,
         url=url,

@@ -516,7 +516,7 @@ def _silence_moved(state: State, e: ev.SilenceMoved, at: int, private: Mapping[s
 def covered(state: State, silence: LiveSilence) -> list[LiveAlert]:
     """Find the live alerts that a silence matches, in the order in which they were first seen.
 
-    One that is in no incident was only recalled, for whoever brings it in the same turn; no entry says that it is there.
+    One that is in no incident was only recalled, for whoever brings it in the same turn: no entry says that it is here.
     """
     return [
         alert

@@ -26,11 +26,13 @@ def summarise(
     repeats: int = 0,
     left_out: int = 0,
     names: Mapping[str, str] | None = None,
+    silenced_by: Sequence[int] = (),
 ) -> list[str]:
     """Say what led to people being told or not.
 
     steps: oldest first; repeats: looks at its alerts since their last entries that were no news.
     left_out: entries before the first step that were not read; names: of tokens, by their ids.
+    silenced_by: numbers of the silences that cover its alerts now.
     """
     sentences = [
         _beginning(incident, steps, left_out),
@@ -38,7 +40,7 @@ def summarise(
         _withholding(steps),
         _failing(steps),
         _repeating(steps, repeats),
-        _standing(incident, steps, names or {}),
+        _standing(incident, steps, names or {}, silenced_by),
     ]
     return [sentence for sentence in sentences if sentence]
 
@@ -100,15 +102,15 @@ def _held(held: Sequence[tuple[Step, WithheldFrom]]) -> str:
     step, last = held[-1]
     said = f"{_times(len(held))}, last at {_moment(step.at)}, because {last.because}"
     if last.reason is Withheld.SUPPRESSED and step.silences is not None and step.silences.matched:
-        said += f" ({_listed([_named(m.silence_id, m.comment) for m in step.silences.matched])})"
+        said += f" ({_listed([_named(m.number, m.comment) for m in step.silences.matched])})"
     planned = [s.rate_window.digest_at for s, _ in held if s.rate_window and s.rate_window.digest_at]
     if planned:
         said += f", to be told in the digest of {_moment(planned[-1])}"
     return said
 
 
-def _named(silence_id: str, comment: str) -> str:
-    return f"silence {silence_id}: {_repeated(comment)}" if comment else f"silence {silence_id}"
+def _named(number: int, comment: str) -> str:
+    return f"silence S{number}: {_repeated(comment)}" if comment else f"silence S{number}"
 
 
 def _failing(steps: Sequence[Step]) -> str:
@@ -145,7 +147,9 @@ def _repeating(steps: Sequence[Step], repeats: int) -> str:
     )
 
 
-def _standing(incident: LiveIncident, steps: Sequence[Step], names: Mapping[str, str]) -> str:
+def _standing(
+    incident: LiveIncident, steps: Sequence[Step], names: Mapping[str, str], silenced_by: Sequence[int]
+) -> str:
     changed = next((step for step in reversed(steps) if step.changed is not None), None)
     because = ""
     if changed is not None and changed.changed is not None:
@@ -157,10 +161,11 @@ def _standing(incident: LiveIncident, steps: Sequence[Step], names: Mapping[str,
             next_look = (
                 f"; it is looked at again at {_moment(incident.flush_at)}" if incident.flush_at else ""
             )
-            return f"{then}{because}{next_look}."
+            return f"{then}{because}{_covered(incident, silenced_by)}{next_look}."
         case IncidentState.ACK:
             until = f", until {_moment(incident.ack_until)}" if incident.ack_until else ""
-            return f"{called(incident.acked_by, names)} has it{until}; only worse news is told meanwhile."
+            covered = _covered(incident, silenced_by)
+            return f"{called(incident.acked_by, names)} has it{until}{covered}; only worse news is told meanwhile."
         case IncidentState.SILENCED:
             end = (
                 f"until {_moment(incident.silenced_until)}"
@@ -170,6 +175,20 @@ def _standing(incident: LiveIncident, steps: Sequence[Step], names: Mapping[str,
             return f"It is SILENCED {end}{because}."
         case IncidentState.RESOLVED:
             return f"It is RESOLVED since {_moment(incident.resolved_at)}{because}."
+
+
+def _covered(incident: LiveIncident, silenced_by: Sequence[int]) -> str:
+    """Say which silences cover its alerts now, and how many of those that fire."""
+    if not silenced_by or not incident.silenced_firing:
+        return ""
+    some = incident.silenced_firing < incident.firing
+    what = (
+        f"{incident.silenced_firing} of its {incident.firing} alerts that fire"
+        if some
+        else "all of its alerts"
+    )
+    verb = "silence {} covers" if len(silenced_by) == 1 else "silences {} cover"
+    return f"; {verb.format(_listed(f'S{number}' for number in silenced_by))} {what}"
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ from tocsin.core.model.policy import MINUTE
 from tocsin.ports import IncidentFilter, Store
 from tocsin.runtime.node import Node
 from tocsin.web.api.trace import IncidentName
-from tocsin.web.chains import get_incident, get_view
+from tocsin.web.chains import get_incident, get_view, silences_over
 from tocsin.web.denials import client_of
 from tocsin.web.forms import incident_out
 from tocsin.web.guard import Responder, Silencer, TheDoorkeeper, TheNode
@@ -125,8 +125,12 @@ async def _act(
 
 
 def _acted_out(node: Node, name: str, changed: bool) -> ActedOut:
-    view = get_view(node.store, get_incident(node.store, name))
-    return ActedOut(**incident_out(view, node.names), changed=changed)
+    incident = get_incident(node.store, name)
+    return ActedOut(
+        **incident_out(get_view(node.store, incident), node.names),
+        changed=changed,
+        silenced_by=silences_over(node.store, incident),
+    )
 
 
 def _until(form: SilenceActForm | BulkForm, node: Node) -> int:
@@ -234,5 +238,9 @@ def _bulk_result(store: Store, form: BulkForm, one: _Asked, outcomes: dict[int, 
     if outcome == "changed" and not form.dry_run:
         view = store.incident_view(number)
         state = view.state if view is not None else state
-    detail = str(lifecycle.refused(number, state, form.action)) if outcome == "conflict" else None
+    detail = None
+    if outcome == "conflict":
+        is_about_silences = form.action is Action.UNSILENCE
+        covered_by = silences_over(store, get_incident(store, str(number))) if is_about_silences else ()
+        detail = str(lifecycle.refused(number, state, form.action, covered_by))
     return BulkResult(incident_id=one.view.id, number=number, outcome=outcome, state=state, detail=detail)

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query
 from starlette.concurrency import run_in_threadpool
 
 from tocsin.core.engine.state import LiveAlert
+from tocsin.core.engine.suppress import covering
 from tocsin.core.ledger import encoding
 from tocsin.core.model.alert import Severity
 from tocsin.core.model.errors import Invalid
@@ -120,13 +121,13 @@ def _detail(node: Node, incident_id: str) -> IncidentDetail:
     store, names = node.store, node.names
     incident = chains.get_incident(store, incident_id)
     entries = list(islice(chains.newest_first(store, incident), TIMELINE_SHOWN))
+    members = store.members(incident.number)
     return IncidentDetail(
         **incident_out(chains.get_view(store, incident), names),
         **more_fields(incident),
         notes=notes_out(entries, names),
-        alerts=[
-            _alert(store, live, incident.number) for live in store.members(incident.number)[:ALERTS_SHOWN]
-        ],
+        silenced_by=list(covering(members)),
+        alerts=[_alert(store, live, incident.number) for live in members[:ALERTS_SHOWN]],
         deliveries=[delivery_out(delivery) for delivery in store.deliveries_of(incident.number)],
         timeline=[timeline_out(raw, names) for raw in entries],
     )

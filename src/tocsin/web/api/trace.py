@@ -12,6 +12,7 @@ from tocsin.core.engine.actors import called
 from tocsin.core.engine.background import Background
 from tocsin.core.engine.state import LiveAlert, LiveIncident
 from tocsin.core.engine.summarise import summarise
+from tocsin.core.engine.suppress import covering
 from tocsin.core.ledger import encoding
 from tocsin.core.model import event as ev
 from tocsin.core.model.policy import SECOND, Policy
@@ -87,7 +88,14 @@ def _why(node: Node, incident_id: str) -> WhyOut:
         incident_id=incident.id,
         number=incident.number,
         policy=incident.policy,
-        summary=summarise(incident, steps, repeats=repeats, left_out=left_out, names=names),
+        summary=summarise(
+            incident,
+            steps,
+            repeats=repeats,
+            left_out=left_out,
+            names=names,
+            silenced_by=covering(members.values()),
+        ),
         steps=[StepOut.model_validate(_fields(step, names)) for step in steps],
         left_out=left_out,
     )
