@@ -140,7 +140,7 @@ def test_a_wrong_file_changes_nothing_and_every_error_is_logged(server: Server) 
 
             file = server.data / "tocsin.yaml"
             assert "the configuration is not taken over" in said
-            assert f"{file}:2:37: channels[0].url: This is no URL" in said
+            assert f"{file}:2:37: channels[0].url: This must begin with https:// or http://" in said
             assert f"{file}:4:10: dry_run: This takes true or false" in said
             assert "canary-5e" not in server.log.read_text()
             assert len(versions(server)) == 1

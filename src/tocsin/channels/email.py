@@ -9,7 +9,7 @@ import base64
 import ipaddress
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Literal, assert_never
 
 import msgspec
@@ -31,7 +31,7 @@ from tocsin.channels.email_body import (
     subject,
     text_body,
 )
-from tocsin.core.model.errors import Invalid
+from tocsin.core.model.errors import Invalid, check_all
 from tocsin.core.model.notification import Accepted, DryRun, Message, Outcome, Refused, Retry, Target
 from tocsin.ports import Rendered
 
@@ -69,7 +69,7 @@ class EmailConfig(msgspec.Struct, frozen=True, kw_only=True):
     ca_file: PEM file with the only authorities to trust; "" for the system's.
     timeout_s: for getting a connection, from DNS to login, and again for each command on it.
     ehlo_name: how to introduce ourselves; "" for our address, as RFC 5321 (4.1.4) has it.
-    Raises: Invalid, whose field is the name of the wrong one.
+    Raises: Invalid, whose field is the name of the wrong one; with all of them if they are several.
     """
 
     name: str
@@ -85,34 +85,40 @@ class EmailConfig(msgspec.Struct, frozen=True, kw_only=True):
     ehlo_name: str = ""
 
     def __post_init__(self) -> None:
+        check_all([*self._faults()])
+
+    def _faults(self) -> Iterator[tuple[str, str]]:
+        """Find all that is wrong, as (field, what)."""
         if not self.name:
-            raise Invalid("An e-mail channel needs a name.", field="name")
+            yield "name", "An e-mail channel needs a name."
         if not (is_host_name(self.host) or _is_literal(self.host)):
-            raise Invalid("The mail host is neither a host name nor an IP address.", field="host")
+            yield "host", "The mail host is neither a host name nor an IP address."
         if not 0 <= self.port <= 65_535:
-            raise Invalid(f"Port {self.port} does not exist; give 1 to 65535, or 0.", field="port")
+            yield "port", f"Port {self.port} does not exist; give 1 to 65535, or 0."
         if self.tls not in _STANDARD_PORTS:
-            raise Invalid("tls is one of starttls, implicit and none.", field="tls")
+            yield "tls", "tls is one of starttls, implicit and none."
         if bool(self.user) != bool(self.password):
             missing = "password" if self.user else "user"
-            raise Invalid(f"A mail login needs both user and password; {missing} is missing.", field=missing)
+            yield missing, f"A mail login needs both user and password; {missing} is missing."
         if self.password and self.tls == "none" and not _is_loopback_name(self.host):
-            raise Invalid(
+            yield (
+                "tls",
                 f"With tls none the password would cross the network to {self.host} in the clear. "
                 "Use starttls or implicit, or leave out user and password.",
-                field="tls",
             )
         if not 0 < self.timeout_s <= 600:
-            raise Invalid("timeout_s is more than 0 and at most 600 seconds.", field="timeout_s")
+            yield "timeout_s", "timeout_s is more than 0 and at most 600 seconds."
         if self.ehlo_name and not is_host_name(self.ehlo_name):
-            raise Invalid("ehlo_name is not a host name.", field="ehlo_name")
-        check_sender(self.sender)
+            yield "ehlo_name", "ehlo_name is not a host name."
+        yield from _fault(lambda: check_sender(self.sender))
         if not self.recipients:
-            raise Invalid("An e-mail channel needs at least one recipient.", field="recipients")
+            yield "recipients", "An e-mail channel needs at least one recipient."
         for position, recipient in enumerate(self.recipients):
-            check_address(recipient, field=f"recipients[{position}]")
+            field = f"recipients[{position}]"
             if recipient in self.recipients[:position]:
-                raise Invalid(f"{recipient} is listed twice.", field=f"recipients[{position}]")
+                yield field, f"{recipient} is listed twice."
+            else:
+                yield from _fault(lambda: check_address(recipient, field=field))  # noqa: B023 - called at once
 
     def __repr__(self) -> str:
         return (
@@ -122,6 +128,15 @@ class EmailConfig(msgspec.Struct, frozen=True, kw_only=True):
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         # msgspec gives every struct one with all its fields, and rich would print the password.
         return [("name", self.name), ("user", self.user), ("host", self.host), ("tls", self.tls)]
+
+
+def _fault(check: Callable[[], object]) -> list[tuple[str, str]]:
+    """Give what a check finds wrong, as (field, what)."""
+    try:
+        check()
+    except Invalid as error:
+        return [(error.field, str(error))]
+    return []
 
 
 class _Stale(Exception):

@@ -402,7 +402,8 @@ def _check(config: TeamsConfig) -> None:
     host, scheme = _host_and_scheme(config.url)
     if scheme not in ("http", "https") or not host:
         raise Invalid(
-            f"The URL of Teams channel {config.name!r} is none. Copy it from the flow.", field="url"
+            f"The URL of Teams channel {config.name!r} is none: it begins with https://. Copy it from the flow.",
+            field="url",
         )
     if host == "webhook.office.com" or host.endswith(".webhook.office.com"):
         raise Invalid(f"Teams channel {config.name!r}: {_MIGRATION}", field="url")

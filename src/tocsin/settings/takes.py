@@ -170,8 +170,15 @@ def reference_or_url(value: Any, info: ValidationInfo) -> Secret:
     if not isinstance(value, str):
         secret = reference(value, info)
         if not _is_url(secret.value):
-            raise ValueError(f"What is in {secret.source} is no URL. It looks like https://host/path.")
+            raise ValueError(
+                f"What is in {secret.source} is no URL. It begins with https:// or http://, like https://host/path."
+            )
         return secret
+    if not value.lower().startswith(("https://", "http://")):
+        raise ValueError(
+            "This must begin with https:// or http://, and this one does not. Write it like https://host/path, or as a "
+            "secret: {env: NAME}."
+        )
     if not _is_url(value):
         raise ValueError(
             "This is no URL without a user in it. Write it like https://host/path, or as a secret: {env: NAME}."
