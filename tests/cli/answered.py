@@ -38,10 +38,10 @@ def incident(number: int = 42, **more: Any) -> dict[str, Any]:
 
 def delivery(**more: Any) -> dict[str, Any]:
     return {
-        "delivery": 7001,
+        "number": 7001,
         "notification": 12,
-        "number": 42,
         "incident_id": ID,
+        "incident_number": 42,
         "kind": "escalated",
         "channel": "email",
         "address": f"somebody.with.a.long.name@department.example.org{EVIL}",
@@ -218,7 +218,7 @@ REPLAY = {
     "results": [
         delivery(outcome="would send"),
         delivery(outcome="already told", state="delivered"),
-        delivery(outcome="gone", number=None),
+        delivery(outcome="gone", incident_number=None),
     ],
 }
 

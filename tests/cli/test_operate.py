@@ -260,8 +260,11 @@ def test_a_rule_is_silenced_extended_and_heard_again(server: Server, tocsin: Ope
     longer = tocsin("silence", "--extend", name, "--for", "2h").answer
     assert longer["ends_at"] > made["ends_at"]
     assert name in tocsin("silence", "--list", "-o", "table").out
-    assert tocsin("unsilence", name).answer["state"] == "ended"
-    assert tocsin("unsilence", name).code == 0
+    first = tocsin("unsilence", name)
+    assert (first.answer["state"], first.answer["changed"]) == ("ended", True)
+    again = tocsin("unsilence", name, "-o", "table")
+    assert again.code == 0
+    assert "was so already" in again.out
 
 
 def test_a_silence_is_seen_on_what_it_covers_and_named_as_it_is_ended(
@@ -326,6 +329,7 @@ def test_a_window_comes_back(tocsin: Operator) -> None:
     name = f"M{made['number']}"
     assert name in tocsin("silence", "--list", "-o", "table").out
     assert tocsin("unsilence", name).answer["over"] is True
+    assert "was so already" in tocsin("unsilence", name, "-o", "table").out
 
 
 def test_a_preview_silences_nothing(server: Server, tocsin: Operator) -> None:
@@ -372,9 +376,12 @@ def test_what_was_not_told_stands_beside_its_incident(told: tuple[Operator, int,
     assert "HTTP 410" in tocsin("status", number, "-o", "table").out
     dead = tocsin("deliveries", "list", "--state", "dead", "--incident", number).answer["deliveries"]
     assert [one["channel"] for one in dead] == ["webhook"]
-    detail = tocsin("deliveries", "show", dead[0]["delivery"]).answer
+    detail = tocsin("deliveries", "show", dead[0]["number"]).answer
     assert [one["outcome"] for one in detail["attempts"]] == ["refused"]
-    assert "r" in tocsin("deliveries", "preview", dead[0]["delivery"]).answer["body"]
+    page = tocsin("deliveries", "show", dead[0]["number"], "-o", "table").out
+    decided, changed = (detail[name][:19].replace("T", " ") for name in ("decided_at", "at"))
+    assert " ".join(f"decided {decided} (UTC) changed {changed}".split()) in " ".join(page.split())
+    assert "r" in tocsin("deliveries", "preview", dead[0]["number"]).answer["body"]
 
 
 def test_why_says_whom_it_told_and_what_became_of_it(told: tuple[Operator, int, list[object]]) -> None:
@@ -399,7 +406,7 @@ def test_replay_sends_what_did_not_arrive_and_nothing_twice(told: tuple[Operator
     assert {one["outcome"] for one in done.answer["results"]} == {"again"}
     dead = done.answer["results"][0]
     for _ in range(100):
-        detail = tocsin("deliveries", "show", dead["delivery"]).answer
+        detail = tocsin("deliveries", "show", dead["number"]).answer
         if detail["state"] != "pending":
             break
         threading.Event().wait(0.05)

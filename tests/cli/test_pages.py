@@ -24,7 +24,9 @@ def printed(made: Any) -> None:
     console().print(made)
 
 
-ATTEMPTED = delivery(attempts=[{"attempt": 1, "at": answered.AT, "outcome": "retry", "why": EVIL}])
+ATTEMPTED = delivery(
+    decided_at=answered.AT, attempts=[{"attempt": 1, "at": answered.AT, "outcome": "retry", "why": EVIL}]
+)
 CHANGES = {"from": 1, "to": 2, "changes": [{"path": f"routes.{EVIL}", "before": None, "after": [EVIL] * 9}]}
 
 PAGES: list[tuple[str, Callable[[], None], list[str]]] = [
@@ -33,7 +35,7 @@ PAGES: list[tuple[str, Callable[[], None], list[str]]] = [
     ("acted", lambda: show_one(incident(changed=False), "silenced", "table"), ["was so already: silenced"]),
     ("why", lambda: show_why(answered.WHY), ["number 4 of 10 in 1h", "not told", "everybody: updated", "3 counted repeats"]),
     ("replay", lambda: show_replay(answered.REPLAY), ["would send", "already told", "3 matched", "--force"]),
-    ("deliveries", lambda: printed(deliveries_table([delivery(), delivery(number=None)])), ["7001", "#42", "dead"]),
+    ("deliveries", lambda: printed(deliveries_table([delivery(), delivery(incident_number=None)])), ["7001", "#42", "dead"]),
     ("delivery", lambda: show_delivery(ATTEMPTED, "table"), ["given up", "retry"]),
     ("silences", lambda: printed(silences_table([answered.SILENCE], [answered.MAINTENANCE])), ["S3", "M2", "recurs"]),
     ("no silences", lambda: printed(silences_table([], [])), ["none"]),

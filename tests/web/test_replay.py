@@ -32,7 +32,7 @@ def replay(face: Face, **more: Any) -> dict[str, Any]:
 
 
 def outcomes(answer: dict[str, Any]) -> list[tuple[int, str]]:
-    return [(one["delivery"], one["outcome"]) for one in answer["results"]]
+    return [(one["number"], one["outcome"]) for one in answer["results"]]
 
 
 def ended(face: Face, count: int, state: str) -> None:
@@ -45,7 +45,7 @@ def test_a_dry_run_says_what_would_be_sent_and_does_nothing() -> None:
         ended(face, 2, "dead")
         ended(face, 1, "delivered")
         before = face.entries()
-        dead = {one["delivery"] for one in face.ask("GET", f"{DELIVERIES}?state=dead")[2]["deliveries"]}
+        dead = {one["number"] for one in face.ask("GET", f"{DELIVERIES}?state=dead")[2]["deliveries"]}
 
         answer = replay(face)
 

@@ -102,8 +102,8 @@ def show_replay(answer: dict[str, Any]) -> None:
     shown = table(">no.", ">of", "outcome", "told", "state", "where", wide="where")
     for one in results[:ROWS_SHOWN]:
         shown.add_row(
-            text(one["delivery"], "bold"),
-            text(f"#{one['number']}" if one["number"] else ""),
+            text(one["number"], "bold"),
+            text(f"#{one['incident_number']}" if one["incident_number"] else ""),
             text(one["outcome"], STYLE.get(one["outcome"], "")),
             text(one["kind"]),
             text(one["state"]),

@@ -107,6 +107,12 @@ class SilenceOut(BaseModel):
     maintenance_id: str | None
 
 
+class SilenceEnded(SilenceOut):
+    """A silence that is over. changed: false where it was so already."""
+
+    changed: bool
+
+
 class WindowOut(BaseModel):
     starts_at: Shown
     ends_at: Shown
@@ -128,6 +134,12 @@ class MaintenanceOut(BaseModel):
     created_by: str
     created_by_name: str
     comment: str
+
+
+class MaintenanceEnded(MaintenanceOut):
+    """A maintenance that is over. changed: false where it was so already."""
+
+    changed: bool
 
 
 class SilenceList(BaseModel):

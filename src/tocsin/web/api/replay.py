@@ -58,11 +58,11 @@ class Replayed(StrEnum):
 
 
 class ReplayedOut(BaseModel):
-    """state: as it was before; number: of the incident, None if it is about none."""
+    """state: as it was before; incident_id, incident_number: None if it is about none."""
 
-    delivery: int
+    number: int
     incident_id: str | None
-    number: int | None
+    incident_number: int | None
     kind: NotificationKind
     channel: str
     address: str

@@ -21,8 +21,10 @@ from tocsin.web.cursors import Cursor, Limit, page, read_cursor
 from tocsin.web.guard import Reader, Silencer, TheNode
 from tocsin.web.silence_forms import (
     ExtendForm,
+    MaintenanceEnded,
     MaintenanceList,
     MaintenanceOut,
+    SilenceEnded,
     SilenceForm,
     SilenceList,
     SilenceOut,
@@ -123,12 +125,13 @@ async def extend(silence_id: str, form: ExtendForm, node: TheNode, silencer: Sil
 
 
 @router.post("/silences/{silence_id}/end")
-async def end(silence_id: str, node: TheNode, silencer: Silencer) -> SilenceOut:
+async def end(silence_id: str, node: TheNode, silencer: Silencer) -> SilenceEnded:
     """End a silence now; what it withheld and is still wrong is told. One that is over stays so."""
     view = await run_in_threadpool(_get, node.store, silence_id)
     if view.ended_at is None:
         await node.ask(SilenceCut(silence=view.silence.number), silencer.actor)
-    return await run_in_threadpool(_shown, node, view.silence.id)
+    ended = await run_in_threadpool(_shown, node, view.silence.id)
+    return SilenceEnded(**ended.model_dump(), changed=view.ended_at is None)
 
 
 @router.get("/maintenances")
@@ -150,12 +153,13 @@ def list_maintenances(
 
 
 @router.post("/maintenances/{maintenance_id}/end")
-async def end_maintenance(maintenance_id: str, node: TheNode, silencer: Silencer) -> MaintenanceOut:
+async def end_maintenance(maintenance_id: str, node: TheNode, silencer: Silencer) -> MaintenanceEnded:
     """End a maintenance, and the silence that it made if one acts now. One that is over stays so."""
     maintenance, _, over = await run_in_threadpool(_get_maintenance, node.store, maintenance_id)
     if not over:
         await node.ask(MaintenanceCut(maintenance=maintenance.number), silencer.actor)
-    return await run_in_threadpool(_shown_maintenance, node, maintenance.id)
+    ended = await run_in_threadpool(_shown_maintenance, node, maintenance.id)
+    return MaintenanceEnded(**ended.model_dump(), changed=not over)
 
 
 def _get(store: Store, id_or_number: str) -> SilenceView:
