@@ -319,6 +319,23 @@ def test_a_verb_says_all_that_is_wrong_with_the_file(server: Server) -> None:
         assert "tocsin.yaml:2:1" in said.err
 
 
+def test_errors_are_told_one_a_line_and_a_variable_is_missing_in_the_server(server: Server) -> None:
+    with server:
+        write(server, hook("ops", "https://x.org", ", secrets: [{env: NOPE}]"), more="chanels: 1\n")
+
+        said = Operator(server)("config", "reload")
+
+        file = server.data / "tocsin.yaml"
+        assert said.code == 2
+        assert said.err.splitlines() == [
+            f"Error: {file} has 2 errors.",
+            f"{file}:2:64: channels[0].secrets[0]: The server that runs has no variable NOPE, or it is empty. Set it and "
+            "start the server again: a reload does not bring it.",
+            f"{file}:4:1: chanels: There is no such key. Did you mean channels?",
+        ]
+        assert "The environment has no variable NOPE" in run("config", "check", file).err
+
+
 def test_without_a_server_there_is_nobody_to_reload(tmp_path: Path) -> None:
     said = run("config", "reload", "--data", tmp_path)
 

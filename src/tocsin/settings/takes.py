@@ -32,10 +32,14 @@ HOW_TO_REFER = "Write {env: NAME} or {file: path}, and put the value there."
 
 
 class Surroundings(msgspec.Struct, frozen=True):
-    """What a file may refer to. folder: in which relative paths begin."""
+    """What a file may refer to. folder: in which relative paths begin.
+
+    running: a server reads its file anew, and its environment will not change any more.
+    """
 
     environment: Mapping[str, str]
     folder: Path
+    running: bool = False
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
@@ -197,6 +201,11 @@ def _from_environment(variable: str, around: Surroundings) -> Secret:
     if not _VARIABLE.fullmatch(variable):
         raise ValueError("What stands after env is no name of a variable. Write {env: NAME}.")
     value = around.environment.get(variable, "")
+    if not value and around.running:
+        raise ValueError(
+            f"The server that runs has no variable {variable}, or it is empty. Set it and start the server again: a "
+            "reload does not bring it."
+        )
     if not value:
         raise ValueError(f"The environment has no variable {variable}, or it is empty. Set it.")
     return Secret(value, f"env {variable}")
