@@ -333,7 +333,7 @@ def test_errors_are_told_one_a_line_and_a_variable_is_missing_in_the_server(serv
             "start the server again: a reload does not bring it.",
             f"{file}:4:1: chanels: There is no such key. Did you mean channels?",
         ]
-        assert "The environment has no variable NOPE" in run("config", "check", file).err
+        assert "The environment has no variable NOPE" in run("config", "check", file, "-o", "table").err
 
 
 def test_without_a_server_there_is_nobody_to_reload(tmp_path: Path) -> None:
