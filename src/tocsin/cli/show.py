@@ -5,6 +5,7 @@ rich as text, never as markup.
 """
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+_SAID = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC\b", re.ASCII)
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 SEVERITY_STYLE = {"info": "cyan", "warning": "yellow", "error": "red", "critical": "bold white on red"}
@@ -113,6 +115,11 @@ def moment(iso: str | None, *, short: bool = False) -> str:
         return iso
     at = at.astimezone() if sys.stdout.isatty() else at.astimezone(UTC)
     return at.strftime("%Y-%m-%d %H:%M" if short else "%Y-%m-%d %H:%M:%S")
+
+
+def moments(said: str) -> str:
+    """Give a sentence of the API with its instants as `moment` shows them; at a terminal without the zone's name."""
+    return _SAID.sub(lambda found: moment(f"{found[1]}+00:00"), said) if sys.stdout.isatty() else said
 
 
 def zone(*, short: bool = False) -> str:

@@ -12,6 +12,7 @@ from tocsin.cli.show import (
     console,
     labels,
     moment,
+    moments,
     names_in,
     output_option,
     several,
@@ -67,7 +68,7 @@ def show_why(found: dict[str, Any], *, shows_all: bool = False) -> None:
     out = console()
     out.print(text(f"Why incident #{found['number']}", "bold"))
     for sentence in found["summary"]:
-        out.print(text(sentence))
+        out.print(text(moments(sentence)))
     if found["left_out"]:
         older = several(found["left_out"], "older entry", "older entries")
         out.print(text(f"{older} left out; all of them: tocsin ledger show", "dim"))
