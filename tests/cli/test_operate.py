@@ -123,6 +123,23 @@ def test_one_that_is_not_there_is_not_found(tocsin: Operator) -> None:
         assert "tocsin status" in said.err
 
 
+def test_several_at_once_are_shown_by_their_titles_and_counted(server: Server, tocsin: Operator) -> None:
+    rule = f"rule-{next(rules)}"
+    first, over = new(server, rule), new(server)
+    tocsin("resolve", over)
+
+    dry = tocsin("ack", first, over, 999_999, "--dry-run", "-o", "table").out
+    done = tocsin("ack", first, over, 999_999, "-o", "table").out
+
+    assert f"{rule}: {rule} is wrong" in dry
+    assert (
+        "DRY RUN, nothing was changed: 2 matched, 1 would change, 0 are so already, 1 refused, 1 not found"
+        in " ".join(dry.split())
+    )
+    assert "2 matched, 1 changed, 0 were so already, 1 refused, 1 not found" in " ".join(done.split())
+    assert "not found" not in tocsin("unack", first, first, new(server), "-o", "table").out
+
+
 def test_several_at_once_have_an_outcome_each(server: Server, tocsin: Operator) -> None:
     first, second, over = new(server), new(server), new(server)
     tocsin("resolve", over)
@@ -301,7 +318,9 @@ def test_several_silences_end_at_once_and_those_that_are_not_there_are_named(toc
 
     assert some.code == 8
     assert [one["state"] for one in some.answer] == ["ended", "ended"]
-    assert "'999'" in some.err
+    assert "There is no silence S999." in some.err
+    assert "There is no maintenance M77." in tocsin("unsilence", "M77").err
+    assert "There is no silence S77." in tocsin("silence", "--extend", "S77", "--for", "1h").err
     assert tocsin("unsilence", "S998", "S999").code == 3
 
 
@@ -309,6 +328,15 @@ def test_a_silence_ends_by_its_public_id_too(tocsin: Operator) -> None:
     made = tocsin("silence", "--match", "host=x", "--until", "+90s").answer
 
     assert tocsin("unsilence", made["silence_id"]).answer["state"] == "ended"
+
+
+def test_a_silence_that_would_be_over_already_says_so(server: Server, tocsin: Operator) -> None:
+    number = new(server)
+
+    for what in (["--rule-id", "r"], [number], [number, new(server)]):
+        said = tocsin("silence", *what, "--until", "-2h")
+        assert said.code == 2
+        assert "lies in the past" in said.err
 
 
 def test_a_silence_may_begin_later(tocsin: Operator) -> None:
@@ -442,7 +470,7 @@ def test_the_last_admin_stays_in(server: Server, tocsin: Operator) -> None:
     said = tocsin("token", "revoke", server.token.split("_")[1])
 
     assert said.code == 4
-    assert "--force" in said.err
+    assert said.err.rstrip().endswith("Make one first, or insist with --force.")
 
 
 def test_the_policy_is_shown_with_what_changed(tocsin: Operator) -> None:

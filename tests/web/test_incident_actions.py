@@ -100,6 +100,45 @@ def test_people_are_told_the_name_of_whoever_has_it() -> None:
         assert incident["acked_by_name"] == "analyst"
 
 
+def test_people_are_told_who_ended_it_and_who_took_it_up_again_also_where_many_are_ended() -> None:
+    with SinkThread() as sink, a_face(sink=sink) as face:
+        number = an_incident(face, "ended")
+        until(lambda: len(sink.requests) == 1)
+        act(face, number, "resolve", role=Role.ANALYST)
+        until(lambda: len(sink.requests) == 2)
+        act(face, number, "reopen", role=Role.ANALYST)
+        until(lambda: len(sink.requests) == 3)
+        bulk(face, action="resolve", ids=[number])
+        until(lambda: len(sink.requests) == 4)
+        preview = face.ask("GET", "/api/v1/deliveries/2/preview")[2]["body"]
+
+        said = [json.loads(request.body)["data"]["text"] for request in sink.requests]
+
+        assert said[1:] == [
+            "Over: analyst resolved it. 1 alert had not cleared.",
+            "Reopened by analyst. 1 alert firing.",
+            "Over: admin resolved it. 1 alert had not cleared.",
+        ]
+        assert "analyst resolved it" in preview
+        stored = face.node.store.message(2)
+        assert stored is not None
+        assert stored.text.startswith("Over: token:")
+
+
+def test_people_are_told_what_the_alert_said_that_is_over() -> None:
+    with SinkThread() as sink, a_face(sink=sink) as face:
+        number = an_incident(face, "over")
+        until(lambda: len(sink.requests) == 1)
+        face.post(ALERT | {"scope": {"host": "over"}, "status": "resolved", "message": "fine again"})
+        until(lambda: len(sink.requests) == 2)
+
+        said = json.loads(sink.requests[1].body)["data"]["text"]
+        entry = face.ask("GET", f"{LIST}/{number}/timeline")[2]["entries"][1]
+
+        assert said == "Over: all alerts cleared. The last one said: fine again"
+        assert (entry["kind"], entry["message"]) == ("alert", "fine again")
+
+
 def test_what_is_so_already_is_no_change_and_no_entry(face: Face) -> None:
     number = an_incident(face, "twice")
     act(face, number, "ack")
@@ -213,6 +252,9 @@ def test_an_incident_is_found_by_its_id_too(face: Face) -> None:
 # Many at once
 
 
+COUNTED = ("action", "dry_run", "matched", "changed", "unchanged", "refused", "not_found")
+
+
 def bulk(face: Face, **form: Any) -> dict[str, Any]:
     status, _, answer = face.ask("POST", BULK, form)
     assert status == 200, answer
@@ -228,9 +270,11 @@ def test_many_are_changed_at_once_and_each_says_how(face: Face) -> None:
 
     answer = bulk(face, action="ack", ids=[id_, acked, str(resolved), "nothing", opened], note="one cause")
 
-    assert {name: answer[name] for name in ("action", "dry_run", "matched", "changed", "unchanged", "refused")} == {
-        "action": "ack", "dry_run": False, "matched": 3, "changed": 1, "unchanged": 1, "refused": 2,
+    assert {name: answer[name] for name in COUNTED} == {
+        "action": "ack", "dry_run": False, "matched": 3, "changed": 1, "unchanged": 1, "refused": 1, "not_found": 1,
     }  # fmt: skip
+    title = face.ask("GET", f"{LIST}/{opened}")[2]["title"]
+    assert [r["title"] for r in answer["results"]][0::3] == [title, None]
     assert [(r["number"], r["outcome"], r["state"]) for r in answer["results"]] == [
         (opened, "changed", "ACK"), (acked, "unchanged", "ACK"), (resolved, "conflict", "RESOLVED"),
         (None, "not_found", None),

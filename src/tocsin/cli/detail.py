@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 ALERTS_SHOWN = 20
 ROWS_SHOWN = 60
 SAID_LENGTH_MAX = 400
+CALMS = ("alert_green", "alert_cleared")
+"""What an alert said with these stands nowhere else on the page."""
+
 HOUSEKEEPING = ("flush_planned", "flushed", "digest_planned")
 """Events that only plan when to look again; people ask for them with --output json."""
 
@@ -178,6 +181,8 @@ def timeline(entries: list[dict[str, Any]], names: dict[str, str]) -> "Table":
                 continue
             because = str(event.get("because", ""))
             said = read_aloud(because, names) + _hush(event) + (_by(entry, because) if seq else "")
+            if event["type"] in CALMS and entry.get("message"):
+                said += f": {entry['message']}"
             row = [seq, at, _what(event), said]
             if seq and rows and rows[-1][2:] == row[2:]:
                 times[-1] += 1

@@ -145,6 +145,7 @@ class TimelineOut(BaseModel):
     """An entry of the ledger. because: why, one for each event; note: what somebody wrote beside it.
 
     actor: who made it, as the ledger names them; actor_name: as people call them.
+    message: what the alert said that came in with it, null where none did or its text was erased.
     cause: the entry that it follows from; late_by_s: by how much a timer was late, 0 if it was not.
     events: as the ledger has them, instants in microseconds.
     """
@@ -160,6 +161,7 @@ class TimelineOut(BaseModel):
     because: list[str]
     events: list[dict[str, Any]]
     note: str | None
+    message: str | None
 
 
 class NoteOut(BaseModel):
@@ -206,13 +208,14 @@ class BulkResult(BaseModel):
 
     incident_id: str
     number: int | None
+    title: str | None
     outcome: str
     state: IncidentState | None
     detail: str | None = None
 
 
 class BulkAnswer(BaseModel):
-    """What became of all. matched: incidents that are there; refused: conflicts, and what is not there."""
+    """What became of all, or would. matched: incidents that are there; refused: conflicts; not_found: the others."""
 
     action: Action
     dry_run: bool
@@ -220,6 +223,7 @@ class BulkAnswer(BaseModel):
     changed: int
     unchanged: int
     refused: int
+    not_found: int
     results: list[BulkResult]
 
 

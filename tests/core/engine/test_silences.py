@@ -376,6 +376,21 @@ def test_a_silence_that_makes_no_sense_is_refused(request_, field):
 
 
 @pytest.mark.parametrize(
+    ("starts_at", "ends_at", "said"),
+    [
+        (NINE + 2 * HOUR, NINE + HOUR, "ends before it starts"),
+        (NINE, NINE - HOUR, "lies in the past"),
+        (NINE, NINE, "lies in the past"),
+    ],
+)
+def test_a_wrong_end_is_called_what_it_is(starts_at, ends_at, said):
+    asked = SilenceRequested(matchers=(a_matcher("a=b"),), starts_at=starts_at, ends_at=ends_at)
+
+    with pytest.raises(Invalid, match=said):
+        a_world().feed(asked)
+
+
+@pytest.mark.parametrize(
     ("matchers", "covers"),
     [
         ("host=db-1", True),

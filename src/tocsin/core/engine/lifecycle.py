@@ -52,10 +52,7 @@ def act(state: State, incident: LiveIncident, acted: Acted, *, actor: str, at: i
             return (ev.IncidentUnacknowledged(incident=number, because=because), _look_again(number, at))
         case Action.SILENCE:
             if 0 < acted.until <= at:
-                raise Invalid(
-                    "A silence that has ended already would do nothing. Give an end in the future.",
-                    field="until",
-                )
+                raise past("until")
             return (ev.IncidentSilenced(incident=number, until=acted.until, because=because),)
         case Action.UNSILENCE:
             return (ev.IncidentUnsilenced(incident=number, because=because), _look_again(number, at))
@@ -99,6 +96,13 @@ def refused(number: int, state: IncidentState, action: Action, silenced_by: Sequ
         covers = "Silence {} covers" if len(names) == 1 else "Silences {} cover"
         said += f" {covers.format(listed(names))} it: tocsin unsilence {' '.join(names)}."
     return Conflict(said, state=state, possible=moves)
+
+
+def past(field: str) -> Invalid:
+    """Say that a silence would be over before it began."""
+    return Invalid(
+        "That end lies in the past, so the silence would do nothing. Give one in the future.", field=field
+    )
 
 
 def listed(names: Sequence[str]) -> str:

@@ -161,9 +161,7 @@ def _check(form: BulkForm, node: Node) -> int:
     if until and form.action is not Action.SILENCE:
         raise Invalid("Only a silence has an end. Leave out until and minutes.", field="until")
     if until and until <= node.clock.now():
-        raise Invalid(
-            "A silence that has ended already would do nothing. Give an end in the future.", field="until"
-        )
+        raise lifecycle.past("until")
     if form.action is Action.NOTE and not form.note:
         raise Invalid("A note needs a text. Give it as note.", field="note")
     return until
@@ -218,7 +216,8 @@ def _bulk_answer(
         matched=sum(one.view is not None for one in asked),
         changed=counted.count("changed"),
         unchanged=counted.count("unchanged"),
-        refused=counted.count("conflict") + counted.count("not_found"),
+        refused=counted.count("conflict"),
+        not_found=counted.count("not_found"),
         results=results,
     )
 
@@ -228,6 +227,7 @@ def _bulk_result(store: Store, form: BulkForm, one: _Asked, outcomes: dict[int, 
         return BulkResult(
             incident_id=one.name,
             number=None,
+            title=None,
             outcome="not_found",
             state=None,
             detail=f"There is no incident {one.name!r}.",
@@ -243,4 +243,11 @@ def _bulk_result(store: Store, form: BulkForm, one: _Asked, outcomes: dict[int, 
         is_about_silences = form.action is Action.UNSILENCE
         covered_by = silences_over(store, get_incident(store, str(number))) if is_about_silences else ()
         detail = str(lifecycle.refused(number, state, form.action, covered_by))
-    return BulkResult(incident_id=one.view.id, number=number, outcome=outcome, state=state, detail=detail)
+    return BulkResult(
+        incident_id=one.view.id,
+        number=number,
+        title=one.view.title,
+        outcome=outcome,
+        state=state,
+        detail=detail,
+    )

@@ -118,7 +118,7 @@ async def extend(silence_id: str, form: ExtendForm, node: TheNode, silencer: Sil
     """Give a silence another end, later or sooner."""
     view = await run_in_threadpool(_get, node.store, silence_id)
     if view.ended_at is not None:
-        raise Conflict(f"Silence {view.silence.number} is over. Make another one.", state="ended")
+        raise Conflict(f"Silence S{view.silence.number} is over. Make another one.", state="ended")
     moved = SilenceMoved(silence=view.silence.number, ends_at=end_of(form, node.clock.now()))
     await node.ask(moved, silencer.actor)
     return await run_in_threadpool(_shown, node, view.silence.id)
@@ -165,7 +165,8 @@ async def end_maintenance(maintenance_id: str, node: TheNode, silencer: Silencer
 def _get(store: Store, id_or_number: str) -> SilenceView:
     view = store.find_silence(id_or_number)
     if view is None:
-        raise NotFound(f"There is no silence {id_or_number[:64]!r}. List them: GET /api/v1/silences.")
+        name = _name("S", id_or_number)
+        raise NotFound(f"There is no silence {name}. List them: GET /api/v1/silences.")
     return view
 
 
@@ -173,7 +174,14 @@ def _get_maintenance(store: Store, id_or_number: str) -> tuple[Maintenance, int,
     for row in store.list_maintenances():
         if id_or_number in (row[0].id, str(row[0].number)):
             return row
-    raise NotFound(f"There is no maintenance {id_or_number[:64]!r}. List them: GET /api/v1/maintenances.")
+    name = _name("M", id_or_number)
+    raise NotFound(f"There is no maintenance {name}. List them: GET /api/v1/maintenances.")
+
+
+def _name(letter: str, id_or_number: str) -> str:
+    """Call it as people do: `S3`."""
+    is_number = id_or_number.isascii() and id_or_number.isdecimal() and len(id_or_number) < 20
+    return f"{letter}{id_or_number}" if is_number else repr(id_or_number[:64])
 
 
 def _shown(node: Node, id_or_number: str) -> SilenceOut:

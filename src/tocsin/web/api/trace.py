@@ -167,6 +167,7 @@ def timeline_out(raw: Raw, names: Names) -> TimelineOut:
         because=[event["because"] for event in events],
         events=events,
         note=_note(raw) or None,
+        message=_message(raw),
     )
 
 
@@ -182,6 +183,11 @@ def notes_out(entries: list[Raw], names: Names) -> list[NoteOut]:
         for raw in entries
         if (note := _note(raw))
     ]
+
+
+def _message(raw: Raw) -> str | None:
+    alert = encoding.read_private(raw.private).alert if raw.private and raw.header.kind == "alert" else None
+    return alert.message if alert is not None else None
 
 
 def _note(raw: Raw) -> str:
