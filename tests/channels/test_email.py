@@ -241,6 +241,40 @@ def test_the_password_appears_in_no_text() -> None:
     assert "***" in outcome.why
 
 
+def test_a_password_that_is_an_ordinary_word_is_not_told_by_what_is_missing_from_our_own_texts() -> None:
+    sink = SmtpSink(login=("tocsin", "other"), auths=["535 5.7.8 This server does not know you"] * 2)
+
+    outcomes = [
+        one_attempt(sink, user="tocsin", password="server"),
+        one_attempt(
+            SmtpSink(tls="none"), host="mail.example.org", tls="starttls", user="u", password="server"
+        ),
+    ]
+
+    assert [outcome.why for outcome in outcomes if isinstance(outcome, Retry) and "***" in outcome.why] == []
+    assert "This server does not know you" in repr(outcomes[0])
+
+
+def test_without_starttls_a_relay_on_this_machine_may_do_without() -> None:
+    here = one_attempt(SmtpSink(tls="none"), host="localhost", tls="starttls")
+    elsewhere = one_attempt(SmtpSink(tls="none"), host="mail.example.org", tls="starttls")
+
+    assert isinstance(here, Retry)
+    assert "It is on this machine: use tls none" in here.why
+    assert isinstance(elsewhere, Retry)
+    assert "Use tls implicit" in elsewhere.why
+
+
+def test_a_connection_that_is_lost_before_it_is_ready_is_not_said_to_have_been_none() -> None:
+    sink = SmtpSink(login=LOGIN, auths=[DROP, DROP])
+
+    outcome = one_attempt(sink, user=LOGIN[0], password=PASSWORD)
+
+    assert isinstance(outcome, Retry)
+    assert "No connection" not in outcome.why
+    assert f"The connection to 127.0.0.1:{sink.port} was lost before it was ready" in outcome.why
+
+
 # --- outcomes --------------------------------------------------------------------------------------------
 
 

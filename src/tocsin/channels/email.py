@@ -52,6 +52,9 @@ IDLE_CHECK_S = 5.0
 GREYLISTED_S = 300
 """What greylisting relays usually ask for; sooner is a wasted attempt."""
 
+SECRET_CHARACTERS_MIN = 8
+"""A shorter password is not looked for in what the relay says."""
+
 _STANDARD_PORTS = {"starttls": 587, "implicit": 465, "none": 25}
 
 # What a hostile or broken server can make the library raise. RuntimeError is uvloop's way to say "closed".
@@ -141,6 +144,14 @@ def _fault(check: Callable[[], object]) -> list[tuple[str, str]]:
 
 class _Stale(Exception):
     """The reused connection had died; nothing of the mail was taken."""
+
+
+class _Unreached(OSError):
+    """No address of the relay gave a connection. cause: why."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
 
 
 class _Unfit(SMTPException):
@@ -263,7 +274,7 @@ class Email:
             stage = "DATA"
             reply = await client.data(mail)
             keep = True
-            return Accepted(detail=self._fit(f"{reply.code} {reply.message}"))
+            return Accepted(detail=_fit(f"{reply.code} {self._heard(reply.message)}"))
         except SMTPResponseException as answer:
             if reused and stage == "MAIL" and answer.code == 421:
                 raise _Stale from answer
@@ -274,7 +285,8 @@ class Email:
             if reused and stage != "DATA":
                 raise _Stale from error
             fate = "; whether it was taken is unknown, so it is sent again" if stage == "DATA" else ""
-            return Retry(why=self._fit(f"{self._config.host} was lost at {stage} ({_words(error)}){fate}."))
+            said = self._heard(_words(error))
+            return Retry(why=_fit(f"{self._config.host} was lost at {stage} ({said}){fate}."))
         finally:
             if keep and client.is_connected and not self._closed:
                 self._keep_idle(client)
@@ -283,23 +295,21 @@ class Email:
 
     def _judge(self, stage: str, code: int, text: str) -> Outcome:
         """What the relay's no means: 4xx not now; 5xx never, unless an operator can mend it."""
-        said = f"{self._config.host} answered {code} at {stage}: {text}"
+        said = f"{self._config.host} answered {code} at {stage}: {self._heard(text)}"
         if help_text := _exchange_online(text):
-            return Retry(why=self._fit(f"{help_text} {said}"))
+            return Retry(why=_fit(f"{help_text} {said}"))
         match code // 100:
             case 4:
                 greylisted = stage == "RCPT" and code in (450, 451, 452)
-                return Retry(why=self._fit(said), after_s=GREYLISTED_S if greylisted else None)
+                return Retry(why=_fit(said), after_s=GREYLISTED_S if greylisted else None)
             case 5 if code == 530:
-                return Retry(why=self._fit(f"The relay wants a login; check user and password. {said}"))
+                return Retry(why=_fit(f"The relay wants a login; check user and password. {said}"))
             case 5 if stage == "MAIL" and code != 552:  # 552: this mail is too big, however we ask
-                return Retry(
-                    why=self._fit(f"The relay does not let {self._sender} send; check sender. {said}")
-                )
+                return Retry(why=_fit(f"The relay does not let {self._sender} send; check sender. {said}"))
             case 5:
-                return Refused(why=self._fit(said))
+                return Refused(why=_fit(said))
             case _:
-                return Retry(why=self._fit(f"Not an answer that SMTP knows. {said}"))
+                return Retry(why=_fit(f"Not an answer that SMTP knows. {said}"))
 
     async def _reset(self, client: SMTP) -> bool:
         """Whether the connection is fit for the next mail."""
@@ -314,7 +324,12 @@ class Email:
     async def _connect(self) -> SMTP:
         """A connection that is encrypted and logged in as configured, or one of _TROUBLE."""
         config = self._config
-        sock = await self._open_socket()
+        try:
+            sock = await self._open_socket()
+        except (OSError, ValueError) as error:
+            if isinstance(error, TimeoutError):
+                raise
+            raise _Unreached(error) from error
         client = SMTP(
             hostname=config.host,
             sock=sock,
@@ -330,9 +345,13 @@ class Email:
             match config.tls:
                 case "starttls":
                     if not client.supports_extension("starttls"):
+                        advice = (
+                            "It is on this machine: use tls none, or have it mended."
+                            if _is_loopback_name(config.host)
+                            else "Use tls implicit (port 465), or have the relay mended."
+                        )
                         raise _Unfit(
-                            f"{config.host}:{self._port} does not offer STARTTLS, so nothing was sent. "
-                            "Use tls implicit (port 465), or have the relay mended."
+                            f"{config.host}:{self._port} does not offer STARTTLS, so nothing was sent. {advice}"
                         )
                     await client.starttls()
                     await client.ehlo()
@@ -403,36 +422,44 @@ class Email:
         where = f"{config.host}:{self._port}"
         if isinstance(error, SMTPAuthenticationError):
             help_text = _exchange_online(error.message) or "Check user and password."
-            return self._fit(
+            return _fit(
                 f"{where} does not accept the login of {config.user}. {help_text} "
-                f"It answered {error.code}: {error.message}"
+                f"It answered {error.code}: {self._heard(error.message)}"
             )
+        if isinstance(error, _Unreached):
+            return _fit(f"No connection to {where}: {_words(error.cause).rstrip('.')}.")
         if isinstance(error, _Unfit):
-            return self._fit(error.message)
+            return _fit(error.message)
         if isinstance(error, SMTPResponseException):
-            return self._fit(f"{where} is not ready; it answered {error.code}: {error.message}")
+            return _fit(f"{where} is not ready; it answered {error.code}: {self._heard(error.message)}")
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, ssl.SSLCertVerificationError):
-                return self._fit(
+                return _fit(
                     f"The certificate of {where} does not verify ({cause.verify_message}), so nothing was "
                     "sent. Give the authority that signed it as ca_file, and as host a name that it is for."
                 )
             if isinstance(cause, ssl.SSLError):
-                return self._fit(f"No TLS with {where}: {_words(cause)}. Is tls {config.tls} right for it?")
+                return _fit(f"No TLS with {where}: {_words(cause)}. Is tls {config.tls} right for it?")
             cause = cause.__cause__
         if isinstance(error, TimeoutError):
-            return f"{where} gave no connection within {config.timeout_s:g} s."
-        return self._fit(f"No connection to {where}: {_words(error.__cause__ or error).rstrip('.')}.")
+            return f"{where} was not ready within {config.timeout_s:g} s."
+        said = self._heard(_words(error.__cause__ or error)).rstrip(".")
+        return _fit(f"The connection to {where} was lost before it was ready: {said}.")
 
-    def _fit(self, text: str) -> str:
-        """One line of at most 400 characters, without control characters and without the password.
+    def _heard(self, text: str) -> str:
+        """What the relay said, without the password: it may echo what we sent, in whatever form that travelled.
 
-        A relay may echo what we sent; so the forms in which the password travels are looked for as well.
+        Our own words are left as they are: a password that is an ordinary word would be told by its absence.
         """
         for secret in self._secrets:
             text = text.replace(secret, "***")
-        return plain_line(text, 400)
+        return text
+
+
+def _fit(text: str) -> str:
+    """One line of at most 400 characters, without control characters."""
+    return plain_line(text, 400)
 
 
 async def _say_goodbye(client: SMTP) -> None:
@@ -467,11 +494,15 @@ def _checked_context(context: ssl.SSLContext) -> ssl.SSLContext:
 
 
 def _forms_of_secret(user: str, password: str) -> tuple[str, ...]:
-    """The password and what AUTH PLAIN and AUTH LOGIN make of it, longest first; () without a password."""
+    """The password and what AUTH PLAIN and AUTH LOGIN make of it, longest first; () without a password.
+
+    What is as short as a word is left out: it would be found in texts that have nothing to do with it.
+    """
     if not password:
         return ()
     plain = base64.b64encode(f"\0{user}\0{password}".encode()).decode()
-    return plain, base64.b64encode(password.encode()).decode(), password
+    forms = plain, base64.b64encode(password.encode()).decode(), password
+    return tuple(form for form in forms if len(form) >= SECRET_CHARACTERS_MIN)
 
 
 def _exchange_online(text: str) -> str:
