@@ -638,6 +638,16 @@ def test_looking_without_a_server_changes_nothing(tmp_path: Path) -> None:
     assert run("ledger", "verify", "--data", data).answer["root"] == before
 
 
+def test_a_verb_that_is_misspelt_is_guessed() -> None:
+    near, far = run("stauts"), run("xyzzy")
+
+    assert (near.code, far.code) == (2, 2)
+    assert "No such command 'stauts'. Did you mean 'status' or 'stats'?" in near.err
+    assert "Did you mean" not in far.err
+    assert "Did you mean 'list'?" in run("deliveries", "lst").err
+    assert "No such option" in run("--staus").err
+
+
 def test_a_verb_is_quick_to_start() -> None:
     """No clock is read here: what makes a start slow is what is imported, so that is what is looked at."""
     program = """if True:
