@@ -245,16 +245,18 @@ def outcome_of(answer: Answer | Failure, *, at: int, accepted: bool = False) -> 
       core gives up; refusing at once would lose every message of that time.
     - 408, 425, 429 and 5xx: Retry, when the provider says.
     - 410 and every other 4xx: Refused. The receiver is gone, or will never take these bytes.
-    - No answer: Retry, for networks heal; but a URL or an address that we may not use is Refused.
+    - No answer: Retry, for networks heal, and an address that our own guard closes can be opened by a setting; but a
+      URL that is none is Refused.
 
     The body is not quoted: receivers echo what they were sent, and that may be a secret or somebody's data.
     """
     if isinstance(answer, Failure):
         match answer.kind:
-            case FailureKind.FORBIDDEN | FailureKind.INVALID_URL:
+            case FailureKind.INVALID_URL:
                 return Refused(why=answer.why)
             case (
-                FailureKind.DNS
+                FailureKind.FORBIDDEN
+                | FailureKind.DNS
                 | FailureKind.CONNECT
                 | FailureKind.TLS
                 | FailureKind.TIMEOUT
@@ -523,8 +525,8 @@ class Outbound:
                 " URL."
             )
         raise _ForbiddenAddress(
-            f"{leads}: not on the public internet. If it is meant, add its network to TOCSIN_ALLOW_PRIVATE"
-            " (or to allow_private in the configuration)."
+            f"{leads}: not on the public internet. If it is meant, add its network to outgoing.allow_private"
+            " in tocsin.yaml, or to TOCSIN_ALLOW_PRIVATE."
         )
 
     def _checked_socket(self, info: tuple[Any, Any, int, str, tuple[Any, ...]]) -> socket.socket:

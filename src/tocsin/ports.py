@@ -321,6 +321,7 @@ class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
     """A delivery as people are shown it. due: the next attempt, None if there is none.
 
     target: the target's id; incident: its number, 0 for none; at: of the last change.
+    dry_run: it was a drill, and reaches nobody.
     """
 
     number: int
@@ -335,6 +336,7 @@ class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
     at: int
     due: int | None
     why: str
+    dry_run: bool = False
 
 
 def number_of(id_or_number: str) -> int | None:

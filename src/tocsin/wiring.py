@@ -103,14 +103,18 @@ def build_ids() -> Ids:
     return MachineIds()
 
 
-def read_configuration(config: Path | None, data: Path | None) -> Settings:
+def read_configuration(config: Path | None, data: Path | None, *, running: bool = False) -> Settings:
     """Read the settings of `config`, or those that are found by the data directory, with every channel tried.
 
+    running: a server reads them anew.
     Raises: Invalid with all errors.
     """
     outbound = Outbound()
     return read_settings(
-        config=config, data=data, try_channel=lambda channel: build_channel(channel, outbound)
+        config=config,
+        data=data,
+        try_channel=lambda channel: build_channel(channel, outbound),
+        running=running,
     )
 
 
@@ -436,7 +440,7 @@ def make_operator_token(store: Store, pepper: bytes) -> str:
     Raises: StoreFailed.
     """
     token = f"toc_{OPERATOR}_{MachineIds().random_bytes(32).hex()}"
-    name = "operator on this machine, for this run"
+    name = "operator on this machine"
     store.put_token(
         Token(
             id=OPERATOR,

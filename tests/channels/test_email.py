@@ -25,6 +25,7 @@ from tocsin.core.model.alert import Link, Severity, Status
 from tocsin.core.model.errors import Invalid
 from tocsin.core.model.incident import IncidentState
 from tocsin.core.model.notification import Accepted, DryRun, NotificationKind, Outcome, Refused, Retry, Target
+from tocsin.outbound import Outbound
 from tocsin.ports import Channel
 
 KEY = "5f" * 32
@@ -240,6 +241,40 @@ def test_the_password_appears_in_no_text() -> None:
     assert "***" in outcome.why
 
 
+def test_a_password_that_is_an_ordinary_word_is_not_told_by_what_is_missing_from_our_own_texts() -> None:
+    sink = SmtpSink(login=("tocsin", "other"), auths=["535 5.7.8 This server does not know you"] * 2)
+
+    outcomes = [
+        one_attempt(sink, user="tocsin", password="server"),
+        one_attempt(
+            SmtpSink(tls="none"), host="mail.example.org", tls="starttls", user="u", password="server"
+        ),
+    ]
+
+    assert [outcome.why for outcome in outcomes if isinstance(outcome, Retry) and "***" in outcome.why] == []
+    assert "This server does not know you" in repr(outcomes[0])
+
+
+def test_without_starttls_a_relay_on_this_machine_may_do_without() -> None:
+    here = one_attempt(SmtpSink(tls="none"), host="localhost", tls="starttls")
+    elsewhere = one_attempt(SmtpSink(tls="none"), host="mail.example.org", tls="starttls")
+
+    assert isinstance(here, Retry)
+    assert "It is on this machine: use tls none" in here.why
+    assert isinstance(elsewhere, Retry)
+    assert "Use tls implicit" in elsewhere.why
+
+
+def test_a_connection_that_is_lost_before_it_is_ready_is_not_said_to_have_been_none() -> None:
+    sink = SmtpSink(login=LOGIN, auths=[DROP, DROP])
+
+    outcome = one_attempt(sink, user=LOGIN[0], password=PASSWORD)
+
+    assert isinstance(outcome, Retry)
+    assert "No connection" not in outcome.why
+    assert f"The connection to 127.0.0.1:{sink.port} was lost before it was ready" in outcome.why
+
+
 # --- outcomes --------------------------------------------------------------------------------------------
 
 
@@ -354,6 +389,18 @@ def test_what_the_relay_says_is_shortened_and_made_harmless() -> None:
     assert isinstance(outcome, Accepted)
     assert outcome.detail.startswith("250 [31mred xxx")
     assert len(outcome.detail) <= 400
+
+
+def test_a_private_relay_is_not_reached_until_it_is_opened_and_what_is_for_it_waits() -> None:
+    async def scenario() -> tuple[Outcome, int]:
+        async with SmtpSink() as sink:
+            return await send(Email(a_config(sink), resolve=Outbound().addresses)), sink.connections
+
+    outcome, connections = asyncio.run(scenario())
+
+    assert isinstance(outcome, Retry)
+    assert "outgoing.allow_private" in outcome.why
+    assert connections == 0
 
 
 def test_an_address_that_is_none_is_refused_before_anything_is_said() -> None:
@@ -688,7 +735,14 @@ def hostile_everywhere(text: str) -> Any:
         because=text,
         alerts=(line, an_alert(status=Status.RESOLVED)),
         incident=an_incident(
-            id=text, title=text, rule_id=text, route=text, labels={text: text}, acked_by=text, url=text
+            id=text,
+            title=text,
+            rule_id=text,
+            route=text,
+            labels={text: text},
+            acked_by=text,
+            url=text,
+            acked_by_name=text,
         ),
     )
 

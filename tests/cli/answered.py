@@ -21,7 +21,8 @@ def incident(number: int = 42, **more: Any) -> dict[str, Any]:
         "opened_at": AT,
         "updated_at": AT,
         "resolved_at": None,
-        "acked_by": f"token:0011{EVIL}",
+        "acked_by": "token:00112233",
+        "acked_by_name": f"anna{EVIL}",
         "acked_at": AT,
         "silenced_until": None,
         "auto_resolved": False,
@@ -29,16 +30,18 @@ def incident(number: int = 42, **more: Any) -> dict[str, Any]:
         "previous": 41,
         "firing": 12,
         "cleared": 100,
+        "silenced": 7,
+        "silenced_by": [3, 1234567],
         **more,
     }
 
 
 def delivery(**more: Any) -> dict[str, Any]:
     return {
-        "delivery": 7001,
+        "number": 7001,
         "notification": 12,
-        "number": 42,
         "incident_id": ID,
+        "incident_number": 42,
         "kind": "escalated",
         "channel": "email",
         "address": f"somebody.with.a.long.name@department.example.org{EVIL}",
@@ -65,7 +68,12 @@ DETAIL = incident(
     ],
     deliveries=[delivery(), delivery(state="accepted", why="", address="email")],
     notes=[
-        {"at": AT, "actor": "os:anna", "note": f"looking {EVIL} " + "at it " * 20},
+        {
+            "at": AT,
+            "actor": "token:00112233",
+            "actor_name": f"anna{EVIL}",
+            "note": f"looking {EVIL} " + "at it " * 20,
+        },
         {"at": AT, "actor": "os:ben", "note": None},
     ],
     timeline=[
@@ -73,9 +81,15 @@ DETAIL = incident(
             "seq": 123456,
             "at": AT,
             "kind": "acted",
-            "actor": "os:anna",
+            "actor": "token:00112233",
+            "actor_name": f"anna{EVIL}",
             "note": f"mine {EVIL}",
-            "events": [{"type": "incident_acknowledged", "because": f"somebody {EVIL} acknowledged it"}],
+            "events": [
+                {
+                    "type": "incident_acknowledged",
+                    "because": f"token:00112233 asked: somebody {EVIL} acknowledged it",
+                }
+            ],
         },
         {
             "seq": 123455,
@@ -149,7 +163,8 @@ WHY = {
             "late_by_s": 90.0,
             "changed": {
                 "state": "SILENCED",
-                "by": f"os:anna{EVIL}",
+                "by": "token:00112233",
+                "by_name": f"anna{EVIL}",
                 "until": AT,
                 "note": "shh",
                 "because": "os:anna did",
@@ -168,7 +183,10 @@ WHY = {
             ],
             "received": None,
             "dedup": None,
-            "silences": {"matched": [{"silence_id": "S3", "comment": f"quiet {EVIL}"}], "because": None},
+            "silences": {
+                "matched": [{"number": 3, "silence_id": ID, "comment": f"quiet {EVIL}"}],
+                "because": None,
+            },
             "rate_window": {
                 "rule_id": "disk",
                 "charged": False,
@@ -200,7 +218,7 @@ REPLAY = {
     "results": [
         delivery(outcome="would send"),
         delivery(outcome="already told", state="delivered"),
-        delivery(outcome="gone", number=None),
+        delivery(outcome="gone", incident_number=None),
     ],
 }
 
@@ -212,7 +230,8 @@ SILENCE = {
     "ends_at": AT,
     "ended_at": None,
     "state": "active",
-    "created_by": "os:anna",
+    "created_by": "token:00112233",
+    "created_by_name": f"anna{EVIL}",
     "comment": f"moving house {EVIL}",
     "maintenance_id": None,
 }

@@ -31,7 +31,9 @@ REFUSALS: list[tuple[int, dict[str, Any], str]] = [
         "http://there does not know /api/v1/stats. Is it older than this command? Compare: tocsin --version",
     ),
     (409, {"detail": "Told. To tell it again, insist with force."}, "Told. To tell it again, insist with --force."),
-    (422, {"detail": "x", "errors": [{"field": "a", "message": "b"}, {"field": "", "message": "c"}]}, "2 things are wrong: a: b; body: c"),
+    (422, {"detail": "x", "errors": [{"field": "a", "message": "b"}, {"field": "", "message": "c"}]}, "2 things are wrong:\na: b\nbody: c"),
+    (422, {"detail": "f has 2 errors.\nf:1: x\nf:2: y", "errors": [{"field": "f:1", "message": "x"}, {"field": "f:2", "message": "y"}]}, "f has 2 errors.\nf:1: x\nf:2: y"),
+    (422, {"detail": "f has 1 error.\nf:1: x", "errors": [{"field": "f:1", "message": "x"}]}, "f has 1 error.\nf:1: x"),
     (422, {"detail": "Field a: b.", "errors": [{"field": "a", "message": "b"}]}, "Field a: b."),
     (500, {}, "http://there answered with HTTP 500."),
 ]  # fmt: skip

@@ -12,6 +12,7 @@ from tests.cli.running import COMMAND, Ran, environment, tocsin
 
 from tocsin.cli import demo_storm
 from tocsin.cli.demo_check import _twice
+from tocsin.cli.demo_show import Stage
 from tocsin.cli.demo_sinks import Post, is_signed
 
 STORM = Path(demo_storm.__file__).with_name("storm.jsonl")
@@ -62,6 +63,23 @@ def test_the_kill_was_real(ran: tuple[Ran, Path]) -> None:
 def test_it_fits_80_columns_and_has_no_escape_sequences_in_a_pipe(ran: tuple[Ran, Path]) -> None:
     assert max(map(len, ran[0].out.splitlines())) <= 80
     assert "\x1b" not in ran[0].out
+
+
+def test_its_end_names_what_can_be_run_from_here(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def end() -> str:
+        Stage(1, 1).proof([], None)
+        return capsys.readouterr().out.strip().splitlines()[-1]
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sys.argv", [".venv/bin/tocsin", "demo"])
+    assert end() == "Go on: .venv/bin/tocsin serve, then .venv/bin/tocsin status"
+    (tmp_path / "Makefile").touch()
+    assert end() == "Go on: make serve, then .venv/bin/tocsin status"
+    (tmp_path / "tocsin").touch(0o755)
+    assert end() == "Go on: tocsin serve, then tocsin status"
 
 
 def test_what_it_kept_can_be_looked_at(ran: tuple[Ran, Path]) -> None:

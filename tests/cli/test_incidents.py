@@ -195,7 +195,7 @@ def test_status_lists_what_fits_newest_first(known: Path, filters: list[str], nu
 def test_status_fits_80_columns_and_shows_hostile_text_as_text(known: Path) -> None:
     ran = tocsin("status", "--data", known, "-o", "table")
 
-    assert "cpu: <U+001B>[31mhot" in ran.out
+    assert "cpu (host=<U+001B>]0;x<U+0007>" in ran.out
     assert "\x1b" not in ran.out
     assert "\u202e" not in ran.out
     assert max(map(len, ran.out.splitlines())) <= 80

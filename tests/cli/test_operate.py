@@ -70,6 +70,30 @@ def test_an_incident_goes_through_its_life(server: Server, tocsin: Operator) -> 
         assert state(tocsin, number) == reached
 
 
+def test_pages_call_people_by_their_names(server: Server, tocsin: Operator) -> None:
+    number = new(server)
+    made = tocsin("token", "create", "--name", "Anna Karenina", "--role", "analyst").out.strip()
+    id_ = made.split("_")[1]
+
+    Operator(server, made)("ack", number, "--note", "on it")
+    page = " ".join(tocsin("status", number, "-o", "table").out.split())
+    why = " ".join(tocsin("why", number, "-o", "table").out.split())
+
+    assert f"acked by Anna Karenina (token:{id_})" in page
+    assert "Anna Karenina asked for ack while it was OPEN: on it" in page
+    assert "Anna Karenina has it" in why
+    assert f"ACK by Anna Karenina (token:{id_}) (on it), because Anna Karenina asked for ack" in why
+
+
+def test_the_operator_on_the_machine_is_called_so(server: Server) -> None:
+    number = new(server)
+
+    run("ack", number, "--data", server.data)
+
+    page = " ".join(run("status", number, "--data", server.data, "-o", "table").out.split())
+    assert "acked by operator on this machine (token:local)" in page
+
+
 def test_doing_it_twice_is_no_error(server: Server, tocsin: Operator) -> None:
     number = new(server)
     tocsin("ack", number)
@@ -97,6 +121,23 @@ def test_one_that_is_not_there_is_not_found(tocsin: Operator) -> None:
         said = tocsin(verb, 999_999)
         assert said.code == 3
         assert "tocsin status" in said.err
+
+
+def test_several_at_once_are_shown_by_their_titles_and_counted(server: Server, tocsin: Operator) -> None:
+    rule = f"rule-{next(rules)}"
+    first, over = new(server, rule), new(server)
+    tocsin("resolve", over)
+
+    dry = tocsin("ack", first, over, 999_999, "--dry-run", "-o", "table").out
+    done = tocsin("ack", first, over, 999_999, "-o", "table").out
+
+    assert f"{rule}: {rule} is wrong" in dry
+    assert (
+        "DRY RUN, nothing was changed: 2 matched, 1 would change, 0 are so already, 1 refused, 1 not found"
+        in " ".join(dry.split())
+    )
+    assert "2 matched, 1 changed, 0 were so already, 1 refused, 1 not found" in " ".join(done.split())
+    assert "not found" not in tocsin("unack", first, first, new(server), "-o", "table").out
 
 
 def test_several_at_once_have_an_outcome_each(server: Server, tocsin: Operator) -> None:
@@ -198,6 +239,18 @@ def test_a_list_has_what_fits(server: Server, tocsin: Operator, filters: list[st
     assert len(tocsin("status", "--rule-id", rule, *filters).answer["incidents"]) == count
 
 
+def test_a_list_says_which_host_it_is_about(server: Server, tocsin: Operator) -> None:
+    rule = f"cpu-{next(rules)}"
+    for host in ("db-1", "db-2", "db-3"):
+        new(server, rule, scope={"host": host}, message="CPU over 95 %")
+
+    page = tocsin("status", "--rule-id", rule, "-o", "table").out
+
+    assert [f"{rule} (host=db-{n}): CPU" in page for n in (1, 2, 3)] == [True] * 3
+    assert max(map(len, page.splitlines())) <= 80
+    assert len(tocsin("status", "--rule-id", rule, "--text", "host=db-2").answer["incidents"]) == 1
+
+
 def test_figures_are_told(server: Server, tocsin: Operator) -> None:
     number = new(server)
     tocsin("ack", number)
@@ -224,8 +277,38 @@ def test_a_rule_is_silenced_extended_and_heard_again(server: Server, tocsin: Ope
     longer = tocsin("silence", "--extend", name, "--for", "2h").answer
     assert longer["ends_at"] > made["ends_at"]
     assert name in tocsin("silence", "--list", "-o", "table").out
-    assert tocsin("unsilence", name).answer["state"] == "ended"
-    assert tocsin("unsilence", name).code == 0
+    first = tocsin("unsilence", name)
+    assert (first.answer["state"], first.answer["changed"]) == ("ended", True)
+    again = tocsin("unsilence", name, "-o", "table")
+    assert again.code == 0
+    assert "was so already" in again.out
+
+
+def test_a_silence_is_seen_on_what_it_covers_and_named_as_it_is_ended(
+    server: Server, tocsin: Operator
+) -> None:
+    rule = f"rule-{next(rules)}"
+    number = new(server, rule)
+    silence = tocsin("silence", "--rule-id", rule, "--minutes", 30, "--comment", "moving").answer["number"]
+    new(server, rule, window_end="2026-03-01T09:00:00Z", severity="critical")
+
+    listed = tocsin("status", "--rule-id", rule, "-o", "table").out
+    page = " ".join(tocsin("status", number, "-o", "table").out.split())
+    why = " ".join(tocsin("why", number, "-o", "table").out.split())
+    refused = tocsin("unsilence", number)
+
+    assert "OPEN, silenced" in listed
+    assert max(map(len, listed.splitlines())) <= 80
+    assert f"#{number} OPEN, silenced" in page
+    assert f"silenced by S{silence} (tocsin unsilence S{silence})" in page
+    assert f"silence S{silence}" in why
+    assert refused.code == 4
+    assert f"tocsin unsilence S{silence}" in refused.err
+    tocsin("silence", number)
+    still = tocsin("unsilence", number, "-o", "table").out
+    assert f"no longer silenced by itself, but by S{silence}" in " ".join(still.split())
+    tocsin("unsilence", f"S{silence}")
+    assert "silenced" not in tocsin("status", "--rule-id", rule, "-o", "table").out
 
 
 def test_several_silences_end_at_once_and_those_that_are_not_there_are_named(tocsin: Operator) -> None:
@@ -235,7 +318,9 @@ def test_several_silences_end_at_once_and_those_that_are_not_there_are_named(toc
 
     assert some.code == 8
     assert [one["state"] for one in some.answer] == ["ended", "ended"]
-    assert "'999'" in some.err
+    assert "There is no silence S999." in some.err
+    assert "There is no maintenance M77." in tocsin("unsilence", "M77").err
+    assert "There is no silence S77." in tocsin("silence", "--extend", "S77", "--for", "1h").err
     assert tocsin("unsilence", "S998", "S999").code == 3
 
 
@@ -243,6 +328,15 @@ def test_a_silence_ends_by_its_public_id_too(tocsin: Operator) -> None:
     made = tocsin("silence", "--match", "host=x", "--until", "+90s").answer
 
     assert tocsin("unsilence", made["silence_id"]).answer["state"] == "ended"
+
+
+def test_a_silence_that_would_be_over_already_says_so(server: Server, tocsin: Operator) -> None:
+    number = new(server)
+
+    for what in (["--rule-id", "r"], [number], [number, new(server)]):
+        said = tocsin("silence", *what, "--until", "-2h")
+        assert said.code == 2
+        assert "lies in the past" in said.err
 
 
 def test_a_silence_may_begin_later(tocsin: Operator) -> None:
@@ -263,6 +357,7 @@ def test_a_window_comes_back(tocsin: Operator) -> None:
     name = f"M{made['number']}"
     assert name in tocsin("silence", "--list", "-o", "table").out
     assert tocsin("unsilence", name).answer["over"] is True
+    assert "was so already" in tocsin("unsilence", name, "-o", "table").out
 
 
 def test_a_preview_silences_nothing(server: Server, tocsin: Operator) -> None:
@@ -309,9 +404,12 @@ def test_what_was_not_told_stands_beside_its_incident(told: tuple[Operator, int,
     assert "HTTP 410" in tocsin("status", number, "-o", "table").out
     dead = tocsin("deliveries", "list", "--state", "dead", "--incident", number).answer["deliveries"]
     assert [one["channel"] for one in dead] == ["webhook"]
-    detail = tocsin("deliveries", "show", dead[0]["delivery"]).answer
+    detail = tocsin("deliveries", "show", dead[0]["number"]).answer
     assert [one["outcome"] for one in detail["attempts"]] == ["refused"]
-    assert "r" in tocsin("deliveries", "preview", dead[0]["delivery"]).answer["body"]
+    page = tocsin("deliveries", "show", dead[0]["number"], "-o", "table").out
+    decided, changed = (detail[name][:19].replace("T", " ") for name in ("decided_at", "at"))
+    assert " ".join(f"decided {decided} (UTC) changed {changed}".split()) in " ".join(page.split())
+    assert "r" in tocsin("deliveries", "preview", dead[0]["number"]).answer["body"]
 
 
 def test_why_says_whom_it_told_and_what_became_of_it(told: tuple[Operator, int, list[object]]) -> None:
@@ -336,7 +434,7 @@ def test_replay_sends_what_did_not_arrive_and_nothing_twice(told: tuple[Operator
     assert {one["outcome"] for one in done.answer["results"]} == {"again"}
     dead = done.answer["results"][0]
     for _ in range(100):
-        detail = tocsin("deliveries", "show", dead["delivery"]).answer
+        detail = tocsin("deliveries", "show", dead["number"]).answer
         if detail["state"] != "pending":
             break
         threading.Event().wait(0.05)
@@ -372,7 +470,7 @@ def test_the_last_admin_stays_in(server: Server, tocsin: Operator) -> None:
     said = tocsin("token", "revoke", server.token.split("_")[1])
 
     assert said.code == 4
-    assert "--force" in said.err
+    assert said.err.rstrip().endswith("Make one first, or insist with --force.")
 
 
 def test_the_policy_is_shown_with_what_changed(tocsin: Operator) -> None:
@@ -538,6 +636,16 @@ def test_looking_without_a_server_changes_nothing(tmp_path: Path) -> None:
         assert run(*reading, "--data", data).code == 0
 
     assert run("ledger", "verify", "--data", data).answer["root"] == before
+
+
+def test_a_verb_that_is_misspelt_is_guessed() -> None:
+    near, far = run("stauts"), run("xyzzy")
+
+    assert (near.code, far.code) == (2, 2)
+    assert "No such command 'stauts'. Did you mean 'status' or 'stats'?" in near.err
+    assert "Did you mean" not in far.err
+    assert "Did you mean 'list'?" in run("deliveries", "lst").err
+    assert "No such option" in run("--staus").err
 
 
 def test_a_verb_is_quick_to_start() -> None:

@@ -24,7 +24,20 @@ def printed(made: Any) -> None:
     console().print(made)
 
 
-ATTEMPTED = delivery(attempts=[{"attempt": 1, "at": answered.AT, "outcome": "retry", "why": EVIL}])
+ATTEMPTED = delivery(
+    decided_at=answered.AT, attempts=[{"attempt": 1, "at": answered.AT, "outcome": "retry", "why": EVIL}]
+)
+LENGTHS = {
+    "from": 1,
+    "to": 2,
+    "changes": [
+        {"path": "keep", "before": 0, "after": 34_560_000_000_000},
+        {"path": "retries.steps", "before": [1_000_000, 90_000_000], "after": None},
+        {"path": "routes[a.b].group_wait", "before": 30_000_000, "after": None},
+        {"path": "routes[keep].greens", "before": 3, "after": 300},
+        {"path": "rate_limit", "before": None, "after": {"limit": 10, "window": 3_600_000_000}},
+    ],
+}
 CHANGES = {"from": 1, "to": 2, "changes": [{"path": f"routes.{EVIL}", "before": None, "after": [EVIL] * 9}]}
 
 PAGES: list[tuple[str, Callable[[], None], list[str]]] = [
@@ -33,7 +46,7 @@ PAGES: list[tuple[str, Callable[[], None], list[str]]] = [
     ("acted", lambda: show_one(incident(changed=False), "silenced", "table"), ["was so already: silenced"]),
     ("why", lambda: show_why(answered.WHY), ["number 4 of 10 in 1h", "not told", "everybody: updated", "3 counted repeats"]),
     ("replay", lambda: show_replay(answered.REPLAY), ["would send", "already told", "3 matched", "--force"]),
-    ("deliveries", lambda: printed(deliveries_table([delivery(), delivery(number=None)])), ["7001", "#42", "dead"]),
+    ("deliveries", lambda: printed(deliveries_table([delivery(), delivery(incident_number=None)])), ["7001", "#42", "dead"]),
     ("delivery", lambda: show_delivery(ATTEMPTED, "table"), ["given up", "retry"]),
     ("silences", lambda: printed(silences_table([answered.SILENCE], [answered.MAINTENANCE])), ["S3", "M2", "recurs"]),
     ("no silences", lambda: printed(silences_table([], [])), ["none"]),
@@ -41,6 +54,11 @@ PAGES: list[tuple[str, Callable[[], None], list[str]]] = [
     ("maintenance", lambda: show_silence(answered.MAINTENANCE), ["M2 comes back", "Europe/Berlin", "unsilence M2"]),
     ("preview", lambda: show_preview(answered.PREVIEW), ["PREVIEW", "25 alerts in 25 incidents", "everything", "and 15 more", "and 21 more"]),
     ("stats", lambda: show_stats(answered.STATS), ["130 incidents", "1m 2s", "and 5 more rules"]),
+    (
+        "lengths",
+        lambda: show_diff(LENGTHS),
+        ['- "0s"', '+ "400d"', '- ["1s", "1m30s"]', '- "30s"', "- 3", '+ {"limit": 10, "window": "1h"}'],
+    ),
     ("diff", lambda: show_diff(CHANGES), ["Policy version 1 to 2", "+ ["]),
 ]  # fmt: skip
 

@@ -105,6 +105,29 @@ def test_a_right_file_is_taken_over_by_a_signal(server: Server) -> None:
         ]
 
 
+def test_what_a_closed_address_held_up_goes_out_once_it_is_opened(server: Server) -> None:
+    with SinkThread() as sink, server:
+        # given a channel that has a private address, which nobody opened
+        text = "channels:\n" + hook("ops", sink.url("/in"))
+        (server.data / "tocsin.yaml").write_text(text)
+        reload(server)
+        fire(server, "one")
+        tocsin = Operator(server)
+
+        # then what is for it waits
+        def waits() -> bool:
+            (one,) = tocsin("deliveries", "list").answer["deliveries"]
+            return one["state"] == "pending" and "outgoing.allow_private" in one["why"]
+
+        until(waits)
+        assert sink.connections == 0
+
+        # and when it is opened, it is told
+        (server.data / "tocsin.yaml").write_text(text + PRIVATE)
+        reload(server)
+        until(lambda: told(sink) == ["one"])
+
+
 def test_a_wrong_file_changes_nothing_and_every_error_is_logged(server: Server) -> None:
     with SinkThread() as sink:
         write(server, hook("ops", sink.url("/in")))
@@ -117,7 +140,7 @@ def test_a_wrong_file_changes_nothing_and_every_error_is_logged(server: Server) 
 
             file = server.data / "tocsin.yaml"
             assert "the configuration is not taken over" in said
-            assert f"{file}:2:37: channels[0].url: This is no URL" in said
+            assert f"{file}:2:37: channels[0].url: This must begin with https:// or http://" in said
             assert f"{file}:4:10: dry_run: This takes true or false" in said
             assert "canary-5e" not in server.log.read_text()
             assert len(versions(server)) == 1
@@ -294,6 +317,23 @@ def test_a_verb_says_all_that_is_wrong_with_the_file(server: Server) -> None:
         assert said.code == 2
         assert "tocsin.yaml:1:11" in said.err
         assert "tocsin.yaml:2:1" in said.err
+
+
+def test_errors_are_told_one_a_line_and_a_variable_is_missing_in_the_server(server: Server) -> None:
+    with server:
+        write(server, hook("ops", "https://x.org", ", secrets: [{env: NOPE}]"), more="chanels: 1\n")
+
+        said = Operator(server)("config", "reload")
+
+        file = server.data / "tocsin.yaml"
+        assert said.code == 2
+        assert said.err.splitlines() == [
+            f"Error: {file} has 2 errors.",
+            f"{file}:2:64: channels[0].secrets[0]: The server that runs has no variable NOPE, or it is empty. Set it and "
+            "start the server again: a reload does not bring it.",
+            f"{file}:4:1: chanels: There is no such key. Did you mean channels?",
+        ]
+        assert "The environment has no variable NOPE" in run("config", "check", file, "-o", "table").err
 
 
 def test_without_a_server_there_is_nobody_to_reload(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 import pytest
 from tests.cli.inside import Operator, alert, fresh
@@ -38,6 +39,21 @@ def test_a_terminal_gets_a_table_no_wider_than_it_is(server: Server, verb: list[
     assert max(map(len, lines(shown))) <= 80
     assert not shown.seen.lstrip().startswith("{")
     assert "UTC)" not in shown.seen
+
+
+def test_all_times_of_a_page_are_of_one_zone(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    opened = datetime.fromisoformat(Operator(server)("status", 1).answer["opened_at"])
+    here = (opened + timedelta(hours=5, minutes=30)).strftime("%Y-%m-%d %H:%M:%S")
+
+    with terminal("why", "1", **at(server)) as shown:
+        assert shown.end() == 0
+
+    page = " ".join(" ".join(lines(shown)).split())
+    assert f"Incident #1 opened at {here}, when rule disk" in page
+    assert f"{here} (local time), entry" in page
+    assert "UTC" not in page
+    assert " UTC, when rule disk" in Operator(server)("why", 1, "-o", "table").out.replace("\n", " ")
 
 
 def test_a_silence_over_much_is_asked_about_and_no_means_no(server: Server) -> None:

@@ -20,7 +20,7 @@ from tests.support.fakes import NOON
 from tocsin.core.model.access import Permission, Role, Token
 from tocsin.core.model.notification import DeliveryState, NotificationKind
 from tocsin.core.model.policy import Policy, RateLimit
-from tocsin.ports import Attempt, DeliveryView, SilenceView, Store, StoreFailed
+from tocsin.ports import Attempt, DeliveryFilter, DeliveryView, SilenceView, Store, StoreFailed
 
 HUGE = 10**30
 
@@ -191,6 +191,15 @@ def test_a_batch_that_fails_neither_issues_nor_revokes(store: Store):
 
 
 # Deliveries, one by one
+
+
+def test_a_drill_is_shown_as_one(store: Store):
+    row = a_delivery(7, DeliveryState.DRY_RUN, notification=3, dry_run=True)
+    store.commit(a_batch(notifications=[a_notification(3)], new_deliveries=[row]))
+
+    (view,), _ = store.list_deliveries(DeliveryFilter(), 10)
+    assert view.dry_run
+    assert view == store.delivery_view(7)
 
 
 def test_a_delivery_is_shown_as_it_stands(store: Store):

@@ -187,6 +187,51 @@ def test_a_tree_of_routes_tells_each_their_own():
     assert play(story, policy=a_policy("dba", "ops@webhook", routes=routes)) == story
 
 
+def test_what_is_sent_by_hand_to_a_channel_is_heard_there_and_nowhere_else():
+    story = """
+        09:00  send    disk error host=a via webhook
+        09:00  page    ops  manual #1 error
+        15:00  resolve ben #1
+        15:00  page    ops  resolved #1 error
+        20:00  quiet
+    """
+
+    assert play(story, policy=a_policy("anna", "ops@webhook")) == story
+
+
+def test_what_happens_to_it_later_is_heard_by_everybody():
+    story = """
+        09:00     send    disk error team=db host=a via webhook
+        09:00     page    ops  manual #1 error
+        10:00     alert   disk error team=db host=a
+        10:00     page    anna  opened #1 error
+        11:00     send    disk error team=db host=b via webhook
+        11:00     page    ops  manual #1 error
+        11:10     alert   disk warning team=db host=c
+        11:10     page    anna, ops  updated #1 error
+        14:00     quiet
+    """
+
+    assert (
+        play(story, policy=a_policy("anna", "ops@webhook", group_by=("team",), group_interval=MINUTE))
+        == story
+    )
+
+
+def test_what_worsens_by_hand_on_one_channel_is_heard_elsewhere_when_its_source_says_so_too():
+    story = """
+        09:00  alert   disk warning host=a
+        09:00  page    anna, ops  opened #1 warning
+        09:30  send    disk critical host=a via webhook
+        09:30  page    ops  manual #1 critical
+        09:40  alert   disk critical host=a
+        09:40  page    anna  updated #1 critical
+        12:00  quiet
+    """
+
+    assert play(story, policy=a_policy("anna", "ops@webhook")) == story
+
+
 def test_a_story_that_is_not_true_is_told_as_it_was():
     story = """
         09:00  alert   disk warning host=a

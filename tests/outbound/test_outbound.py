@@ -171,7 +171,9 @@ def test_a_private_address_is_refused_with_the_next_step_and_without_a_connectio
 
     assert failure == Failure(kind=FailureKind.FORBIDDEN, why=failure.why)
     assert "127.0.0.1" in failure.why
-    assert "TOCSIN_ALLOW_PRIVATE" in failure.why
+    assert (
+        "add its network to outgoing.allow_private in tocsin.yaml, or to TOCSIN_ALLOW_PRIVATE" in failure.why
+    )
     assert sink.connections == 0
 
 

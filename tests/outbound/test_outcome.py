@@ -50,11 +50,11 @@ def test_the_status_is_said_in_words_and_the_body_is_not_quoted():
         (FailureKind.TIMEOUT, Retry(why="said so")),
         (FailureKind.RESET, Retry(why="said so")),
         (FailureKind.PROTOCOL, Retry(why="said so")),
-        (FailureKind.FORBIDDEN, Refused(why="said so")),
+        (FailureKind.FORBIDDEN, Retry(why="said so")),
         (FailureKind.INVALID_URL, Refused(why="said so")),
     ],
 )
-def test_networks_heal_and_forbidden_addresses_do_not(kind, outcome):
+def test_networks_heal_and_a_closed_address_can_be_opened_but_a_url_that_is_none_stays_none(kind, outcome):
     assert outcome_of(Failure(kind=kind, why="said so"), at=AT) == outcome
 
 

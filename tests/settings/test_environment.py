@@ -2,8 +2,10 @@
 
 import pytest
 
+from tocsin import wiring
 from tocsin.core.model.errors import Invalid
 from tocsin.core.model.policy import RateLimit
+from tocsin.outbound import Outbound
 from tocsin.settings import EmailSettings, Settings, TeamsSettings, WebhookSettings, read_settings
 
 SMTP = {
@@ -47,6 +49,21 @@ def test_each_address_turns_its_channel_on():
     assert (webhook.name, webhook.url.value) == ("webhook", "https://hook.example/2")
     assert [secret.value for secret in webhook.secrets] == ["shared"]
     assert not settings.channels_in_file
+
+
+def test_every_variable_of_a_channel_that_is_wrong_is_named():
+    env = {**SMTP, "TOCSIN_SMTP_FROM": "me", "TOCSIN_SMTP_TO": "a@x.org you", "TOCSIN_SMTP_USER": "u"}
+
+    def try_channel(channel: object) -> None:
+        assert isinstance(channel, EmailSettings)
+        wiring.build_channel(channel, Outbound())
+
+    with pytest.raises(Invalid) as raised:
+        read_settings(environment=env, try_channel=try_channel)
+
+    assert [field for field, _ in raised.value.errors] == [
+        "TOCSIN_SMTP_PASSWORD", "TOCSIN_SMTP_FROM", "TOCSIN_SMTP_TO",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

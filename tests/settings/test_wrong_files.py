@@ -113,6 +113,7 @@ WRONG: dict[str, tuple[str, str]] = {
     "a secret in the open": (HOOK + "    secrets: [hunter2]", "5:15 channels[0].secrets[0]: A secret does not stand in this file."),
     "a Teams URL in the open": ("channels: [{kind: teams, name: t, url: 'https://hunter2.example'}]", "1:40 channels[0].url: A secret does not stand in this file."),
     "a URL with a password": (HOOK.replace("//", "//u:hunter2@"), "4:10 channels[0].url: This is no URL without a user in it."),
+    "a URL of another kind": (HOOK.replace("https://", "ftp://"), "4:10 channels[0].url: This must begin with https:// or http://, and this one does not."),
     "a header in the open": (HOOK + "    extra_headers: {Authorization: Bearer hunter2}", "5:36 channels[0].extra_headers.Authorization: A secret does not stand in this file."),
     "a reference to nothing": (HOOK + "    secrets: [{env: NOPE}]", "5:15 channels[0].secrets[0]: The environment has no variable NOPE, or it is empty."),
     "a file that is not there": (HOOK + "    secrets: [{file: nope.txt}]", "5:15 channels[0].secrets[0]: The secret's file "),
@@ -167,6 +168,51 @@ def test_all_that_is_wrong_is_told_at_once_in_the_order_of_the_file(tmp_path: Pa
         "11:14 routes.channels[0]",
         "14:18 routes.routes[0].matchers[0]",
         "15:1 colour",
+    ]
+
+
+def test_all_that_is_wrong_within_a_channel_is_told_at_once(tmp_path: Path):
+    wrongs = wrongs_of(
+        tmp_path,
+        """\
+        channels:
+          - kind: email
+            name: mail
+            host: "mail example"
+            port: 70000
+            user: tocsin
+            password: {env: NOPE}
+            sender: nobody
+            recipients: [a@example.org, nobody, a@example.org]
+            colour: red
+          - kind: email
+            name: other
+            sender: me
+            recipients: [you]
+          - kind: webhook
+            name: hook
+            url: https://x.org
+            secrets: [{file: nope}]
+            signature_header: webhook-id
+            extra_headers: {Host: {env: HOOK}}
+        """,
+        {"HOOK": "x\x07"},
+    )
+
+    assert [wrong.split(": ")[0] for wrong in wrongs] == [
+        "4:11 channels[0].host",
+        "5:11 channels[0].port",
+        "7:15 channels[0].password",
+        "8:13 channels[0].sender",
+        "9:33 channels[0].recipients[1]",
+        "9:41 channels[0].recipients[2]",
+        "10:5 channels[0].colour",
+        "11:5 channels[1].host",
+        "13:13 channels[1].sender",
+        "14:18 channels[1].recipients[0]",
+        "18:15 channels[2].secrets[0]",
+        "19:23 channels[2].signature_header",
+        "20:20 channels[2].extra_headers",
     ]
 
 

@@ -123,6 +123,7 @@ class House(World):
         self.last_kind: dict[tuple[int, str], str] = {}
         self.critical: set[tuple[int, str]] = set()
         self.wrongly_limited: list[tuple[int, str]] = []
+        self.for_few: set[tuple[int, int]] = set()
         self.read = 0
         super().__init__(policy, answers=self.answer)
 
@@ -151,6 +152,9 @@ class House(World):
                 for (number, _), heard in self.heard.items():
                     if number == incident:
                         heard.discard(alert)
+                self.for_few.discard((incident, alert))
+            case ev.AlertSeen(incident=incident, id=id_):
+                self.for_few.discard((incident, self.state.alerts[bytes.fromhex(id_)].number))
             case ev.IncidentReopened(incident=incident):
                 self.critical = {pair for pair in self.critical if pair[0] != incident}
             case ev.Notified(incident=incident, kind=kind) if kind not in (
@@ -213,7 +217,13 @@ class House(World):
                     self.report(delivery, OUTCOMES[outcome] or Delivered(), attempt=attempt)
             case ("send", rule, dry_run, channels):
                 alert = an_alert(rule, host="a", team="db", source="manual")
+                before, entries = set(self.for_few), len(self.entries)
                 self.send(alert, manual=Manual(channels=channels, dry_run=dry_run))
+                if channels:
+                    fired = [e for entry in self.entries[entries:] for e in entry.draft.events]
+                    self.for_few |= before | {
+                        (e.incident, e.alert) for e in fired if isinstance(e, ev.AlertFired)
+                    }
             case ("policy", name):
                 self.adopt(POLICIES[name])
             case ("node", gap):
@@ -230,7 +240,7 @@ class House(World):
         self.wait(2 * DAY)
 
     def unheard(self) -> list[str]:
-        """Give what somebody should know by now, and does not."""
+        """Give what somebody should know by now, and does not; what was meant for a few is nobody else's to know."""
         missing = []
         for incident in self.state.incidents.values():
             for target in self.state.plan(incident).targets:
@@ -244,6 +254,7 @@ class House(World):
                         if incident.number in alert.firing_in
                         and not alert.silenced_by
                         and alert.number not in self.heard.get(pair, ())
+                        and (incident.number, alert.number) not in self.for_few
                     ]
                 if incident.state is IncidentState.RESOLVED and self.last_kind.get(pair, "") not in (
                     "",

@@ -59,7 +59,7 @@ def test_a_missing_permission_is_named(face: Face, method: str, path: str, body:
     assert status == 403
     assert problem["type"] == "urn:tocsin:problem:forbidden"
     assert problem["permission"] == "send"
-    assert problem["detail"].startswith("This token may not send.")
+    assert problem["detail"].startswith("This token lacks the permission send.")
 
 
 @pytest.mark.parametrize(("method", "path", "body"), DOORS)

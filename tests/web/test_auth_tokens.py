@@ -316,5 +316,5 @@ def test_who_may_not_is_told_whether_it_is_the_role_or_the_token() -> None:
             door.keeper.check(principal, Permission.SEND, "")
         return str(caught.value)
 
-    assert asyncio.run(ask(viewer)).startswith("Role viewer may not send.")
-    assert asyncio.run(ask(narrow)).startswith("This token may not send.")
+    assert asyncio.run(ask(viewer)).startswith("Role viewer lacks the permission send.")
+    assert asyncio.run(ask(narrow)).startswith("This token lacks the permission send.")

@@ -70,6 +70,7 @@ def test_a_test_arrives_and_is_not_recorded() -> None:
         (request,) = sink.requests
         body = json.loads(request.body)
         assert (body["type"], body["data"]["incident"]) == ("notification.test", None)
+        assert body["data"]["because"] == "admin asked for a test of channel hook"
         assert request.headers["webhook-id"] == body["data"]["key"]
         assert face.entries() == before
         face.ask("POST", f"{CHANNELS}/hook/test", {"dry_run": False})

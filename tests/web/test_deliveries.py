@@ -45,14 +45,43 @@ def test_a_delivery_is_shown_with_its_incident_and_address() -> None:
 
         found = settled(face, 1, "delivered")
 
+        assert found.pop("decided_at") <= found["at"]
         (attempt,) = found.pop("attempts")
         assert (attempt["attempt"], attempt["outcome"]) == (1, "delivered")
         (row,) = face.ask("GET", DELIVERIES, role=Role.VIEWER)[2]["deliveries"]
         assert row.pop("attempts") == 1
         assert row == found
-        assert (found["delivery"], found["number"], found["incident_id"]) == (1, 1, incident["incident_id"])
+        assert (found["number"], found["incident_number"]) == (1, 1)
+        assert found["incident_id"] == incident["incident_id"]
         assert (found["channel"], found["address"], found["kind"]) == ("hook", "hook", "opened")
         assert found["key"] == ids(sink)[0]
+
+
+def test_when_it_was_decided_stays_and_when_it_last_changed_moves() -> None:
+    with SinkThread(GONE) as sink, a_face(sink=sink) as face:
+        face.post(an_alert("disk"))
+        dead = settled(face, 1, "dead")
+        opened = face.ask("GET", "/api/v1/incidents/1")[2]["opened_at"]
+
+        face.ask("POST", f"{DELIVERIES}/1/discard", {"reason": "known"})
+
+        discarded = shown(face, 1)
+        assert dead["decided_at"] == discarded["decided_at"] == opened
+        assert opened < dead["at"] < discarded["at"]
+
+
+def test_what_was_discarded_already_is_no_change() -> None:
+    with SinkThread(GONE) as sink, a_face(sink=sink) as face:
+        face.post(an_alert("disk"))
+        settled(face, 1, "dead")
+
+        first = face.ask("POST", f"{DELIVERIES}/1/discard", {"reason": "known"})[2]
+        before = face.entries()
+        again = face.ask("POST", f"{DELIVERIES}/1/discard", {"reason": "known"})[2]
+
+        assert (first["changed"], again["changed"]) == (True, False)
+        assert face.entries() == before
+        assert face.ask("POST", f"{DELIVERIES}/1/retry")[2]["changed"] is True
 
 
 def test_deliveries_are_listed_by_what_is_asked_in_pages() -> None:
@@ -72,13 +101,13 @@ def test_deliveries_are_listed_by_what_is_asked_in_pages() -> None:
             ("since=2020-01-01T00:00:00Z&limit=3", [4, 3, 2]),
         ):
             answer = face.ask("GET", f"{DELIVERIES}?{query}")[2]
-            assert [one["delivery"] for one in answer["deliveries"]] == numbers, query
+            assert [one["number"] for one in answer["deliveries"]] == numbers, query
             assert answer["total"] == (4 if "limit" in query else len(numbers))
             if "limit" in query:
                 rest = face.ask("GET", f"{DELIVERIES}?{query}&cursor={answer['next_cursor']}")[2]
-                assert [one["delivery"] for one in rest["deliveries"]] == [1]
+                assert [one["number"] for one in rest["deliveries"]] == [1]
         by_id = face.ask("GET", f"{DELIVERIES}?incident={shown(face, 2)['incident_id']}")[2]
-        assert [one["delivery"] for one in by_id["deliveries"]] == [2]
+        assert [one["number"] for one in by_id["deliveries"]] == [2]
         assert face.ask("GET", f"{DELIVERIES}?incident=77")[0] == 404
 
 
@@ -92,7 +121,7 @@ def test_a_dead_delivery_that_is_retried_arrives_under_its_old_key() -> None:
         arrived = settled(face, 1, "delivered", attempts=2)
 
         assert status == 200
-        assert answer["delivery"] == 1
+        assert answer["number"] == 1
         assert len(sink.requests) == 2
         assert set(ids(sink)) == {dead["key"]}
         assert sink.requests[0].body == sink.requests[1].body

@@ -1,9 +1,12 @@
 """What people do to incidents over HTTP: one at a time, many at once, and what is refused."""
 
+import json
 from typing import Any
 
 import pytest
-from tests.web.faces import ALERT, Answer, Face
+from tests.support.server import SinkThread
+from tests.web.faces import ALERT, Answer, Face, a_face
+from tests.web.waiting import until
 
 from tocsin.core.model.access import Role
 
@@ -58,6 +61,82 @@ def test_who_did_it_and_what_they_wrote_stands_in_the_timeline(face: Face) -> No
     assert detail["acked_by"] == detail["notes"][1]["actor"]
     assert detail["acked_at"] is not None
     assert newest(face, number)["note"] == "disk ordered"
+
+
+def test_whoever_did_it_has_a_name_beside_the_one_of_the_ledger(face: Face) -> None:
+    number = an_incident(face, "named")
+
+    acked = act(face, number, "ack", {"note": "on it"}, role=Role.ANALYST)[2]
+    detail = face.ask("GET", f"{LIST}/{number}", role=Role.VIEWER)[2]
+    listed = face.ask("GET", f"{LIST}?scope=host=named", role=Role.VIEWER)[2]["incidents"]
+    timeline = face.ask("GET", f"{LIST}/{number}/timeline", role=Role.VIEWER)[2]["entries"]
+    why = face.ask("GET", f"{LIST}/{number}/why", role=Role.VIEWER)[2]
+
+    assert {one["acked_by_name"] for one in (acked, detail, *listed)} == {"analyst"}
+    assert {one["acked_by"][:6] for one in (acked, detail, *listed)} == {"token:"}
+    assert [note["actor_name"] for note in detail["notes"]] == ["analyst"]
+    assert [entry["actor_name"] for entry in timeline] == ["analyst", "admin"]
+    assert why["steps"][-1]["changed"]["by_name"] == "analyst"
+    assert why["steps"][-1]["changed"]["because"].startswith("token:")
+    assert why["summary"][-1].startswith("analyst has it")
+    act(face, number, "unack", role=Role.ANALYST)
+    unacked = face.ask("GET", f"{LIST}/{number}", role=Role.VIEWER)[2]
+    assert (unacked["acked_by"], unacked["acked_by_name"]) == (None, None)
+    said = face.ask("GET", f"{LIST}/{number}/why", role=Role.VIEWER)[2]["summary"][-1]
+    assert "analyst asked for unack while it was ACK" in said
+
+
+def test_people_are_told_the_name_of_whoever_has_it() -> None:
+    with SinkThread() as sink, a_face(sink=sink) as face:
+        number = an_incident(face, "told", severity="warning")
+        until(lambda: len(sink.requests) == 1)
+        act(face, number, "ack", role=Role.ANALYST)
+        an_incident(face, "told", severity="critical", window_end="2026-03-01T09:00:00Z")
+        until(lambda: len(sink.requests) == 2)
+
+        incident = json.loads(sink.requests[1].body)["data"]["incident"]
+
+        assert incident["acked_by"].startswith("token:")
+        assert incident["acked_by_name"] == "analyst"
+
+
+def test_people_are_told_who_ended_it_and_who_took_it_up_again_also_where_many_are_ended() -> None:
+    with SinkThread() as sink, a_face(sink=sink) as face:
+        number = an_incident(face, "ended")
+        until(lambda: len(sink.requests) == 1)
+        act(face, number, "resolve", role=Role.ANALYST)
+        until(lambda: len(sink.requests) == 2)
+        act(face, number, "reopen", role=Role.ANALYST)
+        until(lambda: len(sink.requests) == 3)
+        bulk(face, action="resolve", ids=[number])
+        until(lambda: len(sink.requests) == 4)
+        preview = face.ask("GET", "/api/v1/deliveries/2/preview")[2]["body"]
+
+        said = [json.loads(request.body)["data"]["text"] for request in sink.requests]
+
+        assert said[1:] == [
+            "Over: analyst resolved it. 1 alert had not cleared.",
+            "Reopened by analyst. 1 alert firing.",
+            "Over: admin resolved it. 1 alert had not cleared.",
+        ]
+        assert "analyst resolved it" in preview
+        stored = face.node.store.message(2)
+        assert stored is not None
+        assert stored.text.startswith("Over: token:")
+
+
+def test_people_are_told_what_the_alert_said_that_is_over() -> None:
+    with SinkThread() as sink, a_face(sink=sink) as face:
+        number = an_incident(face, "over")
+        until(lambda: len(sink.requests) == 1)
+        face.post(ALERT | {"scope": {"host": "over"}, "status": "resolved", "message": "fine again"})
+        until(lambda: len(sink.requests) == 2)
+
+        said = json.loads(sink.requests[1].body)["data"]["text"]
+        entry = face.ask("GET", f"{LIST}/{number}/timeline")[2]["entries"][1]
+
+        assert said == "Over: all alerts cleared. The last one said: fine again"
+        assert (entry["kind"], entry["message"]) == ("alert", "fine again")
 
 
 def test_what_is_so_already_is_no_change_and_no_entry(face: Face) -> None:
@@ -173,6 +252,9 @@ def test_an_incident_is_found_by_its_id_too(face: Face) -> None:
 # Many at once
 
 
+COUNTED = ("action", "dry_run", "matched", "changed", "unchanged", "refused", "not_found")
+
+
 def bulk(face: Face, **form: Any) -> dict[str, Any]:
     status, _, answer = face.ask("POST", BULK, form)
     assert status == 200, answer
@@ -188,9 +270,11 @@ def test_many_are_changed_at_once_and_each_says_how(face: Face) -> None:
 
     answer = bulk(face, action="ack", ids=[id_, acked, str(resolved), "nothing", opened], note="one cause")
 
-    assert {name: answer[name] for name in ("action", "dry_run", "matched", "changed", "unchanged", "refused")} == {
-        "action": "ack", "dry_run": False, "matched": 3, "changed": 1, "unchanged": 1, "refused": 2,
+    assert {name: answer[name] for name in COUNTED} == {
+        "action": "ack", "dry_run": False, "matched": 3, "changed": 1, "unchanged": 1, "refused": 1, "not_found": 1,
     }  # fmt: skip
+    title = face.ask("GET", f"{LIST}/{opened}")[2]["title"]
+    assert [r["title"] for r in answer["results"]][0::3] == [title, None]
     assert [(r["number"], r["outcome"], r["state"]) for r in answer["results"]] == [
         (opened, "changed", "ACK"), (acked, "unchanged", "ACK"), (resolved, "conflict", "RESOLVED"),
         (None, "not_found", None),

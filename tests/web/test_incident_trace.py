@@ -188,7 +188,9 @@ def test_why_says_who_was_not_told_and_names_the_silence(told: Face) -> None:
     answer = told.ask("GET", f"{LIST}/{number}/why")[2]
 
     (step,) = answer["steps"]
-    assert step["silences"]["matched"] == [{"silence_id": silence["silence_id"], "comment": "move"}]
+    assert step["silences"]["matched"] == [
+        {"number": silence["number"], "silence_id": silence["silence_id"], "comment": "move"}
+    ]
     assert [(w["reason"], w["address"]) for w in step["withheld"]] == [("suppressed", "hook")]
     assert answer["summary"][1] == "Nobody has been notified."
     assert "move" in answer["summary"][2]

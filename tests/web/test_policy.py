@@ -48,7 +48,7 @@ def test_the_policy_in_force_is_shown_with_every_setting(changed: Face) -> None:
     answer = ask(changed, "")
 
     assert (answer["version"], answer["digest"]) == (3, policy_digest(THIRD))
-    assert answer["actor"] == "token:somebody"
+    assert answer["actor"] == answer["actor_name"] == "token:somebody"
     assert answer["policy"]["rate_limit"]["limit"] == 3
     assert answer["policy"]["keep"] == THIRD.keep
     assert [route["name"] for route in answer["policy"]["routes"]["routes"]] == ["db", "web"]

@@ -32,7 +32,7 @@ def replay(face: Face, **more: Any) -> dict[str, Any]:
 
 
 def outcomes(answer: dict[str, Any]) -> list[tuple[int, str]]:
-    return [(one["delivery"], one["outcome"]) for one in answer["results"]]
+    return [(one["number"], one["outcome"]) for one in answer["results"]]
 
 
 def ended(face: Face, count: int, state: str) -> None:
@@ -45,7 +45,7 @@ def test_a_dry_run_says_what_would_be_sent_and_does_nothing() -> None:
         ended(face, 2, "dead")
         ended(face, 1, "delivered")
         before = face.entries()
-        dead = {one["delivery"] for one in face.ask("GET", f"{DELIVERIES}?state=dead")[2]["deliveries"]}
+        dead = {one["number"] for one in face.ask("GET", f"{DELIVERIES}?state=dead")[2]["deliveries"]}
 
         answer = replay(face)
 
@@ -85,6 +85,38 @@ def test_by_force_all_are_told_once_more_and_receivers_can_tell() -> None:
         assert outcomes(answer) == [(1, "again"), (2, "again")]
         keys = [request.headers["webhook-id"] for request in sink.requests]
         assert sorted(keys[:2]) == sorted(keys[2:])
+
+
+def test_what_somebody_gave_up_stays_so_unless_it_is_insisted() -> None:
+    with SinkThread(GONE, GONE, FINE) as sink, a_face(sink=sink) as face:
+        fire(face, "a", "b")
+        ended(face, 2, "dead")
+        face.ask("POST", f"{DELIVERIES}/1/discard", {"reason": "told by phone"})
+
+        foreseen, done = replay(face), replay(face, dry_run=False)
+        ended(face, 1, "delivered")
+        forced = replay(face, force=True)
+
+        assert outcomes(foreseen) == [(1, "discarded"), (2, "would send")]
+        assert outcomes(done) == [(1, "discarded"), (2, "again")]
+        assert (done["again"], done["skipped"]) == (1, 1)
+        assert face.ask("GET", f"{DELIVERIES}/1")[2]["state"] == "discarded"
+        assert outcomes(forced) == [(1, "would send"), (2, "would send")]
+
+
+def test_a_drill_is_told_to_nobody_however_it_is_insisted() -> None:
+    with SinkThread() as sink, a_face(sink=sink) as face:
+        drill = {"rule_id": "drill", "severity": "info", "message": "a drill", "dry_run": True}
+        face.ask("POST", "/api/v1/notify/send", drill)
+        ended(face, 1, "dry_run")
+        before = face.entries()
+
+        for force in (False, True):
+            answer = replay(face, dry_run=False, force=force)
+            assert (outcomes(answer), answer["again"]) == ([(1, "drill")], 0)
+
+        assert face.entries() == before
+        assert sink.connections == 0
 
 
 def test_rule_channel_and_span_narrow_it() -> None:

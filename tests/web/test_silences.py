@@ -42,6 +42,7 @@ def test_a_silence_is_shown_as_it_was_asked_for(face: Face) -> None:
     assert (made["state"], made["ended_at"], made["maintenance_id"]) == ("active", None, None)
     assert made["comment"] == "new disks"
     assert made["created_by"].startswith("token:")
+    assert made["created_by_name"] == "admin"
     length = at(made["ends_at"]) - at(made["starts_at"])
     assert timedelta(minutes=29) < length <= timedelta(minutes=30)
     for name in (made["silence_id"], made["number"]):
@@ -66,6 +67,36 @@ def test_a_silence_withholds_and_its_end_tells_what_is_still_wrong() -> None:
         assert b'"rule_id":"covered"' in bodies[1]
 
 
+def test_an_incident_says_which_silences_cover_it(face: Face) -> None:
+    answer = face.post(an_alert("hidden", scope={"host": "a"}))[2]
+    number = answer["results"][0]["incidents"][0]["number"]
+    seen = face.ask("GET", f"/api/v1/incidents/{number}", role=Role.VIEWER)[2]
+    first, second = make(face, "rule_id=hidden")["number"], make(face, "host=a", "rule_id=hidden")["number"]
+
+    detail = face.ask("GET", f"/api/v1/incidents/{number}", role=Role.VIEWER)[2]
+    (listed,) = face.ask("GET", "/api/v1/incidents?rule_id=hidden", role=Role.VIEWER)[2]["incidents"]
+    unacked = face.ask("POST", f"/api/v1/incidents/{number}/ack")[2]
+
+    assert (seen["silenced"], seen["silenced_by"], seen["alerts"][0]["silenced_by"]) == (0, [], [])
+    assert (detail["state"], detail["silenced"], detail["silenced_by"]) == ("OPEN", 1, [first, second])
+    assert detail["alerts"][0]["silenced_by"] == [first, second]
+    assert (listed["firing"], listed["silenced"]) == (1, 1)
+    assert unacked["silenced_by"] == [first, second]
+    status, _, refused = face.ask("POST", f"/api/v1/incidents/{number}/unsilence")
+    assert status == 409
+    assert (
+        f"Silences S{first} and S{second} cover it: tocsin unsilence S{first} S{second}." in refused["detail"]
+    )
+    bulk = {"action": "unsilence", "ids": [number, number]}
+    (result,) = face.ask("POST", "/api/v1/incidents/actions", bulk)[2]["results"]
+    assert f"Silences S{first} and S{second} cover it" in result["detail"]
+    for one in (first, second):
+        face.ask("POST", f"{SILENCES}/{one}/end")
+    after = face.ask("GET", f"/api/v1/incidents/{number}")[2]
+    assert (after["silenced"], after["silenced_by"]) == (0, [])
+    assert "cover" not in face.ask("POST", f"/api/v1/incidents/{number}/unsilence")[2]["detail"]
+
+
 def test_a_silence_is_moved_and_ended(face: Face) -> None:
     made = make(face, "rule_id=moved")
     where = f"{SILENCES}/{made['number']}"
@@ -82,7 +113,7 @@ def test_a_silence_is_moved_and_ended(face: Face) -> None:
     assert ended["state"] == "ended"
     assert ended["ended_at"] is not None
     assert again[0] == 200
-    assert again[2] == ended
+    assert (ended["changed"], again[2]) == (True, ended | {"changed": False})
     assert face.entries() == before
     status, _, answer = face.ask("POST", f"{where}/extend", {"minutes": 5})
     assert (status, answer["state"]) == (409, "ended")

@@ -9,7 +9,7 @@ import base64
 import ipaddress
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Literal, assert_never
 
 import msgspec
@@ -31,7 +31,7 @@ from tocsin.channels.email_body import (
     subject,
     text_body,
 )
-from tocsin.core.model.errors import Invalid
+from tocsin.core.model.errors import Invalid, check_all
 from tocsin.core.model.notification import Accepted, DryRun, Message, Outcome, Refused, Retry, Target
 from tocsin.ports import Rendered
 
@@ -52,6 +52,9 @@ IDLE_CHECK_S = 5.0
 GREYLISTED_S = 300
 """What greylisting relays usually ask for; sooner is a wasted attempt."""
 
+SECRET_CHARACTERS_MIN = 8
+"""A shorter password is not looked for in what the relay says."""
+
 _STANDARD_PORTS = {"starttls": 587, "implicit": 465, "none": 25}
 
 # What a hostile or broken server can make the library raise. RuntimeError is uvloop's way to say "closed".
@@ -69,7 +72,7 @@ class EmailConfig(msgspec.Struct, frozen=True, kw_only=True):
     ca_file: PEM file with the only authorities to trust; "" for the system's.
     timeout_s: for getting a connection, from DNS to login, and again for each command on it.
     ehlo_name: how to introduce ourselves; "" for our address, as RFC 5321 (4.1.4) has it.
-    Raises: Invalid, whose field is the name of the wrong one.
+    Raises: Invalid, whose field is the name of the wrong one; with all of them if they are several.
     """
 
     name: str
@@ -85,34 +88,40 @@ class EmailConfig(msgspec.Struct, frozen=True, kw_only=True):
     ehlo_name: str = ""
 
     def __post_init__(self) -> None:
+        check_all([*self._faults()])
+
+    def _faults(self) -> Iterator[tuple[str, str]]:
+        """Find all that is wrong, as (field, what)."""
         if not self.name:
-            raise Invalid("An e-mail channel needs a name.", field="name")
+            yield "name", "An e-mail channel needs a name."
         if not (is_host_name(self.host) or _is_literal(self.host)):
-            raise Invalid("The mail host is neither a host name nor an IP address.", field="host")
+            yield "host", "The mail host is neither a host name nor an IP address."
         if not 0 <= self.port <= 65_535:
-            raise Invalid(f"Port {self.port} does not exist; give 1 to 65535, or 0.", field="port")
+            yield "port", f"Port {self.port} does not exist; give 1 to 65535, or 0."
         if self.tls not in _STANDARD_PORTS:
-            raise Invalid("tls is one of starttls, implicit and none.", field="tls")
+            yield "tls", "tls is one of starttls, implicit and none."
         if bool(self.user) != bool(self.password):
             missing = "password" if self.user else "user"
-            raise Invalid(f"A mail login needs both user and password; {missing} is missing.", field=missing)
+            yield missing, f"A mail login needs both user and password; {missing} is missing."
         if self.password and self.tls == "none" and not _is_loopback_name(self.host):
-            raise Invalid(
+            yield (
+                "tls",
                 f"With tls none the password would cross the network to {self.host} in the clear. "
                 "Use starttls or implicit, or leave out user and password.",
-                field="tls",
             )
         if not 0 < self.timeout_s <= 600:
-            raise Invalid("timeout_s is more than 0 and at most 600 seconds.", field="timeout_s")
+            yield "timeout_s", "timeout_s is more than 0 and at most 600 seconds."
         if self.ehlo_name and not is_host_name(self.ehlo_name):
-            raise Invalid("ehlo_name is not a host name.", field="ehlo_name")
-        check_sender(self.sender)
+            yield "ehlo_name", "ehlo_name is not a host name."
+        yield from _fault(lambda: check_sender(self.sender))
         if not self.recipients:
-            raise Invalid("An e-mail channel needs at least one recipient.", field="recipients")
+            yield "recipients", "An e-mail channel needs at least one recipient."
         for position, recipient in enumerate(self.recipients):
-            check_address(recipient, field=f"recipients[{position}]")
+            field = f"recipients[{position}]"
             if recipient in self.recipients[:position]:
-                raise Invalid(f"{recipient} is listed twice.", field=f"recipients[{position}]")
+                yield field, f"{recipient} is listed twice."
+            else:
+                yield from _fault(lambda: check_address(recipient, field=field))  # noqa: B023 - called at once
 
     def __repr__(self) -> str:
         return (
@@ -124,8 +133,25 @@ class EmailConfig(msgspec.Struct, frozen=True, kw_only=True):
         return [("name", self.name), ("user", self.user), ("host", self.host), ("tls", self.tls)]
 
 
+def _fault(check: Callable[[], object]) -> list[tuple[str, str]]:
+    """Give what a check finds wrong, as (field, what)."""
+    try:
+        check()
+    except Invalid as error:
+        return [(error.field, str(error))]
+    return []
+
+
 class _Stale(Exception):
     """The reused connection had died; nothing of the mail was taken."""
+
+
+class _Unreached(OSError):
+    """No address of the relay gave a connection. cause: why."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
 
 
 class _Unfit(SMTPException):
@@ -248,7 +274,7 @@ class Email:
             stage = "DATA"
             reply = await client.data(mail)
             keep = True
-            return Accepted(detail=self._fit(f"{reply.code} {reply.message}"))
+            return Accepted(detail=_fit(f"{reply.code} {self._heard(reply.message)}"))
         except SMTPResponseException as answer:
             if reused and stage == "MAIL" and answer.code == 421:
                 raise _Stale from answer
@@ -259,7 +285,8 @@ class Email:
             if reused and stage != "DATA":
                 raise _Stale from error
             fate = "; whether it was taken is unknown, so it is sent again" if stage == "DATA" else ""
-            return Retry(why=self._fit(f"{self._config.host} was lost at {stage} ({_words(error)}){fate}."))
+            said = self._heard(_words(error))
+            return Retry(why=_fit(f"{self._config.host} was lost at {stage} ({said}){fate}."))
         finally:
             if keep and client.is_connected and not self._closed:
                 self._keep_idle(client)
@@ -268,23 +295,21 @@ class Email:
 
     def _judge(self, stage: str, code: int, text: str) -> Outcome:
         """What the relay's no means: 4xx not now; 5xx never, unless an operator can mend it."""
-        said = f"{self._config.host} answered {code} at {stage}: {text}"
+        said = f"{self._config.host} answered {code} at {stage}: {self._heard(text)}"
         if help_text := _exchange_online(text):
-            return Retry(why=self._fit(f"{help_text} {said}"))
+            return Retry(why=_fit(f"{help_text} {said}"))
         match code // 100:
             case 4:
                 greylisted = stage == "RCPT" and code in (450, 451, 452)
-                return Retry(why=self._fit(said), after_s=GREYLISTED_S if greylisted else None)
+                return Retry(why=_fit(said), after_s=GREYLISTED_S if greylisted else None)
             case 5 if code == 530:
-                return Retry(why=self._fit(f"The relay wants a login; check user and password. {said}"))
+                return Retry(why=_fit(f"The relay wants a login; check user and password. {said}"))
             case 5 if stage == "MAIL" and code != 552:  # 552: this mail is too big, however we ask
-                return Retry(
-                    why=self._fit(f"The relay does not let {self._sender} send; check sender. {said}")
-                )
+                return Retry(why=_fit(f"The relay does not let {self._sender} send; check sender. {said}"))
             case 5:
-                return Refused(why=self._fit(said))
+                return Refused(why=_fit(said))
             case _:
-                return Retry(why=self._fit(f"Not an answer that SMTP knows. {said}"))
+                return Retry(why=_fit(f"Not an answer that SMTP knows. {said}"))
 
     async def _reset(self, client: SMTP) -> bool:
         """Whether the connection is fit for the next mail."""
@@ -299,7 +324,12 @@ class Email:
     async def _connect(self) -> SMTP:
         """A connection that is encrypted and logged in as configured, or one of _TROUBLE."""
         config = self._config
-        sock = await self._open_socket()
+        try:
+            sock = await self._open_socket()
+        except (OSError, ValueError) as error:
+            if isinstance(error, TimeoutError):
+                raise
+            raise _Unreached(error) from error
         client = SMTP(
             hostname=config.host,
             sock=sock,
@@ -315,9 +345,13 @@ class Email:
             match config.tls:
                 case "starttls":
                     if not client.supports_extension("starttls"):
+                        advice = (
+                            "It is on this machine: use tls none, or have it mended."
+                            if _is_loopback_name(config.host)
+                            else "Use tls implicit (port 465), or have the relay mended."
+                        )
                         raise _Unfit(
-                            f"{config.host}:{self._port} does not offer STARTTLS, so nothing was sent. "
-                            "Use tls implicit (port 465), or have the relay mended."
+                            f"{config.host}:{self._port} does not offer STARTTLS, so nothing was sent. {advice}"
                         )
                     await client.starttls()
                     await client.ehlo()
@@ -388,36 +422,44 @@ class Email:
         where = f"{config.host}:{self._port}"
         if isinstance(error, SMTPAuthenticationError):
             help_text = _exchange_online(error.message) or "Check user and password."
-            return self._fit(
+            return _fit(
                 f"{where} does not accept the login of {config.user}. {help_text} "
-                f"It answered {error.code}: {error.message}"
+                f"It answered {error.code}: {self._heard(error.message)}"
             )
+        if isinstance(error, _Unreached):
+            return _fit(f"No connection to {where}: {_words(error.cause).rstrip('.')}.")
         if isinstance(error, _Unfit):
-            return self._fit(error.message)
+            return _fit(error.message)
         if isinstance(error, SMTPResponseException):
-            return self._fit(f"{where} is not ready; it answered {error.code}: {error.message}")
+            return _fit(f"{where} is not ready; it answered {error.code}: {self._heard(error.message)}")
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, ssl.SSLCertVerificationError):
-                return self._fit(
+                return _fit(
                     f"The certificate of {where} does not verify ({cause.verify_message}), so nothing was "
                     "sent. Give the authority that signed it as ca_file, and as host a name that it is for."
                 )
             if isinstance(cause, ssl.SSLError):
-                return self._fit(f"No TLS with {where}: {_words(cause)}. Is tls {config.tls} right for it?")
+                return _fit(f"No TLS with {where}: {_words(cause)}. Is tls {config.tls} right for it?")
             cause = cause.__cause__
         if isinstance(error, TimeoutError):
-            return f"{where} gave no connection within {config.timeout_s:g} s."
-        return self._fit(f"No connection to {where}: {_words(error.__cause__ or error).rstrip('.')}.")
+            return f"{where} was not ready within {config.timeout_s:g} s."
+        said = self._heard(_words(error.__cause__ or error)).rstrip(".")
+        return _fit(f"The connection to {where} was lost before it was ready: {said}.")
 
-    def _fit(self, text: str) -> str:
-        """One line of at most 400 characters, without control characters and without the password.
+    def _heard(self, text: str) -> str:
+        """What the relay said, without the password: it may echo what we sent, in whatever form that travelled.
 
-        A relay may echo what we sent; so the forms in which the password travels are looked for as well.
+        Our own words are left as they are: a password that is an ordinary word would be told by its absence.
         """
         for secret in self._secrets:
             text = text.replace(secret, "***")
-        return plain_line(text, 400)
+        return text
+
+
+def _fit(text: str) -> str:
+    """One line of at most 400 characters, without control characters."""
+    return plain_line(text, 400)
 
 
 async def _say_goodbye(client: SMTP) -> None:
@@ -452,11 +494,15 @@ def _checked_context(context: ssl.SSLContext) -> ssl.SSLContext:
 
 
 def _forms_of_secret(user: str, password: str) -> tuple[str, ...]:
-    """The password and what AUTH PLAIN and AUTH LOGIN make of it, longest first; () without a password."""
+    """The password and what AUTH PLAIN and AUTH LOGIN make of it, longest first; () without a password.
+
+    What is as short as a word is left out: it would be found in texts that have nothing to do with it.
+    """
     if not password:
         return ()
     plain = base64.b64encode(f"\0{user}\0{password}".encode()).decode()
-    return plain, base64.b64encode(password.encode()).decode(), password
+    forms = plain, base64.b64encode(password.encode()).decode(), password
+    return tuple(form for form in forms if len(form) >= SECRET_CHARACTERS_MIN)
 
 
 def _exchange_online(text: str) -> str:

@@ -373,7 +373,7 @@ def _facts(incident: IncidentView) -> Iterable[tuple[str, str]]:
     yield "Alerts", f"{incident.firing} firing, {incident.cleared} cleared"
     yield "Opened", _instant(incident.opened_at)
     if incident.acked_by:
-        yield "Acknowledged", incident.acked_by
+        yield "Acknowledged by", incident.acked_by_name or incident.acked_by
     if incident.resolved_at is not None:
         yield "Resolved", _instant(incident.resolved_at)
     yield "Rule", incident.rule_id

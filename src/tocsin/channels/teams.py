@@ -198,7 +198,7 @@ def _incident_facts(incident: IncidentView, fit: Fit) -> dict[str, Any]:
     if incident.rule_id:
         pairs.insert(2, ("Rule", incident.rule_id))
     if incident.acked_by:
-        pairs.append(("Acknowledged by", incident.acked_by))
+        pairs.append(("Acknowledged by", incident.acked_by_name or incident.acked_by))
     if incident.resolved_at is not None:
         pairs.append(("Resolved", _moment(incident.resolved_at)))
     if fit.labels:
@@ -404,7 +404,8 @@ def _check(config: TeamsConfig) -> None:
     host, scheme = _host_and_scheme(config.url)
     if scheme not in ("http", "https") or not host:
         raise Invalid(
-            f"The URL of Teams channel {config.name!r} is none. Copy it from the flow.", field="url"
+            f"The URL of Teams channel {config.name!r} is none: it begins with https://. Copy it from the flow.",
+            field="url",
         )
     if host == "webhook.office.com" or host.endswith(".webhook.office.com"):
         raise Invalid(f"Teams channel {config.name!r}: {_MIGRATION}", field="url")

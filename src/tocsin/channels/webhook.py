@@ -7,7 +7,8 @@ The body is one JSON object, whose fields are only ever added to:
     {"type": "notification.opened", "timestamp": "2026-11-24T09:00:00.000000Z", "data": {
         "notification_id", "key", "origin", "record", "kind", "severity", "title", "text", "because", "more",
         "incident": null or {"id", "number", "generation", "state", "severity", "title", "rule_id", "route",
-            "labels", "opened_at", "updated_at", "resolved_at", "acked_by", "firing", "cleared", "url"},
+            "labels", "opened_at", "updated_at", "resolved_at", "acked_by", "acked_by_name", "firing", "cleared",
+            "url"},
         "alerts": [{"status", "severity", "rule_id", "message", "scope", "window_start", "window_end",
             "annotations", "links": [{"href", "text"}], "evidence"}]}}
 
@@ -21,14 +22,14 @@ import binascii
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
-from tocsin.core.model.errors import Invalid
+from tocsin.core.model.errors import Invalid, check_all
 from tocsin.core.model.incident import IncidentView
 from tocsin.core.model.notification import AlertLine, DryRun, Message, Outcome, Target
 from tocsin.outbound import Outbound, outcome_of
@@ -127,6 +128,7 @@ def _incident(incident: IncidentView, *, thin: bool) -> dict[str, Any]:
         "route": incident.route,
         "labels": incident.labels,
         "acked_by": incident.acked_by,
+        "acked_by_name": incident.acked_by_name,
     }
 
 
@@ -228,7 +230,7 @@ class Webhook:
     kind = "webhook"
 
     def __init__(self, config: WebhookConfig, outbound: Outbound) -> None:
-        _check(config)
+        check_all([*_faults(config)])
         self.name = config.name
         self.addresses: tuple[str, ...] = (config.name,)
         self.host = _host(config.url)
@@ -277,34 +279,39 @@ def _preview(config: WebhookConfig, body: bytes) -> str:
     return f"POST to {_host(config.url)}, {'signed' if config.secrets else 'unsigned'}: {text}"
 
 
-def _check(config: WebhookConfig) -> None:
+def _faults(config: WebhookConfig) -> Iterator[tuple[str, str]]:
+    """Find all that is wrong, as (field, what)."""
     if not config.name:
-        raise Invalid("A webhook needs a name.", field="name")
+        yield "name", "A webhook needs a name."
     try:
         parts = urlsplit(config.url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname)
     except ValueError:
         usable = False
     if not usable:
-        raise Invalid(
-            f"The URL of webhook {config.name!r} is none. Write it like https://host/path.", field="url"
+        yield (
+            "url",
+            f"The URL of webhook {config.name!r} is none. It begins with https:// or http://, like https://host/path.",
         )
     if config.timeout_s <= 0:
-        raise Invalid(
-            f"The timeout of webhook {config.name!r} must be more than 0 seconds.", field="timeout_s"
-        )
+        yield "timeout_s", f"The timeout of webhook {config.name!r} must be more than 0 seconds."
+    for position, secret in enumerate(config.secrets):
+        try:
+            key_of(secret)
+        except Invalid as error:
+            yield f"secrets[{position}]", str(error)
     name = config.signature_header
     if name and (not _TOKEN.fullmatch(name) or name.lower() in _OURS):
-        raise Invalid(
+        yield (
+            "signature_header",
             f"The signature header of webhook {config.name!r} cannot be named {name!r}. Use a name of its own,"
             " such as X-Signature.",
-            field="signature_header",
         )
     for name, value in config.extra_headers.items():
         if not _TOKEN.fullmatch(name) or name.lower() in _OURS | {config.signature_header.lower()}:
-            raise Invalid(f"Webhook {config.name!r} may not set the header {name!r}.", field="extra_headers")
+            yield "extra_headers", f"Webhook {config.name!r} may not set the header {name!r}."
         if not value.isprintable() or not value.isascii():
-            raise Invalid(
+            yield (
+                "extra_headers",
                 f"The header {name!r} of webhook {config.name!r} holds more than printable ASCII.",
-                field="extra_headers",
             )

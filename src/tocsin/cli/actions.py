@@ -182,6 +182,9 @@ def show_one(answer: dict[str, Any], done: str, output: str | None) -> None:
         return
     out = console()
     out.print(headline(answer))
+    covering = ", ".join(f"S{number}" for number in answer.get("silenced_by") or [])
+    if done == DONE["unsilence"] and covering:
+        done += f" by itself, but by {covering} (tocsin unsilence {covering.replace(',', '')})"
     out.print(text(done if answer["changed"] else f"was so already: {done}", "dim"))
 
 
@@ -195,21 +198,25 @@ def _until(body: Mapping[str, Any]) -> str:
 def _show_bulk(answer: dict[str, Any]) -> None:
     out = console()
     words = OUTCOMES | (WOULD if answer["dry_run"] else {})
-    shown = table(">#", "outcome", "state", "detail", wide="detail")
+    shown = table(">#", "outcome", "state", "title, or why not", wide="title, or why not")
     for one in answer["results"][:SHOWN_MAX]:
         shown.add_row(
             text(one["number"] if one.get("number") else one.get("incident_id"), "bold", 32),
             text(words.get(one["outcome"], one["outcome"])),
             text(one.get("state") or "", STATE_STYLE.get(str(one.get("state")), "")),
-            text(one.get("detail") or "", "dim"),
+            text(one.get("detail") or one.get("title") or "", "dim"),
         )
     if answer["results"]:
         out.print(shown)
     if len(answer["results"]) > SHOWN_MAX:
         out.print(f"and {len(answer['results']) - SHOWN_MAX} more; all of them: --output json", style="dim")
-    would = "DRY RUN, nothing was changed: " if answer["dry_run"] else ""
-    out.print(
-        f"{would}{answer['matched']} matched, {answer['changed']} changed, {answer['unchanged']} were so already, "
+    dry = answer["dry_run"]
+    counts = [
+        f"{answer['matched']} matched",
+        f"{answer['changed']} {'would change' if dry else 'changed'}",
+        f"{answer['unchanged']} {'are' if dry else 'were'} so already",
         f"{answer['refused']} refused",
-        style="bold" if would else "dim",
-    )
+        *([f"{answer['not_found']} not found"] if answer.get("not_found") else []),
+    ]
+    head = "DRY RUN, nothing was changed: " if dry else ""
+    out.print(head + ", ".join(counts), style="bold" if dry else "dim")

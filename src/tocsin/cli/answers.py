@@ -13,7 +13,7 @@ Query = Mapping[str, str | int | bool | list[str] | tuple[str, ...] | None]
 PAGE = 500
 """So many at most come in one answer of a list."""
 
-ERRORS_TOLD = 20
+ERRORS_TOLD = 100
 
 
 class Api(Protocol):
@@ -57,7 +57,8 @@ def read_answer(status: int, body: bytes, where: str) -> Any:
             raise not_ours(status, where)
         return answer
     problem = answer if isinstance(answer, dict) else {}
-    raise Failure(_tell(status, problem, where), exit_code_of_status(status), problem)
+    said, *lines = _tell(status, problem, where).split("\n")
+    raise Failure(said, exit_code_of_status(status), problem, lines=lines)
 
 
 def not_ours(status: int, where: str) -> Failure:
@@ -70,7 +71,10 @@ def not_ours(status: int, where: str) -> Failure:
 
 
 def _tell(status: int, problem: Mapping[str, Any], where: str) -> str:
-    """Put a problem into words: what it says itself, and the next step where it does not say one."""
+    """Put a problem into words: what it says itself, and the next step where it does not say one.
+
+    Of several things that are wrong, each has a line.
+    """
     detail = _in_verbs(str(problem.get("detail") or f"{where} answered with HTTP {status}."))
     if status == 401:
         return f"{detail} Give one with --token or TOCSIN_TOKEN; the first start of the server printed the admin's."
@@ -82,11 +86,13 @@ def _tell(status: int, problem: Mapping[str, Any], where: str) -> str:
         return detail + _possible(detail, problem)
     errors = problem.get("errors")
     if isinstance(errors, list) and len(errors) > 1:
-        return f"{len(errors)} things are wrong: " + "; ".join(
-            f"{error.get('field') or 'body'}: {error.get('message')}"
+        first = detail.partition("\n")[0] if "\n" in detail else f"{len(errors)} things are wrong:"
+        lines = [
+            f"{error.get('field') or 'body'}: {error.get('message')}".replace("\n", " ")
             for error in errors[:ERRORS_TOLD]
             if isinstance(error, dict)
-        )
+        ]
+        return "\n".join([first, *lines])
     return detail
 
 

@@ -94,7 +94,7 @@ def _table(listed: list[dict[str, Any]]) -> Any:
             where.append("\n")
             where.append_text(text(one["why"], "dim", WHY_LENGTH_MAX))
         shown.add_row(
-            text(one["delivery"], "bold"),
+            text(one["number"], "bold"),
             text(_incident(one)),
             text(one["kind"]),
             text(one["state"], DELIVERY_STYLE.get(one["state"], "")),
@@ -105,7 +105,7 @@ def _table(listed: list[dict[str, Any]]) -> Any:
 
 
 def _incident(one: dict[str, Any]) -> str:
-    return f"#{one['number']}" if one["number"] else ""
+    return f"#{one['incident_number']}" if one["incident_number"] else ""
 
 
 @deliveries.command("show")
@@ -125,7 +125,7 @@ def _show(found: dict[str, Any], output: str | None) -> None:
         return
     out = console()
     head = text("")
-    head.append_text(text(f"Delivery {found['delivery']}  ", "bold"))
+    head.append_text(text(f"Delivery {found['number']}  ", "bold"))
     word = DELIVERY_WORDS.get(found["state"], found["state"])
     head.append_text(text(word, DELIVERY_STYLE.get(found["state"], "")))
     out.print(head)
@@ -136,7 +136,8 @@ def _show(found: dict[str, Any], output: str | None) -> None:
             ("where", place(found)),
             ("told", found["kind"]),
             ("incident", _incident(found)),
-            ("decided", f"{moment(found['at'])} ({zone()})"),
+            ("decided", f"{moment(found['decided_at'])} ({zone()})" if found.get("decided_at") else ""),
+            ("changed", moment(found["at"])),
             ("next attempt", due),
             ("said", found["why"]),
             ("key", found["key"]),
@@ -205,3 +206,5 @@ def discard(
     with reach(data, url, token, writes=True) as (api, _):
         found = api.request("POST", f"{PATH}/{number}/discard", body={"reason": reason})
     _show(found, output)
+    if not found["changed"] and not wants_json(output):
+        console().print("was so already: discarded", style="dim")

@@ -5,6 +5,8 @@ import email.message
 import email.policy
 import json
 import re
+import shutil
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -144,11 +146,18 @@ class Stage:
         if not all(one.held for one in checks):
             self._out.print(Text("Not all of it held. Please report this, with the lines above.", "bold red"))
         elif kept is not None:
-            self._out.print(Text.assemble("Go on: ", (f"tocsin status --data {kept}", "bold")))
+            self._out.print(Text.assemble("Go on: ", (f"{_tocsin()} status --data {kept}", "bold")))
         else:
+            tocsin = _tocsin()
+            serve = "make serve" if tocsin != "tocsin" and Path("Makefile").exists() else f"{tocsin} serve"
             self._out.print(
-                Text.assemble("Go on: ", ("tocsin serve", "bold"), ", then ", ("tocsin status", "bold"))
+                Text.assemble("Go on: ", (serve, "bold"), ", then ", (f"{tocsin} status", "bold"))
             )
+
+
+def _tocsin() -> str:
+    """Name this command as it can be run from here: it is on the path, or is named as it was now."""
+    return "tocsin" if shutil.which("tocsin") else sys.argv[0]
 
 
 def _wrapped(words: str, width: int) -> list[str]:

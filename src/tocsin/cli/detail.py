@@ -6,16 +6,19 @@ from tocsin.cli.show import (
     DELIVERY_STYLE,
     DELIVERY_WORDS,
     SEVERITY_STYLE,
-    STATE_STYLE,
     console,
     facts,
     labels,
     moment,
+    names_in,
     several,
+    standing,
     table,
     text,
+    who,
     zone,
 )
+from tocsin.core.engine.actors import read_aloud
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
 ALERTS_SHOWN = 20
 ROWS_SHOWN = 60
 SAID_LENGTH_MAX = 400
+CALMS = ("alert_green", "alert_cleared")
+"""What an alert said with these stands nowhere else on the page."""
+
 HOUSEKEEPING = ("flush_planned", "flushed", "digest_planned")
 """Events that only plan when to look again; people ask for them with --output json."""
 
@@ -40,14 +46,20 @@ def show_detail(detail: dict[str, Any]) -> None:
         out.print("\nDeliveries", style="bold")
         out.print(deliveries_table(detail["deliveries"]))
     out.print("\nTimeline", style="bold")
-    out.print(timeline(detail["timeline"]))
+    names = names_in(
+        [
+            (detail["acked_by"], detail.get("acked_by_name")),
+            *((entry["actor"], entry.get("actor_name")) for entry in detail["timeline"]),
+        ]
+    )
+    out.print(timeline(detail["timeline"], names))
 
 
 def headline(incident: dict[str, Any]) -> "Text":
     """Give an incident in one line: `#42  OPEN  critical  disk: 97 %`."""
     head = text("")
     head.append_text(text(f"#{incident['number']}  ", "bold"))
-    head.append_text(text(incident["state"], STATE_STYLE.get(incident["state"], "")))
+    head.append_text(standing(incident))
     head.append("  ")
     head.append_text(text(incident["severity"], SEVERITY_STYLE.get(incident["severity"], "")))
     head.append("  ")
@@ -56,7 +68,7 @@ def headline(incident: dict[str, Any]) -> "Text":
 
 
 def _show_facts(out: "Console", detail: dict[str, Any]) -> None:
-    acked = detail["acked_by"]
+    acked = who(detail["acked_by"], detail.get("acked_by_name"))
     if acked and detail.get("acked_at"):
         acked = f"{acked}, {moment(detail['acked_at'])}"
     silenced = ""
@@ -76,11 +88,22 @@ def _show_facts(out: "Console", detail: dict[str, Any]) -> None:
             ("opened", f"{moment(detail['opened_at'])} ({zone()})"),
             ("acked by", acked),
             ("silenced until", silenced),
+            ("silenced by", _silences(detail)),
             ("resolved", resolved),
             ("generation", f"{detail['generation']} (it came back)" if detail["generation"] > 1 else ""),
             ("before it", f"#{previous}" if previous else ""),
         ],
     )
+
+
+def _silences(detail: dict[str, Any]) -> str:
+    """Name the silences that cover its alerts, and how many they leave out if not all."""
+    covering = [f"S{number}" for number in detail.get("silenced_by") or []]
+    if not covering:
+        return ""
+    some = detail["silenced"] < detail["firing"]
+    part = f", {detail['silenced']} of the {several(detail['firing'], 'alert')} that fire" if some else ""
+    return f"{', '.join(covering)}{part} (tocsin unsilence {' '.join(covering)})"
 
 
 def _show_notes(out: "Console", detail: dict[str, Any]) -> None:
@@ -92,7 +115,9 @@ def _show_notes(out: "Console", detail: dict[str, Any]) -> None:
     shown.show_header = False
     for note in notes:
         told = "(erased)" if note["note"] is None else note["note"]
-        shown.add_row(text(moment(note["at"]), "dim"), text(note["actor"], "", 24), text(told))
+        shown.add_row(
+            text(moment(note["at"]), "dim"), text(note.get("actor_name") or note["actor"], "", 24), text(told)
+        )
     out.print(shown)
 
 
@@ -141,8 +166,11 @@ def place(target: dict[str, Any]) -> str:
     return channel if address in (None, "", channel) else f"{channel} {address}"
 
 
-def timeline(entries: list[dict[str, Any]]) -> "Table":
-    """Show the newest entries, oldest of them first, each event with its because; looks in a row become one line."""
+def timeline(entries: list[dict[str, Any]], names: dict[str, str]) -> "Table":
+    """Show the newest entries, oldest of them first, each event with its because; looks in a row become one line.
+
+    names: of tokens, by their ids.
+    """
     shown = table(">entry", f"at ({zone()})", "what", "because", wide="because")
     rows: list[list[str]] = []
     times: list[int] = []
@@ -152,7 +180,10 @@ def timeline(entries: list[dict[str, Any]]) -> "Table":
             if event["type"] in HOUSEKEEPING:
                 continue
             because = str(event.get("because", ""))
-            row = [seq, at, _what(event), because + (_by(entry, because) if seq else "")]
+            said = read_aloud(because, names) + _hush(event) + (_by(entry, because) if seq else "")
+            if event["type"] in CALMS and entry.get("message"):
+                said += f": {entry['message']}"
+            row = [seq, at, _what(event), said]
             if seq and rows and rows[-1][2:] == row[2:]:
                 times[-1] += 1
                 rows[-1][:2] = row[:2]
@@ -168,10 +199,17 @@ def timeline(entries: list[dict[str, Any]]) -> "Table":
     return shown
 
 
+def _hush(event: dict[str, Any]) -> str:
+    """Name the silences that cover an alert when it comes."""
+    covering = [f"S{number}" for number in event.get("silenced_by") or []]
+    return f" (silenced by {', '.join(covering)})" if covering else ""
+
+
 def _by(entry: dict[str, Any], because: str) -> str:
     """Name who did it, unless that is said already, and what they wrote beside it."""
     actor = entry["actor"]
-    by = f" (by {actor})" if actor != "system" and actor not in because else ""
+    by = entry.get("actor_name") or actor
+    by = f" (by {by})" if actor != "system" and actor not in because else ""
     return f"{by}: {entry['note']}" if entry["note"] else by
 
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from tocsin.cli.show import SEVERITY_STYLE, STATE_STYLE, moment, table, text, zone
+from tocsin.cli.show import SEVERITY_STYLE, moment, standing, table, text, zone
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,7 +18,7 @@ def incidents_table(incidents: list[dict[str, Any]]) -> "Table":
         title.no_wrap, title.overflow = True, "ellipsis"
         shown.add_row(
             text(one["number"], "bold"),
-            text(one["state"], STATE_STYLE.get(one["state"], "")),
+            standing(one),
             text(one["severity"], SEVERITY_STYLE.get(one["severity"], "")),
             text(moment(one["opened_at"], short=True), "dim"),
             text(f"{one['firing']} of {one['firing'] + one['cleared']}"),

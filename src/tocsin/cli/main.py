@@ -76,6 +76,23 @@ class Verbs(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """See click, which guesses only among commands that are loaded."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            name = args[0]
+            near = get_close_matches(name, VERBS) if not name.startswith("-") else []
+            if not near or "Did you mean" in error.format_message():
+                raise
+            near.sort(key=lambda verb: sorted(verb) != sorted(name))  # The same letters come first.
+            guess = " or ".join(map(repr, near))
+            raise click.UsageError(f"No such command {name!r}. Did you mean {guess}?", ctx) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """See click, which would load every command to ask what it says of itself."""
         with formatter.section("Commands"):

@@ -19,6 +19,7 @@ from tocsin.cli.show import (
     table,
     text,
     wants_json,
+    who,
     zone,
 )
 
@@ -45,8 +46,9 @@ def show(version: int | None, data: Path, url: str | None, token: str | None, ou
         return
     out = console()
     out.print(text(f"Policy version {found['version']}", "bold"))
-    out.print(text(f"since {moment(found['at'])} ({zone()}), by {found['actor']}, {found['digest']}", "dim"))
-    click.echo(plain_lines(json.dumps(found["policy"], indent=2, ensure_ascii=False)))
+    by = who(found["actor"], found.get("actor_name"))
+    out.print(text(f"since {moment(found['at'])} ({zone()}), by {by}, {found['digest']}", "dim"))
+    click.echo(plain_lines(json.dumps(readable("", found["policy"]), indent=2, ensure_ascii=False)))
 
 
 @policy.command()
@@ -67,7 +69,7 @@ def history(limit: int, data: Path, url: str | None, token: str | None, output: 
             text(one["version"], "bold"),
             text(moment(one["at"])),
             text(one["digest"][:12], "dim"),
-            text(one["actor"]),
+            text(who(one["actor"], one.get("actor_name"))),
         )
     out.print(shown)
     show_more(out, found, len(found["policies"]))
@@ -95,6 +97,20 @@ def diff(
         raise click.exceptions.Exit(DIFFERENCES)
 
 
+def readable(name: str, value: Any) -> Any:
+    """Give a setting with its lengths of time as the configuration has them: `30s`."""
+    from tocsin.core.model.policy import DURATIONS
+    from tocsin.settings import write_duration
+
+    if isinstance(value, dict):
+        return {inner: readable(inner, one) for inner, one in value.items()}
+    if isinstance(value, list):
+        return [readable(name, one) for one in value]
+    if name in DURATIONS and isinstance(value, int):
+        return write_duration(value)
+    return value
+
+
 def show_changes(found: dict[str, Any]) -> None:
     """Show each change as what was and what is."""
     out = console()
@@ -102,7 +118,8 @@ def show_changes(found: dict[str, Any]) -> None:
         out.print(text(change["path"], "bold"))
         for mark, value, style in (("-", change["before"], "red"), ("+", change["after"], "green")):
             if value is not None:
-                out.print(text(f"  {mark} {json.dumps(value, ensure_ascii=False)}", style))
+                said = json.dumps(readable(change["path"].rpartition(".")[2], value), ensure_ascii=False)
+                out.print(text(f"  {mark} {said}", style))
 
 
 def _show_diff(found: dict[str, Any]) -> None:

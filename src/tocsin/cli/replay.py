@@ -12,7 +12,15 @@ from tocsin.cli.exits import PARTLY_DONE
 from tocsin.cli.show import console, output_option, show_json, table, text, wants_json
 from tocsin.cli.times import PAST, Moment
 
-STYLE = {"would send": "yellow", "again": "green", "already told": "dim", "under way": "cyan", "gone": "red"}
+STYLE = {
+    "would send": "yellow",
+    "again": "green",
+    "already told": "dim",
+    "discarded": "dim",
+    "drill": "dim",
+    "under way": "cyan",
+    "gone": "red",
+}
 ROWS_SHOWN = 200
 
 
@@ -30,7 +38,11 @@ ROWS_SHOWN = 200
 @click.option(
     "--dry-run/--no-dry-run", default=True, show_default=True, help="Only show what would be sent again."
 )
-@click.option("--force", is_flag=True, help="Also what was told already: somebody gets it twice.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Also what was told already (somebody gets it twice), and what was discarded.",
+)
 @click.option(
     "--limit", type=click.IntRange(1, 1000), default=1000, show_default=True, help="At most so many."
 )
@@ -51,8 +63,8 @@ def replay(
 ) -> None:
     """Send again what did not arrive, from the record. Sends nothing unless --no-dry-run is given.
 
-    Each goes out under the key that it had, so a receiver that knows keys takes it once. What was told already is
-    left out, unless --force. Exit code 8 if some of it is gone.
+    Each goes out under the key that it had, so a receiver that knows keys takes it once. What was told already, or
+    discarded by somebody, is left out, unless --force; drills always are. Exit code 8 if some of it is gone.
     """  # fmt: skip
     with reach(data, url, token, writes=not dry_run) as (api, _):
         form: dict[str, Any] = {"since": since.at(api), "dry_run": dry_run, "force": force, "limit": limit}
@@ -90,8 +102,8 @@ def show_replay(answer: dict[str, Any]) -> None:
     shown = table(">no.", ">of", "outcome", "told", "state", "where", wide="where")
     for one in results[:ROWS_SHOWN]:
         shown.add_row(
-            text(one["delivery"], "bold"),
-            text(f"#{one['number']}" if one["number"] else ""),
+            text(one["number"], "bold"),
+            text(f"#{one['incident_number']}" if one["incident_number"] else ""),
             text(one["outcome"], STYLE.get(one["outcome"], "")),
             text(one["kind"]),
             text(one["state"]),
@@ -103,5 +115,7 @@ def show_replay(answer: dict[str, Any]) -> None:
     counts = Counter(one["outcome"] for one in results)
     summary = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
     out.print(f"{answer['matched']} matched: {summary}", style="bold")
+    if counts["discarded"]:
+        out.print("What was discarded stays so; --force sends it all the same.", style="dim")
     if counts["already told"]:
         out.print("What was told already is not sent again; --force sends it a second time.", style="dim")

@@ -28,7 +28,7 @@ LOOK_EVERY_S = 0.1
     metavar="SCOPE",
     help='Which instance of the rule, as JSON (\'{"host": "db-1"}\') or name=value; may be repeated.',
 )
-@click.option("--channel", "channels", multiple=True, help="Only this channel; may be repeated.")
+@click.option("--channel", "channels", multiple=True, help="Tell only this channel; may be repeated.")
 @click.option("--window-start", help="ISO 8601 with an offset. Default: as --window-end.")
 @click.option("--window-end", help="ISO 8601 with an offset. Default: now.")
 @click.option(

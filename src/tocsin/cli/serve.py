@@ -79,8 +79,8 @@ def serve(
     with told():
         from tocsin.wiring import read_configuration
 
-        def read() -> "Settings":
-            return read_configuration(config, data)
+        def read(*, again: bool = False) -> "Settings":
+            return read_configuration(config, data, running=again)
 
         run(_serve(read, data, host, port, accept_clock, with_parent))
 
@@ -96,7 +96,7 @@ def run(coroutine: Coroutine[Any, Any, None]) -> None:
 
 
 async def _serve(
-    read: Callable[[], "Settings"], data: Path, host: str, port: int, accept_clock: bool, with_parent: bool
+    read: Callable[..., "Settings"], data: Path, host: str, port: int, accept_clock: bool, with_parent: bool
 ) -> None:
     from tocsin.cli.reload import Reloader
     from tocsin.wiring import (
@@ -128,7 +128,7 @@ async def _serve(
                     sys.stdout.flush()
                     store.put_token(stored)
                 doorkeeper = build_doorkeeper(settings, node, pepper)
-                reloader = Reloader(node, doorkeeper, settings, read)
+                reloader = Reloader(node, doorkeeper, settings, lambda: read(again=True))
                 node.reload = reloader.reload
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.on_signal)
                 try:

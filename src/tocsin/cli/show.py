@@ -5,8 +5,9 @@ rich as text, never as markup.
 """
 
 import json
+import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+_SAID = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC\b", re.ASCII)
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 SEVERITY_STYLE = {"info": "cyan", "warning": "yellow", "error": "red", "critical": "bold white on red"}
@@ -115,6 +117,11 @@ def moment(iso: str | None, *, short: bool = False) -> str:
     return at.strftime("%Y-%m-%d %H:%M" if short else "%Y-%m-%d %H:%M:%S")
 
 
+def moments(said: str) -> str:
+    """Give a sentence of the API with its instants as `moment` shows them; at a terminal without the zone's name."""
+    return _SAID.sub(lambda found: moment(f"{found[1]}+00:00"), said) if sys.stdout.isatty() else said
+
+
 def zone(*, short: bool = False) -> str:
     """Name the zone that `moment` shows. short: for the head of a narrow column."""
     if not sys.stdout.isatty():
@@ -125,6 +132,26 @@ def zone(*, short: bool = False) -> str:
 def several(count: int, one: str, many: str = "") -> str:
     """Count things in words: `1 alert`, `2 alerts`."""
     return f"{count} {one}" if count == 1 else f"{count} {many or one + 's'}"
+
+
+def standing(incident: Mapping[str, Any]) -> "Text":
+    """Show the state of an incident, and whether silences cover all that fires in it."""
+    shown = text(incident["state"], STATE_STYLE.get(incident["state"], ""))
+    if incident["state"] in ("OPEN", "ACK") and 0 < incident["firing"] <= incident.get("silenced", 0):
+        shown.append_text(text(", silenced", STATE_STYLE["SILENCED"]))
+    return shown
+
+
+def who(actor: str | None, name: str | None) -> str:
+    """Name whoever did something: `anna (token:f17f7f59)`; the actor alone where it says that itself."""
+    if not actor or not name or name in actor:
+        return actor or ""
+    return f"{name} ({actor})"
+
+
+def names_in(pairs: Iterable[tuple[str | None, str | None]]) -> dict[str, str]:
+    """Give the names of tokens by their ids, as far as these pairs of an actor and its name say them."""
+    return {actor.removeprefix("token:"): name for actor, name in pairs if actor and name}
 
 
 def labels(scope: Mapping[str, str] | None) -> str:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from tocsin.cli.show import SEVERITY_STYLE, console, facts, labels, moment, several, table, text, zone
+from tocsin.cli.show import SEVERITY_STYLE, console, facts, labels, moment, several, table, text, who, zone
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -69,7 +69,15 @@ def show_silence(one: dict[str, Any]) -> None:
         pairs += [("next" if not row else " ", _window(next_)) for row, next_ in enumerate(one["next"])]
         ending = f"M{one['number']}" if not one["over"] else ""
     end = f"tocsin unsilence {ending}" if ending else ""
-    facts(out, [*pairs, ("by", one["created_by"]), ("comment", one["comment"]), ("to end it", end)])
+    facts(
+        out,
+        [
+            *pairs,
+            ("by", who(one["created_by"], one.get("created_by_name"))),
+            ("comment", one["comment"]),
+            ("to end it", end),
+        ],
+    )
 
 
 def _window(window: dict[str, Any]) -> str:

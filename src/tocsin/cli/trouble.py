@@ -22,8 +22,9 @@ def mark(api: "Api", incidents: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for state, counts in (("dead", dead), ("pending", failing)):
         query = {"state": state, "since": since}
         for one in collect(api, PATH, "deliveries", query, LOOKED_AT)["deliveries"]:
-            if one["number"] is not None and (state == "dead" or one["attempts"]):
-                counts[one["number"]] = counts.get(one["number"], 0) + 1
+            number = one["incident_number"]
+            if number is not None and (state == "dead" or one["attempts"]):
+                counts[number] = counts.get(number, 0) + 1
     return [
         one | {"dead": dead.get(one["number"], 0), "failing": failing.get(one["number"], 0)}
         for one in incidents
@@ -35,5 +36,5 @@ def addressed(api: "Api", number: int, deliveries: list[dict[str, Any]]) -> list
     if not deliveries:
         return deliveries
     known = collect(api, PATH, "deliveries", {"incident": str(number)}, LOOKED_AT)["deliveries"]
-    addresses = {one["delivery"]: one["address"] for one in known}
+    addresses = {one["number"]: one["address"] for one in known}
     return [one | {"address": addresses.get(one["number"], "")} for one in deliveries]

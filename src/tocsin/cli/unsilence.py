@@ -9,7 +9,7 @@ from tocsin.cli.actions import Wanted, do
 from tocsin.cli.answers import Api
 from tocsin.cli.client import reach, server_options
 from tocsin.cli.exits import NOT_FOUND, PARTLY_DONE, USAGE, Failure
-from tocsin.cli.show import output_option, show_json, wants_json
+from tocsin.cli.show import console, output_option, show_json, wants_json
 from tocsin.cli.silences_show import show_silence
 from tocsin.cli.which import INCIDENT, Filters
 
@@ -62,7 +62,7 @@ def _end_all(api: Api, ends: list[str], output: str | None) -> None:
         show_json(ended[0] if len(ends) == 1 else ended)
     elif ended:
         for answer in ended:
-            show_silence(answer)
+            _show_ended(answer)
     if failures:
         message = " ".join(failure.message for failure in failures)
         raise Failure(message, PARTLY_DONE if ended else NOT_FOUND)
@@ -87,7 +87,13 @@ def _unsilence_incidents(api: Api, ids: tuple[str, ...], note: str | None, outpu
         if wants_json(output):
             show_json(answer)
         else:
-            show_silence(answer)
+            _show_ended(answer)
+
+
+def _show_ended(answer: dict[str, Any]) -> None:
+    show_silence(answer)
+    if not answer["changed"]:
+        console().print("was so already", style="dim")
 
 
 def _end_by_id(api: Api, wanted: str, failure: Failure) -> dict[str, Any]:

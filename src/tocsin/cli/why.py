@@ -12,15 +12,19 @@ from tocsin.cli.show import (
     console,
     labels,
     moment,
+    moments,
+    names_in,
     output_option,
     several,
     show_json,
     text,
     wants_json,
+    who,
     zone,
 )
 from tocsin.cli.times import span
 from tocsin.cli.which import INCIDENT
+from tocsin.core.engine.actors import read_aloud
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,27 +68,29 @@ def show_why(found: dict[str, Any], *, shows_all: bool = False) -> None:
     out = console()
     out.print(text(f"Why incident #{found['number']}", "bold"))
     for sentence in found["summary"]:
-        out.print(text(sentence))
+        out.print(text(moments(sentence)))
     if found["left_out"]:
         older = several(found["left_out"], "older entry", "older entries")
         out.print(text(f"{older} left out; all of them: tocsin ledger show", "dim"))
     steps = found["steps"]
     shown = steps if shows_all or len(steps) <= STEPS_SHOWN else [*steps[:5], *steps[5 - STEPS_SHOWN :]]
     policy = None
+    changes = [step["changed"] for step in steps if step["changed"] is not None]
+    names = names_in((changed["by"], changed.get("by_name")) for changed in changes)
     for number, step in enumerate(shown):
         if number == 5 and len(shown) < len(steps):
             out.print()
             out.print(text(f"… {len(steps) - len(shown)} steps left out; all of them: --all", "dim"))
-        _show_step(out, step, says_policy=step["policy"] != policy)
+        _show_step(out, step, names, says_policy=step["policy"] != policy)
         policy = step["policy"]
 
 
-def _show_step(out: "Console", step: dict[str, Any], *, says_policy: bool) -> None:
+def _show_step(out: "Console", step: dict[str, Any], names: dict[str, str], *, says_policy: bool) -> None:
     policy = f", policy version {step['policy']}" if says_policy else ""
     out.print()
     late = f", {span(step['late_by_s'])} late" if step["late_by_s"] else ""
     out.print(text(f"{moment(step['at'])} ({zone()}), entry {step['seq']}{policy}{late}", "bold"))
-    for name, said, style in lines_of(step):
+    for name, said, style in lines_of(step, names):
         _show_line(out, name, said, style)
 
 
@@ -98,8 +104,11 @@ def _show_line(out: "Console", name: str, said: str, style: str) -> None:
     out.print(line)
 
 
-def lines_of(step: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Give a step as (what it is about, what is said, style), in the order in which it was decided."""
+def lines_of(step: dict[str, Any], names: dict[str, str]) -> list[tuple[str, str, str]]:
+    """Give a step as (what it is about, what is said, style), in the order in which it was decided.
+
+    names: of tokens, by their ids.
+    """
     lines: list[tuple[str, str, str]] = []
     if (received := step["received"]) is not None:
         lines.append(("received", _received(received), ""))
@@ -110,7 +119,7 @@ def lines_of(step: dict[str, Any]) -> list[tuple[str, str, str]]:
     if (route := step["route"]) is not None:
         lines.append(("route", f"{route['name']}{_because(route)}", ""))
     if (changed := step["changed"]) is not None:
-        lines.append(("state", _changed(changed), ""))
+        lines.append(("state", _changed(changed, names), ""))
     if (silences := step["silences"]) is not None:
         lines.append(("silences", _silences(silences), ""))
     if (rate := step["rate_window"]) is not None:
@@ -136,11 +145,11 @@ def _received(received: dict[str, Any]) -> str:
     return f"{about}: {received['status']}, {received['severity']}{source}{window}"
 
 
-def _changed(changed: dict[str, Any]) -> str:
-    by = f" by {changed['by']}" if changed["by"] != "system" else ""
+def _changed(changed: dict[str, Any], names: dict[str, str]) -> str:
+    by = f" by {who(changed['by'], changed.get('by_name'))}" if changed["by"] != "system" else ""
     until = f" until {moment(changed['until'])}" if changed["until"] else ""
     note = f" ({changed['note']})" if changed["note"] else ""
-    return f"{changed['state']}{by}{until}{note}{_because(changed)}"
+    return f"{changed['state']}{by}{until}{note}{read_aloud(_because(changed), names)}"
 
 
 def _attempted(attempted: dict[str, Any]) -> str:
@@ -153,7 +162,7 @@ def _attempted(attempted: dict[str, Any]) -> str:
 
 def _silences(silences: dict[str, Any]) -> str:
     matched = [
-        f"{one['silence_id']}{f' ({comment})' if (comment := one.get('comment')) else ''}"
+        f"S{one['number']}{f' ({comment})' if (comment := one.get('comment')) else ''}"
         for one in silences["matched"]
     ]
     if not matched:

@@ -17,6 +17,7 @@ from tocsin.ports import Channel, Clock, Store
 from tocsin.runtime.committed import Committed, Dispatch
 from tocsin.runtime.gate import Gate
 from tocsin.runtime.metrics import ChannelFigures, Metrics
+from tocsin.runtime.names import Names, names_somebody
 from tocsin.runtime.turn import Result
 
 log = logging.getLogger("tocsin.dispatcher")
@@ -46,6 +47,7 @@ class Dispatcher:
     ) -> None:
         self._gate = gate
         self._store = store
+        self._names = Names(store)
         self._clock = clock
         self._metrics = metrics
         self._dry_run = dry_run
@@ -153,6 +155,8 @@ class Dispatcher:
                 if message is None:
                     outcome = Refused(why="what it should say is no longer stored")
                 else:
+                    if names_somebody(message):
+                        message = await asyncio.to_thread(self._names.put_into, message)
                     outcome = await self._send(channel, dispatch, message)
             except TimeoutError:
                 outcome = Retry(why=f"no answer within {ATTEMPT_S:.0f} s")

@@ -20,6 +20,7 @@ from tocsin.runtime.gate import Gate
 from tocsin.runtime.heartbeat import Heartbeat
 from tocsin.runtime.housekeeper import Housekeeper
 from tocsin.runtime.metrics import Figures, Metrics
+from tocsin.runtime.names import Names
 from tocsin.runtime.pump import Pump, Request
 from tocsin.runtime.turn import Result
 
@@ -57,6 +58,7 @@ class Node:
         self.store = store
         self.clock = clock
         self.ids = ids
+        self.names = Names(store)
         self.channels = channels
         self.policy = policy
         self.plans = compile_policy(policy, 0)

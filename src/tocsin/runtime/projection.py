@@ -248,6 +248,12 @@ class Projection:
                 f"The {ending.kind} notification through channel {ending.channel} could not be delivered and will not "
                 f"be tried again: {_why(draft)}."
             )
+        by = last_said = ""
+        if draft.kind == "action" and any(isinstance(one, _BY_HAND) for one in draft.events):
+            by = draft.actor
+        if any(isinstance(one, ev.AlertCleared) for one in draft.events):
+            over = _alert_of(draft)
+            last_said = over.message if over is not None else ""
         message = compose.message(
             event,
             at=self._at,
@@ -258,6 +264,8 @@ class Projection:
             silenced=silenced,
             digest=event.because[:1].upper() + event.because[1:] + ".",
             failed=failed,
+            by=by,
+            last_said=last_said,
             record=self._record,
         )
         said = CANONICAL.encode(message)
@@ -445,6 +453,10 @@ _BY_OUTCOME = (
     DeliveryState.DRY_RUN,
 )
 """How an attempt may end a delivery; the other ends are decided here."""
+
+
+_BY_HAND = (ev.IncidentResolved, ev.IncidentReopened)
+"""What a message says of whoever did it."""
 
 
 def _alert_of(draft: Draft) -> Alert | None:

@@ -47,11 +47,13 @@ def read_settings(
     data: Path | None = None,
     environment: Mapping[str, str] | None = None,
     try_channel: Callable[[ChannelSettings], object] = lambda channel: None,
+    running: bool = False,
 ) -> Settings:
     """Read the settings.
 
     config, data: see `find_file`. environment: in place of the process's own.
     try_channel: makes a channel, to hear what is wrong with it; it raises Invalid.
+    running: a server reads them anew.
     Raises: Invalid naming the variable that is wrong, or with all errors of the file.
     """
     env = machine_environment() if environment is None else environment
@@ -60,7 +62,7 @@ def read_settings(
         return tried(environment_settings(env), try_channel)
     from tocsin.settings.file import file_settings
 
-    return file_settings(path, env, try_channel)
+    return file_settings(path, env, try_channel, running=running)
 
 
 def find_file(

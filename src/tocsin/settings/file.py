@@ -24,14 +24,17 @@ from tocsin.settings.takes import Surroundings
 from tocsin.settings.variables import tried
 
 
-def file_settings(path: Path, environment: Mapping[str, str], try_channel: TryChannel) -> Settings:
+def file_settings(
+    path: Path, environment: Mapping[str, str], try_channel: TryChannel, *, running: bool = False
+) -> Settings:
     """Read the settings of a file; the environment holds where the file says nothing.
 
+    running: see `Surroundings`.
     Raises: WrongFile; Invalid if a variable is wrong.
     """
     base = environment_settings(environment)
     source = _bytes_of(path)
-    around = Surroundings(environment, path.parent)
+    around = Surroundings(environment, path.parent, running)
     try:
         document = read_document(source)
     except Unreadable as unreadable:

@@ -20,6 +20,17 @@ from tocsin.settings.takes import Surroundings, did_you_mean
 TryChannel = Callable[[ChannelSettings], object]
 """Makes a channel; what it raises (Invalid, whose field is a key) is what is wrong with it."""
 
+STAND_INS: dict[str, dict[str, Any]] = {
+    "email": {
+        "name": "x",
+        "host": "localhost",
+        "sender": "x@example.org",
+        "recipients": ["x@example.org"],
+    },
+    "webhook": {"name": "x", "url": "https://example.org"},
+}
+"""kind -> what takes the place of a required key that is ill-formed, so that the rest of the channel can be tried."""
+
 _CHANNEL: TypeAdapter[Any] = TypeAdapter(ChannelForm)
 _FIELD = re.compile(r"([a-z_]+)(?:\[([0-9]+)\])?")
 
@@ -73,17 +84,41 @@ def _twice(names: list[Any], key_of: Callable[[int], Key], document: Document) -
 def _unworkable(
     channels: list[Any], document: Document, around: Surroundings, try_channel: TryChannel
 ) -> Iterator[Problem]:
-    """Make every channel that is well-formed, to hear what it says itself."""
+    """Make every channel, to hear what it says itself."""
     for index, raw in enumerate(channels):
-        try:
-            made = channel_of(_CHANNEL.validate_python(raw, context=around))
-        except ValidationError:
-            continue  # Its form is wrong, and that is told elsewhere.
+        made, told = _well_formed(raw, around)
+        if made is None:
+            continue
         try:
             try_channel(made)
         except Invalid as error:
-            key: Key = ("channels", index, *_key_in_channel(error.field))
-            yield Problem(document.place_of(key), key, str(error))
+            for field, message in error.errors or [(error.field, str(error))]:
+                inner = _key_in_channel(field)
+                key: Key = ("channels", index, *inner)
+                if inner[:1] not in {(name,) for name in told}:
+                    yield Problem(document.place_of(key), key, message)
+
+
+def _well_formed(raw: Any, around: Surroundings) -> tuple[ChannelSettings | None, set[str]]:
+    """Give a channel as it stands, or with something in place of what is ill-formed: that is told elsewhere.
+
+    Returns: the channel, None if nothing can be made of it; and the keys about which it has nothing to say.
+    """
+    try:
+        return channel_of(_CHANNEL.validate_python(raw, context=around)), set()
+    except ValidationError as error:
+        kind = raw.get("kind") if isinstance(raw, dict) else None
+        if kind not in STAND_INS:
+            return None, set()
+        told = {str(one["loc"][1]) for one in error.errors(include_url=False) if len(one["loc"]) > 1}
+    if told & {"user", "password"}:
+        told |= {"user", "password"}  # One without the other would be wrong, and is not.
+    left = {name: value for name, value in raw.items() if name not in told}
+    stand_ins = {name: value for name, value in STAND_INS[kind].items() if name in told}
+    try:
+        return channel_of(_CHANNEL.validate_python(left | stand_ins, context=around)), told
+    except ValidationError:
+        return None, set()
 
 
 def _key_in_channel(field: str) -> Key:

@@ -34,10 +34,14 @@ HOW_TO_REFER = "Write {env: NAME} or {file: path}, and put the value there."
 
 
 class Surroundings(msgspec.Struct, frozen=True):
-    """What a file may refer to. folder: in which relative paths begin."""
+    """What a file may refer to. folder: in which relative paths begin.
+
+    running: a server reads its file anew, and its environment will not change any more.
+    """
 
     environment: Mapping[str, str]
     folder: Path
+    running: bool = False
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
@@ -172,8 +176,15 @@ def reference_or_url(value: Any, info: ValidationInfo) -> Secret:
     if not isinstance(value, str):
         secret = reference(value, info)
         if not _is_url(secret.value):
-            raise ValueError(f"What is in {secret.source} is no URL. It looks like https://host/path.")
+            raise ValueError(
+                f"What is in {secret.source} is no URL. It begins with https:// or http://, like https://host/path."
+            )
         return secret
+    if not value.lower().startswith(("https://", "http://")):
+        raise ValueError(
+            "This must begin with https:// or http://, and this one does not. Write it like https://host/path, or as a "
+            "secret: {env: NAME}."
+        )
     if not _is_url(value):
         raise ValueError(
             "This is no URL without a user in it. Write it like https://host/path, or as a secret: {env: NAME}."
@@ -210,6 +221,11 @@ def _from_environment(variable: str, around: Surroundings) -> Secret:
     if not _VARIABLE.fullmatch(variable):
         raise ValueError("What stands after env is no name of a variable. Write {env: NAME}.")
     value = around.environment.get(variable, "")
+    if not value and around.running:
+        raise ValueError(
+            f"The server that runs has no variable {variable}, or it is empty. Set it and start the server again: a "
+            "reload does not bring it."
+        )
     if not value:
         raise ValueError(f"The environment has no variable {variable}, or it is empty. Set it.")
     return Secret(value, f"env {variable}")

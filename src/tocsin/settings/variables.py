@@ -3,7 +3,7 @@
 import ipaddress
 from collections.abc import Callable
 
-from tocsin.core.model.errors import Invalid
+from tocsin.core.model.errors import Invalid, check_all
 from tocsin.settings.model import ChannelSettings, Settings
 
 VARIABLES = {
@@ -21,6 +21,12 @@ VARIABLES = {
 """(channel, setting) -> the variable that holds it."""
 
 
+def _named(channel: str, field: str, what: str) -> tuple[str, str]:
+    """Name the variable that is wrong instead of the setting; the setting where no variable holds it."""
+    variable = VARIABLES.get((channel, field.partition("[")[0]))
+    return (field, what) if variable is None else (variable, f"{variable} is wrong: {what}")
+
+
 def tried(settings: Settings, try_channel: Callable[[ChannelSettings], object]) -> Settings:
     """Give the settings of the environment once each channel could be made. Raises: Invalid naming the variable."""
     for network in settings.allow_private:
@@ -35,9 +41,10 @@ def tried(settings: Settings, try_channel: Callable[[ChannelSettings], object]) 
         try:
             try_channel(channel)
         except Invalid as error:
-            setting = error.field.partition("[")[0]
-            variable = VARIABLES.get((channel.name, setting))
-            if variable is None:
-                raise
-            raise Invalid(f"{variable} is wrong: {error}", field=variable) from error
+            check_all(
+                [
+                    _named(channel.name, field, what)
+                    for field, what in error.errors or [(error.field, str(error))]
+                ]
+            )
     return settings

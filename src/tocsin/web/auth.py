@@ -193,7 +193,9 @@ class Doorkeeper:
         self.denials.note(Denial.PERMISSION, principal.actor, client, permission)
         whose = f"Role {principal.role}" if permission not in granted(principal.role) else "This token"
         raise NotPermitted(
-            f"{whose} may not {permission}. Ask an admin for a token that may.", principal.actor, permission
+            f"{whose} lacks the permission {permission}. Ask an admin for a token that has it.",
+            principal.actor,
+            permission,
         )
 
     async def _identify(self, authorization: bytes) -> Principal:
@@ -267,8 +269,8 @@ def make_token(
     missing = sorted(set(scopes) - granted(role))
     if missing:
         raise Invalid(
-            f"Role {role} may not {', '.join(missing)}, so no token of that role can. "
-            f"It may: {', '.join(sorted(granted(role)))}.",
+            f"Role {role} lacks the permission {', '.join(missing)}, so no token of that role can have it. "
+            f"It has: {', '.join(sorted(granted(role)))}.",
             field="scopes",
         )
     if not 0 <= per_minute <= PER_MINUTE_MAX:

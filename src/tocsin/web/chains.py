@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tocsin.core.engine.state import LiveIncident
+from tocsin.core.engine.suppress import covering
 from tocsin.core.ledger import encoding
 from tocsin.core.model.entry import Header
 from tocsin.core.model.errors import NotFound
@@ -27,6 +28,11 @@ def get_incident(store: Store, name: str) -> LiveIncident:
     if incident is None:
         raise NotFound(f"There is no incident {name[:64]!r}. List them: GET /api/v1/incidents.")
     return incident
+
+
+def silences_over(store: Store, incident: LiveIncident) -> list[int]:
+    """Give the numbers of the silences that cover its alerts, oldest first."""
+    return list(covering(store.members(incident.number))) if incident.silenced else []
 
 
 def get_view(store: Store, incident: LiveIncident) -> IncidentView:

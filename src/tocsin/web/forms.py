@@ -9,6 +9,7 @@ from tocsin.core.model.alert import Severity
 from tocsin.core.model.incident import IncidentState, IncidentView
 from tocsin.core.model.notification import DeliveryState, NotificationKind
 from tocsin.ports import DeliveryView
+from tocsin.runtime.names import Names
 from tocsin.web.moments import EPOCH, Moment
 
 
@@ -56,7 +57,9 @@ class SendForm(BaseModel):
     severity: Severity
     message: Text
     scope: dict[Name, Text] = Field(default={}, max_length=64)
-    channels: list[Name] = Field(default=[], description="Names of channels; none for those of the route.")
+    channels: list[Name] = Field(
+        default=[], description="Names of channels: they alone are told. None: those of the route."
+    )
     dry_run: bool = Field(default=False, strict=True)
     window_start: Moment | None = None
     window_end: Moment | None = None
@@ -86,7 +89,10 @@ class SendAnswer(BaseModel):
 
 
 class IncidentOut(BaseModel):
-    """An incident in a list."""
+    """An incident in a list. acked_by: as the ledger names them; acked_by_name: as people call them.
+
+    firing, cleared: how many of its alerts; silenced: how many of those that fire lie under silences.
+    """
 
     incident_id: str
     number: int
@@ -101,8 +107,10 @@ class IncidentOut(BaseModel):
     updated_at: Shown
     resolved_at: Shown | None
     acked_by: str | None
+    acked_by_name: str | None
     firing: int
     cleared: int
+    silenced: int
 
 
 class DeliveryOut(BaseModel):
@@ -117,7 +125,7 @@ class DeliveryOut(BaseModel):
     why: str
 
 
-def incident_out(view: IncidentView) -> dict[str, Any]:
+def incident_out(view: IncidentView, names: Names) -> dict[str, Any]:
     """Show an incident."""
     return {
         "incident_id": view.id,
@@ -133,8 +141,10 @@ def incident_out(view: IncidentView) -> dict[str, Any]:
         "updated_at": view.updated_at,
         "resolved_at": view.resolved_at,
         "acked_by": view.acked_by or None,
+        "acked_by_name": names.of(view.acked_by) or None,
         "firing": view.firing,
         "cleared": view.cleared,
+        "silenced": view.silenced,
     }
 
 

@@ -103,9 +103,13 @@ class BulkForm(Form):
 
 
 class ActedOut(IncidentOut):
-    """An incident after somebody did something to it. changed: false where it was so already."""
+    """An incident after somebody did something to it. changed: false where it was so already.
+
+    silenced_by: numbers of the silences that cover its alerts.
+    """
 
     changed: bool
+    silenced_by: list[int]
 
 
 class IncidentList(BaseModel):
@@ -118,13 +122,17 @@ class IncidentList(BaseModel):
 
 
 class AlertOut(BaseModel):
-    """An alert of an incident; message and what follows are None once its text was erased."""
+    """An alert of an incident; message and what follows are None once its text was erased.
+
+    silenced_by: numbers of the silences that cover it.
+    """
 
     rule_id: str
     severity: Severity
     status: Status
     scope: dict[str, str]
     greens: int
+    silenced_by: list[int]
     last_seen_at: Shown
     expires_at: Shown | None
     message: str | None
@@ -136,6 +144,8 @@ class AlertOut(BaseModel):
 class TimelineOut(BaseModel):
     """An entry of the ledger. because: why, one for each event; note: what somebody wrote beside it.
 
+    actor: who made it, as the ledger names them; actor_name: as people call them.
+    message: what the alert said that came in with it, null where none did or its text was erased.
     cause: the entry that it follows from; late_by_s: by how much a timer was late, 0 if it was not.
     events: as the ledger has them, instants in microseconds.
     """
@@ -144,12 +154,14 @@ class TimelineOut(BaseModel):
     at: Shown
     kind: str
     actor: str
+    actor_name: str
     policy: int
     cause: int | None
     late_by_s: float
     because: list[str]
     events: list[dict[str, Any]]
     note: str | None
+    message: str | None
 
 
 class NoteOut(BaseModel):
@@ -157,6 +169,7 @@ class NoteOut(BaseModel):
 
     at: Shown
     actor: str
+    actor_name: str
     note: str
 
 
@@ -164,11 +177,13 @@ class IncidentDetail(IncidentOut):
     """An incident with all that belongs to it.
 
     acked_at: when it was first acknowledged since it opened. previous: the number of the last one of its kind.
-    alerts: the first 500; timeline, notes: of its newest 200 entries, newest first.
+    silenced_by: numbers of the silences that cover its alerts. alerts: the first 500; timeline, notes: of its newest
+    200 entries, newest first.
     """
 
     acked_at: Shown | None
     silenced_until: Shown | None
+    silenced_by: list[int]
     auto_resolved: bool
     greens: int
     previous: int | None
@@ -193,13 +208,14 @@ class BulkResult(BaseModel):
 
     incident_id: str
     number: int | None
+    title: str | None
     outcome: str
     state: IncidentState | None
     detail: str | None = None
 
 
 class BulkAnswer(BaseModel):
-    """What became of all. matched: incidents that are there; refused: conflicts, and what is not there."""
+    """What became of all, or would. matched: incidents that are there; refused: conflicts; not_found: the others."""
 
     action: Action
     dry_run: bool
@@ -207,6 +223,7 @@ class BulkAnswer(BaseModel):
     changed: int
     unchanged: int
     refused: int
+    not_found: int
     results: list[BulkResult]
 
 
@@ -262,6 +279,7 @@ def alert_out(live: LiveAlert, alert: Alert | None, incident: int) -> AlertOut:
         status=Status.FIRING if incident in live.firing_in else Status.RESOLVED,
         scope=alert.scope if alert is not None else {},
         greens=live.greens,
+        silenced_by=list(live.silenced_by),
         last_seen_at=instant(live.seen_at),
         expires_at=instant(live.lease) if live.lease else None,
         message=alert.message if alert is not None else None,

@@ -10,6 +10,7 @@ from tocsin.core.model.errors import Invalid
 from tocsin.core.model.policy import MINUTE
 from tocsin.core.model.silence import Maintenance, Matcher, parse_matcher, show_matcher
 from tocsin.ports import SilenceView
+from tocsin.runtime.names import Names
 from tocsin.web.forms import Name, Shown, Text, instant, without_default
 from tocsin.web.incident_forms import Form
 from tocsin.web.moments import AS_JSON, Minutes, Moment
@@ -88,7 +89,10 @@ class ExtendForm(BaseModel):
 
 
 class SilenceOut(BaseModel):
-    """ends_at: as planned; ended_at: when it did end. maintenance_id: of the maintenance that made it."""
+    """ends_at: as planned; ended_at: when it did end. maintenance_id: of the maintenance that made it.
+
+    created_by: as the ledger names them; created_by_name: as people call them.
+    """
 
     silence_id: str
     number: int
@@ -98,8 +102,15 @@ class SilenceOut(BaseModel):
     ended_at: Shown | None
     state: SilenceState
     created_by: str
+    created_by_name: str
     comment: str
     maintenance_id: str | None
+
+
+class SilenceEnded(SilenceOut):
+    """A silence that is over. changed: false where it was so already."""
+
+    changed: bool
 
 
 class WindowOut(BaseModel):
@@ -121,7 +132,14 @@ class MaintenanceOut(BaseModel):
     next: list[WindowOut]
     over: bool
     created_by: str
+    created_by_name: str
     comment: str
+
+
+class MaintenanceEnded(MaintenanceOut):
+    """A maintenance that is over. changed: false where it was so already."""
+
+    changed: bool
 
 
 class SilenceList(BaseModel):
@@ -165,7 +183,7 @@ def state_of(view: SilenceView) -> SilenceState:
     return "active" if view.began else "pending"
 
 
-def silence_out(view: SilenceView, maintenance_ids: dict[int, str]) -> SilenceOut:
+def silence_out(view: SilenceView, maintenance_ids: dict[int, str], names: Names) -> SilenceOut:
     silence = view.silence
     return SilenceOut(
         silence_id=silence.id,
@@ -176,12 +194,15 @@ def silence_out(view: SilenceView, maintenance_ids: dict[int, str]) -> SilenceOu
         ended_at=instant(view.ended_at) if view.ended_at is not None else None,
         state=state_of(view),
         created_by=silence.created_by,
+        created_by_name=names.of(silence.created_by),
         comment=silence.comment,
         maintenance_id=maintenance_ids.get(silence.maintenance),
     )
 
 
-def maintenance_out(maintenance: Maintenance, next_at: int, over: bool, now: int) -> MaintenanceOut:
+def maintenance_out(
+    maintenance: Maintenance, next_at: int, over: bool, now: int, names: Names
+) -> MaintenanceOut:
     coming = [] if over else recurring.windows(maintenance, now, WINDOWS_SHOWN)
     return MaintenanceOut(
         maintenance_id=maintenance.id,
@@ -195,5 +216,6 @@ def maintenance_out(maintenance: Maintenance, next_at: int, over: bool, now: int
         next=[WindowOut(starts_at=instant(begin), ends_at=instant(end)) for begin, end in coming],
         over=over,
         created_by=maintenance.created_by,
+        created_by_name=names.of(maintenance.created_by),
         comment=maintenance.comment,
     )

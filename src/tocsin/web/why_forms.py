@@ -35,9 +35,10 @@ class DedupOut(Part):
 
 
 class MatchedOut(Part):
-    """A silence that covers an alert."""
+    """A silence that covers an alert. silence_id: null if it is too old to be at hand."""
 
-    silence_id: str
+    number: int
+    silence_id: str | None
     comment: str
 
 
@@ -71,10 +72,14 @@ class RouteOut(Part):
 
 
 class ChangedOut(Part):
-    """What became of the incident, and by whom. until: when that lapses, null for never."""
+    """What became of the incident, and by whom. until: when that lapses, null for never.
+
+    by: as the ledger names them; by_name: as people call them.
+    """
 
     state: IncidentState
     by: str
+    by_name: str
     until: Shown | None
     note: str | None
     because: str

@@ -41,6 +41,20 @@ def said(world: World, incident: int = 1, *, kind: str = "", **more) -> Message:
         (("...",), an_alert(message="full"), "disk: full"),
         (("...",), an_alert(), "disk"),
         (("...",), an_alert(message="x" * 200), "disk: " + "x" * 153 + "…"),
+        (("...",), an_alert("cpu", message="over 95 %", host="db-1"), "cpu (host=db-1): over 95 %"),
+        (("...",), an_alert("cpu", message="hot", host="b", az="1"), "cpu (az=1, host=b): hot"),
+        (("...",), an_alert("cpu", host="db-1"), "cpu (host=db-1)"),
+        (
+            ("...",),
+            an_alert("cpu", message="hot", a="x" * 30, b="y" * 19, c="z"),
+            f"cpu (a={'x' * 30}, b={'y' * 19}, c=z): hot",
+        ),
+        (
+            ("...",),
+            an_alert("cpu", message="hot", a="x" * 30, b="y" * 30, c="z"),
+            f"cpu (a={'x' * 30}, …): hot",
+        ),
+        (("...",), an_alert("cpu", message="hot", a="x" * 200, b="y"), f"cpu (a={'x' * 54}…, …): hot"),
         (("team",), an_alert(message="full", team="db"), "disk (team=db)"),
         (("rule_id",), an_alert(message="full"), "disk"),
         ((), an_alert(message="full"), "disk"),
@@ -81,7 +95,29 @@ def test_a_return_is_called_one():
     world.clear()
     world.fire()
 
-    assert said(world).text.startswith("It is back")
+    assert said(world).text == "It is back, for the 2nd time. 1 alert firing."
+
+
+@pytest.mark.parametrize(
+    ("generation", "times"),
+    [(2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (12, "12th"), (13, "13th"), (21, "21st"), (22, "22nd"), (112, "112th")],
+)  # fmt: skip
+def test_returns_are_counted_in_english(generation, times):
+    world = World(a_policy())
+    world.fire()
+    world.incident().generation = generation
+
+    assert said(world).text.startswith(f"It is back, for the {times} time.")
+
+
+def test_a_return_by_hand_says_whose():
+    world = World(a_policy())
+    world.fire()
+    world.act("resolve")
+    world.act("reopen", actor="token:f17f7f59")
+
+    assert said(world, by="token:f17f7f59").text == "Reopened by token:f17f7f59. 1 alert firing."
+    assert said(world, by="os:ben").text == "Reopened by ben. 1 alert firing."
 
 
 @pytest.mark.parametrize(
@@ -100,12 +136,29 @@ def test_an_end_says_how_it_came(greens, text):
     assert said(world).text == text
 
 
-def test_an_end_by_hand_says_only_that():
+def test_an_end_by_hand_says_whose_and_what_had_not_cleared():
+    world = World(a_policy(group_by=()))
+    world.fire(host="a")
+    world.act("resolve")
+    assert said(world, by="jwt:ben").text == "Over: ben resolved it. 1 alert had not cleared."
+    assert said(world).text == "Over: somebody resolved it. 1 alert had not cleared."
+
+    world = World(a_policy(group_by=()))
+    world.fire(host="a")
+    world.fire(host="b")
+    world.act("resolve")
+    assert said(world, by="jwt:ben").text == "Over: ben resolved it. 2 alerts had not cleared."
+
+
+def test_an_end_says_what_the_alert_said_that_brought_it():
     world = World(a_policy())
     world.fire()
-    world.act("resolve")
+    world.clear()
 
-    assert said(world).text == "Over. 1 alert firing (RESOLVED)."
+    assert (
+        said(world, last_said="fine\nagain").text == "Over: all alerts cleared. The last one said: fine again"
+    )
+    assert len(said(world, last_said="x" * 999).text) < 300
 
 
 def test_worst_and_newest_alerts_come_first_and_twenty_are_shown():

@@ -87,7 +87,10 @@ class Read:
         )
         self.steps: list[Step] = explain.explain(lines, background)
         self.summary = summarise(
-            self.incident, self.steps, repeats=sum(alert.repeats for alert in alerts.values())
+            self.incident,
+            self.steps,
+            repeats=sum(alert.repeats for alert in alerts.values()),
+            silenced_by=sorted({number for alert in alerts.values() for number in alert.silenced_by}),
         )
 
 
@@ -162,15 +165,29 @@ def test_a_silence_is_named_where_it_covered_the_alert_when_it_came():
 
     step = read.steps[0]
     assert step.silences is not None
-    assert [matched.silence_id for matched in step.silences.matched] == [
-        world.state.silences[silence].silence.id
+    assert [(matched.number, matched.silence_id) for matched in step.silences.matched] == [
+        (silence, world.state.silences[silence].silence.id)
     ]
     assert [(w.kind, w.reason, w.address, w.because) for w in step.withheld] == [
         ("opened", "suppressed", "anna@example.org", "silences cover all of its alerts")
     ]
     assert step.notified == []
     assert read.summary[1] == "Nobody has been notified."
-    assert "because silences cover all of its alerts (silence " in read.summary[2]
+    assert "because silences cover all of its alerts (silence S1)" in read.summary[2]
+    assert read.summary[-1].startswith("It is OPEN, and nobody has it; silence S1 covers all of its alerts")
+
+
+def test_silences_that_cover_a_part_of_an_incident_are_said_to():
+    world = World(a_policy(group_by=()))
+    world.fire("disk", host="a")
+    world.fire("disk", host="b")
+    world.fire("disk", host="c")
+    world.silence("host=a")
+    world.silence("host=~a|b")
+
+    assert "nobody has it; silences S1 and S2 cover 2 of its 3 alerts that fire;" in Read(world).summary[
+        -1
+    ].replace(" since", ";")
 
 
 def test_a_silence_is_named_also_where_it_began_after_the_alert():
@@ -185,7 +202,9 @@ def test_a_silence_is_named_also_where_it_began_after_the_alert():
 
     assert step.withheld[0].kind == "reminder"
     assert step.silences is not None
-    assert [m.silence_id for m in step.silences.matched] == [world.state.silences[hides].silence.id]
+    assert [(m.number, m.silence_id) for m in step.silences.matched] == [
+        (hides, world.state.silences[hides].silence.id)
+    ]
 
 
 def test_the_rate_limit_says_which_of_the_window_it_was_and_when_the_digest_comes():
@@ -395,6 +414,18 @@ def test_what_was_sent_by_hand_was_asked_for():
     step = Read(world).steps[0]
 
     assert [(n.kind, n.because) for n in step.notified] == [("manual", "somebody asked for it")]
+
+
+def test_who_was_told_at_the_same_moment_for_another_reason_is_not_among_those_somebody_asked_for():
+    world = World(a_policy("anna", "ops@webhook"))
+    world.silence("source=probe")
+    world.fire(source="probe")
+    world.send(an_alert(source="manual"), manual=Manual(channels=("email",)))
+
+    telling = Read(world).summary[1]
+
+    assert "anna@example.org by email (manual: somebody asked for it); since then opened once" in telling
+    assert "ops@example.org" not in telling
 
 
 def test_without_its_text_an_incident_still_says_what_was_decided():

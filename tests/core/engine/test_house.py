@@ -170,7 +170,7 @@ def test_an_end_that_has_passed_is_refused():
     world = a_world()
     world.silence("rule_id=disk", after=HOUR, lasting=HOUR)
 
-    with pytest.raises(Invalid, match="ended already"):
+    with pytest.raises(Invalid, match="lies in the past"):
         world.feed(SilenceMoved(silence=1, ends_at=world.at))
     with pytest.raises(Invalid, match="before it starts"):
         world.feed(SilenceMoved(silence=1, ends_at=world.at + MINUTE))

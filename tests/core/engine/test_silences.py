@@ -4,6 +4,7 @@ import pytest
 from tests.support.builders import DAY, HOUR, MINUTE, NINE, a_matcher, a_policy, a_route
 from tests.support.world import World
 
+from tocsin.core.engine import state as live
 from tocsin.core.model import event as ev
 from tocsin.core.model.errors import Invalid, NotFound
 from tocsin.core.model.incident import IncidentState
@@ -375,6 +376,21 @@ def test_a_silence_that_makes_no_sense_is_refused(request_, field):
 
 
 @pytest.mark.parametrize(
+    ("starts_at", "ends_at", "said"),
+    [
+        (NINE + 2 * HOUR, NINE + HOUR, "ends before it starts"),
+        (NINE, NINE - HOUR, "lies in the past"),
+        (NINE, NINE, "lies in the past"),
+    ],
+)
+def test_a_wrong_end_is_called_what_it_is(starts_at, ends_at, said):
+    asked = SilenceRequested(matchers=(a_matcher("a=b"),), starts_at=starts_at, ends_at=ends_at)
+
+    with pytest.raises(Invalid, match=said):
+        a_world().feed(asked)
+
+
+@pytest.mark.parametrize(
     ("matchers", "covers"),
     [
         ("host=db-1", True),
@@ -400,3 +416,17 @@ def test_matchers(matchers, covers):
 
     for world in (before, after):
         assert bool(world.incident().silenced) == covers
+
+
+def test_a_silence_that_begins_covers_nothing_that_was_only_recalled_for_somebody_who_came_in_the_same_moment():
+    world = a_world()
+    world.fire()
+    world.clear()
+    world.wait(HOUR)
+    (alert,) = world.forgotten.values()
+    live.recall(world.state, alert)
+
+    world.silence()
+
+    (began,) = world.events(ev.SilenceBegan)
+    assert (began.covers, began.alerts) == (0, ())

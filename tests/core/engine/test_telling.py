@@ -478,12 +478,63 @@ def test_what_is_sent_by_hand_is_told_whatever_holds():
 def test_who_was_told_by_hand_is_not_told_the_same_again():
     world = a_world("anna", "ops@webhook")
 
+    world.send(an_alert(), manual=Manual())
+
+    assert world.told("anna") == world.told("ops") == ["manual"]
+    world.clear()
+    assert world.told("anna") == world.told("ops") == ["manual", "resolved"]
+
+
+def test_what_is_sent_by_hand_to_a_channel_plans_to_tell_nobody_else_and_reminds_nobody():
+    world = a_world("anna", "ops@webhook")
+
     world.send(an_alert(), manual=Manual(channels=("email",)))
+    world.wait(DAY)
+
+    assert world.told("anna") == ["manual"]
+    assert world.told("ops") == []
+    assert world.events(ev.FlushPlanned, ev.Flushed) == []
+    world.clear()
+    assert world.told("anna") == ["manual", "resolved"]
+    assert world.told("ops") == []
+
+
+def test_a_send_to_a_channel_of_what_fires_already_is_one_notification_and_no_more():
+    world = a_world("anna", "ops@webhook")
+    world.fire()
+
+    for severity in ("warning", "critical"):
+        world.send(an_alert("disk", severity), manual=Manual(channels=("email",)))
+
+    assert world.told("anna") == ["opened", "manual", "manual"]
+    assert world.told("ops") == ["opened"]
+
+
+def test_a_send_to_a_channel_opens_again_what_was_over_for_that_channel_alone():
+    world = a_world("anna", "ops@webhook")
+    world.fire()
+    world.act("resolve")
+    world.wait(MINUTE)
+
+    assert world.send(an_alert(), manual=Manual(channels=("email",))).outcome == "reopened"
+    world.wait(DAY)
+
+    assert world.told("anna") == ["opened", "resolved", "manual"]
+    assert world.told("ops") == ["opened", "resolved"]
+    world.fire()
+    assert world.told("ops") == ["opened", "resolved", "opened"]
+
+
+def test_a_send_to_a_channel_that_takes_an_alert_from_under_its_silence_lets_everybody_hear_of_the_alert():
+    world = a_world("anna", "ops@webhook")
+    world.silence("source=probe")
+    world.fire(source="probe")
+    assert world.told() == []
+
+    world.send(an_alert(source="manual"), manual=Manual(channels=("email",)))
 
     assert world.told("anna") == ["manual"]
     assert world.told("ops") == ["opened"]
-    world.clear()
-    assert world.told("anna") == ["manual", "resolved"]
 
 
 def test_what_is_sent_by_hand_is_not_held():

@@ -1,6 +1,7 @@
 """The nouns: names that are digests, and who may what."""
 
 import hashlib
+from typing import get_type_hints
 
 import pytest
 from tests.support.builders import a_policy, a_target
@@ -9,7 +10,7 @@ from tocsin.core.model.access import GRANTS, Permission, Role, may
 from tocsin.core.model.alert import Severity, fingerprint, idempotency_key, severity_rank
 from tocsin.core.model.errors import Conflict, Invalid
 from tocsin.core.model.notification import delivery_key
-from tocsin.core.model.policy import policy_digest
+from tocsin.core.model.policy import DURATIONS, Policy, RateLimit, Retries, Route, policy_digest
 
 
 def test_a_fingerprint_is_the_digest_of_canonical_json():
@@ -58,3 +59,14 @@ def test_a_role_may_what_the_table_says(role, permissions):
 def test_errors_carry_what_a_face_needs():
     assert Invalid("no", field="a.b").field == "a.b"
     assert Conflict("no", state="ACK").state == "ACK"
+
+
+def test_every_length_of_time_in_a_policy_is_known_as_one():
+    whole_numbers = {
+        name
+        for struct in (Policy, Route, RateLimit, Retries)
+        for name, kind in get_type_hints(struct).items()
+        if kind in (int, int | None, tuple[int, ...])
+    }
+
+    assert whole_numbers - {"limit", "greens"} == DURATIONS

@@ -55,11 +55,11 @@ class Names:
         return (_path(policy.routes, route) or []) if policy is not None else []
 
     def silence(self, number: int) -> Matched:
-        """Name a silence; by its number if it is not at hand."""
+        """Name a silence; by its number alone if it is not at hand."""
         acting = self._silences.get(number)
         if acting is None:
-            return Matched(silence_id=str(number), comment="")
-        return Matched(silence_id=acting.silence.id, comment=acting.silence.comment)
+            return Matched(number=number, silence_id=None, comment="")
+        return Matched(number=number, silence_id=acting.silence.id, comment=acting.silence.comment)
 
     def acting(self, at: int, named: Iterable[int]) -> list[int]:
         """Give the numbers of the silences that acted at a moment and cover an alert of the incident, oldest first.

@@ -3,10 +3,11 @@
 Nothing here escapes: what is dangerous depends on the channel, and each one escapes for itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from tocsin.core.engine.actors import called
 from tocsin.core.engine.route import Plan, group_labels
 from tocsin.core.engine.state import LiveAlert, LiveIncident
 from tocsin.core.model.alert import Alert, Status, severity_rank
@@ -17,15 +18,37 @@ from tocsin.core.model.policy import ALL_LABELS
 
 LINES_MAX = 20
 TITLE_MAX = 160
+SAID_MAX = 200
+SCOPE_MAX = 60
+"""So much of a title says where; the rest is for what."""
 
 
 def title_of(plan: Plan, alert: Alert) -> str:
-    """Name an incident by the alert that opened it: its message, or its rule and group where it may hold many."""
+    """Name an incident by the alert that opened it: where and what, or its rule and group where it may hold many."""
     if plan.group_by == (ALL_LABELS,):
-        return clip(f"{alert.rule_id}: {alert.message}" if alert.message else alert.rule_id, TITLE_MAX)
+        return _title(alert.rule_id, alert.scope, alert.message)
     labels = group_labels(plan, alert)
     named = ", ".join(f"{name}={value}" for name, value in labels.items() if name != "rule_id")
     return clip(f"{alert.rule_id} ({named})" if named else alert.rule_id, TITLE_MAX)
+
+
+def _title(rule_id: str, scope: Mapping[str, str], message: str) -> str:
+    """Name an alert: `cpu (host=db-1): CPU over 95 %`."""
+    where = f" ({_where(scope)})" if scope else ""
+    what = f": {message}" if message else ""
+    return clip(f"{rule_id}{where}{what}", TITLE_MAX)
+
+
+def _where(scope: Mapping[str, str]) -> str:
+    """Write a scope shortly, sorted by name: as many labels as there is room for, or a part of the first."""
+    labels = [f"{name}={value}" for name, value in sorted(scope.items())]
+    if len(", ".join(labels)) <= SCOPE_MAX:
+        return ", ".join(labels)
+    rest = ", …" if len(labels) > 1 else ""
+    room = SCOPE_MAX - len(rest)
+    while len(labels) > 1 and len(", ".join(labels)) > room:
+        labels.pop()
+    return clip(", ".join(labels), room) + rest
 
 
 def clip(text: str, length_max: int) -> str:
@@ -80,6 +103,7 @@ def view_of(incident: LiveIncident, title: str, labels: dict[str, str], url: str
         updated_at=incident.updated_at,
         firing=incident.firing,
         cleared=incident.cleared,
+        silenced=incident.silenced_firing,
         acked_by=incident.acked_by,
         resolved_at=incident.resolved_at or None,
         url=url,
@@ -107,18 +131,21 @@ def message(
     silenced: int = 0,
     digest: str = "",
     failed: str = "",
+    by: str = "",
+    last_said: str = "",
     record: str = "",
 ) -> Message:
     """Write what a notification says.
 
     silenced: alerts that are left out because silences cover them; digest, failed: the sentence of a digest or a
-    meta-notification, where it is one. record: see Message.
+    meta-notification, where it is one. by: the actor who resolved or reopened the incident just now, "" where it was
+    nobody or before; last_said: what the alert said that was the last to clear, just now. record: see Message.
     """
     kind = notified.kind
     if view is not None:
         title = view.title
     elif lines:
-        title = clip(f"{lines[0].rule_id}: {lines[0].message}", TITLE_MAX)
+        title = _title(lines[0].rule_id, lines[0].scope, lines[0].message)
     else:
         title = f"Notifications of rule {notified.rule_id}"
     if kind is NotificationKind.META:
@@ -128,13 +155,17 @@ def message(
     else:
         text = _LEAD[kind]
         if view is not None and incident is not None:
-            text += " " + _counts(view)
-            if view.generation > 1 and kind is NotificationKind.OPENED:
-                text = f"It is back ({view.generation}. time). " + _counts(view)
-            if kind is NotificationKind.RESOLVED and incident.auto_resolved:
-                text = "Over: all alerts cleared" + (
-                    f" after {incident.greens} green looks." if incident.greens else "."
+            if kind is NotificationKind.RESOLVED:
+                text = _over(incident, by, last_said)
+            elif view.generation > 1 and kind is NotificationKind.OPENED:
+                back = (
+                    f"Reopened by {called(by, {})}."
+                    if by
+                    else f"It is back, for the {_ordinal(view.generation)} time."
                 )
+                text = f"{back} {_counts(view)}"
+            else:
+                text += " " + _counts(view)
     if silenced:
         text += f" {silenced} silenced alert{'s are' if silenced != 1 else ' is'} left out."
     total = view.firing + view.cleared if view is not None else len(lines)
@@ -154,8 +185,28 @@ def message(
     )
 
 
+def _over(incident: LiveIncident, by: str, last_said: str) -> str:
+    """Say how it ended. What a person ended may not have cleared."""
+    if not incident.auto_resolved:
+        left = f" {_several(incident.firing)} had not cleared." if incident.firing else ""
+        return f"Over: {called(by, {}) or 'somebody'} resolved it.{left}"
+    greens = f" after {incident.greens} green looks" if incident.greens else ""
+    said = f" The last one said: {clip(' '.join(last_said.split()), SAID_MAX)}" if last_said else ""
+    return f"Over: all alerts cleared{greens}.{said}"
+
+
+def _ordinal(number: int) -> str:
+    """Write `2nd`."""
+    end = "th" if 10 < number % 100 < 14 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{end}"
+
+
+def _several(alerts: int) -> str:
+    return f"{alerts} alert{'s' if alerts != 1 else ''}"
+
+
 def _counts(view: IncidentView) -> str:
-    firing = f"{view.firing} alert{'s' if view.firing != 1 else ''} firing"
+    firing = f"{_several(view.firing)} firing"
     cleared = f", {view.cleared} cleared" if view.cleared else ""
     state = "" if view.state is IncidentState.OPEN else f" ({view.state})"
     return f"{firing}{cleared}{state}."

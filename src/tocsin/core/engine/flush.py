@@ -148,16 +148,38 @@ def _reminder_at(told: Told, plan: Plan) -> int:
 def look_at(state: State, incident: LiveIncident, told: Told, at: int) -> int:
     """Say when a target whose line is free again is to be compared, 0 for when something changes.
 
-    What is urgent is told at once, what joined or cleared with the next group.
+    Nobody is reminded of what was never compared: it was sent by hand, to those who were chosen.
     """
     plan = state.plan(incident)
     news = _news(incident, plan, told, at)
     if news is None:
-        reminds = incident.state is IncidentState.OPEN and incident.firing
+        reminds = incident.state is IncidentState.OPEN and incident.firing and incident.flushed_at
         return _reminder_at(told, plan) if reminds else 0
-    if news.kind is NotificationKind.UPDATED and not is_rise(incident, told):
+    return _news_at(incident, plan, news, told, at)
+
+
+def _news_at(incident: LiveIncident, plan: Plan, news: News, told: Told | None, at: int) -> int:
+    """Say when news are told: what is urgent at once, what joined or cleared with the next group."""
+    if news.kind is NotificationKind.UPDATED and told is not None and not is_rise(incident, told):
         return max(at, incident.flushed_at + plan.group_interval)
     return at
+
+
+def unheard_at(state: State, incident: LiveIncident, at: int) -> int:
+    """Say when to tell those whose line is free what they do not know yet, 0 if there is nothing.
+
+    A comparison is planned with whatever makes news, unless somebody sent it by hand to a few.
+    """
+    plan = state.plan(incident)
+    times = []
+    for target in present(state, plan):
+        told = told_for(incident, target.id)
+        news = _news(incident, plan, told, at) if told is None or not told.delivery else None
+        if news is not None:
+            times.append(_news_at(incident, plan, news, told, at))
+    if not times:
+        return 0
+    return max(min(times), 0 if incident.flushed_at else incident.opened_at + plan.group_wait)
 
 
 def _why_withheld(

@@ -514,9 +514,14 @@ def _silence_moved(state: State, e: ev.SilenceMoved, at: int, private: Mapping[s
 
 
 def covered(state: State, silence: LiveSilence) -> list[LiveAlert]:
-    """Find the live alerts that a silence matches, in the order in which they were first seen."""
+    """Find the live alerts that a silence matches, in the order in which they were first seen.
+
+    One that is in no incident was only recalled, for whoever brings it in the same turn: no entry says that it is here.
+    """
     return [
-        alert for alert in state.alerts.values() if alert.scope and matches_all(silence.tests, alert.labels())
+        alert
+        for alert in state.alerts.values()
+        if alert.scope and alert.incidents and matches_all(silence.tests, alert.labels())
     ]
 
 

@@ -97,9 +97,9 @@ def bulk_acted(state: State, given: given_.BulkActed, at: int, actor: str) -> St
 
 def silence(state: State, given: given_.SilenceRequested, at: int, actor: str) -> Step:
     """Decide a silence; the step's outcome is its id. Raises: Invalid."""
+    _check_end(given.ends_at, at)
     if given.ends_at <= given.starts_at:
         raise Invalid("A silence ends before it starts. Swap the two, or give a length.", field="ends_at")
-    _check_end(given.ends_at, at)
     _check_matchers(given.matchers, forced=given.forced)
     number = state.counters.silence + 1
     wanted = Silence(
@@ -129,9 +129,7 @@ def _created(wanted: Silence, because: str) -> ev.SilenceCreated:
 
 def _check_end(ends_at: int, at: int) -> None:
     if ends_at <= at:
-        raise Invalid(
-            "A silence that has ended already would do nothing. Give an end in the future.", field="ends_at"
-        )
+        raise lifecycle.past("ends_at")
 
 
 def _check_matchers(matchers: tuple[Matcher, ...], *, forced: bool) -> None:
@@ -174,7 +172,7 @@ def _silence_ended(state: State, number: int, because: str) -> ev.SilenceEnded:
 
 
 def _no_silence(number: int) -> NotFound:
-    return NotFound(f"Silence {number} is not there, or is over already. List them: tocsin silence --list.")
+    return NotFound(f"Silence S{number} is not there, or is over already. List them: tocsin silence --list.")
 
 
 def maintenance_requested(state: State, given: given_.MaintenanceRequested, at: int, actor: str) -> Step:
@@ -210,7 +208,7 @@ def maintenance_requested(state: State, given: given_.MaintenanceRequested, at: 
 def maintenance_cut(state: State, given: given_.MaintenanceCut, actor: str) -> Step:
     """Decide the end of a maintenance, and of the silence that it made. Raises: NotFound."""
     if given.maintenance not in state.maintenances:
-        raise NotFound(f"Maintenance {given.maintenance} is not there, or is over already.")
+        raise NotFound(f"Maintenance M{given.maintenance} is not there, or is over already.")
     because = f"{actor} ended it"
     events: list[ev.Decided] = [ev.MaintenanceEnded(maintenance=given.maintenance, because=because)]
     events += [

@@ -1,6 +1,9 @@
 """Lifecycle: the table of moves between OPEN, ACK, SILENCED and RESOLVED, and nothing beside it."""
 
+from collections.abc import Sequence
+
 from tocsin.core.engine.state import LiveIncident, State
+from tocsin.core.engine.suppress import covering
 from tocsin.core.model import event as ev
 from tocsin.core.model.errors import Conflict, Invalid
 from tocsin.core.model.incident import IncidentState
@@ -31,7 +34,7 @@ def act(state: State, incident: LiveIncident, acted: Acted, *, actor: str, at: i
     moves = TABLE[incident.state]
     move = moves.get(acted.action)
     if move is None:
-        raise refused(number, incident.state, acted.action)
+        raise refused(number, incident.state, acted.action, covering(state.members[number]))
     if move is SAME:
         # Nothing changes; but what somebody wrote down is not thrown away for that.
         return (ev.IncidentNoted(incident=number, because=f"{actor} wrote a note"),) if acted.note else ()
@@ -49,10 +52,7 @@ def act(state: State, incident: LiveIncident, acted: Acted, *, actor: str, at: i
             return (ev.IncidentUnacknowledged(incident=number, because=because), _look_again(number, at))
         case Action.SILENCE:
             if 0 < acted.until <= at:
-                raise Invalid(
-                    "A silence that has ended already would do nothing. Give an end in the future.",
-                    field="until",
-                )
+                raise past("until")
             return (ev.IncidentSilenced(incident=number, until=acted.until, because=because),)
         case Action.UNSILENCE:
             return (ev.IncidentUnsilenced(incident=number, because=because), _look_again(number, at))
@@ -84,14 +84,30 @@ def changes_the_past(action: Action, note: str) -> bool:
     return action in (Action.REOPEN, Action.NOTE) or (action is Action.RESOLVE and bool(note))
 
 
-def refused(number: int, state: IncidentState, action: Action) -> Conflict:
-    """Say that the table has no such move, and which ones it has."""
+def refused(number: int, state: IncidentState, action: Action, silenced_by: Sequence[int] = ()) -> Conflict:
+    """Say that the table has no such move, and which ones it has.
+
+    silenced_by: numbers of the silences that cover its alerts, which are what somebody means to end.
+    """
     moves = possible(state)
-    return Conflict(
-        f"Incident #{number} is {state}, so it cannot take {action!s}. Possible now: {', '.join(moves)}.",
-        state=state,
-        possible=moves,
+    said = f"Incident #{number} is {state}, so it cannot take {action!s}. Possible now: {', '.join(moves)}."
+    if action is Action.UNSILENCE and silenced_by:
+        names = [f"S{silence}" for silence in silenced_by]
+        covers = "Silence {} covers" if len(names) == 1 else "Silences {} cover"
+        said += f" {covers.format(listed(names))} it: tocsin unsilence {' '.join(names)}."
+    return Conflict(said, state=state, possible=moves)
+
+
+def past(field: str) -> Invalid:
+    """Say that a silence would be over before it began."""
+    return Invalid(
+        "That end lies in the past, so the silence would do nothing. Give one in the future.", field=field
     )
+
+
+def listed(names: Sequence[str]) -> str:
+    """Write names in a row: `S1, S2 and S3`."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def reopened(state: State, incident: LiveIncident, because: str) -> ev.IncidentReopened:

@@ -1,4 +1,8 @@
-"""Receive: what an alert leads to: a new incident, one more alert in an open one, a count, a clearing, or nothing."""
+"""Receive: what an alert leads to: a new incident, one more alert in an open one, a count, a clearing, or nothing.
+
+What is sent by hand to chosen channels is for those alone: it plans no comparison, by which others would hear of it
+too. They hear of it with whatever happens next.
+"""
 
 from tocsin.core.engine import deduplicate, flush, lifecycle, suppress
 from tocsin.core.engine.fold import is_louder
@@ -9,7 +13,7 @@ from tocsin.core.model import event as ev
 from tocsin.core.model.alert import Alert, Severity, Status, severity_rank
 from tocsin.core.model.entry import Draft
 from tocsin.core.model.incident import IncidentState
-from tocsin.core.model.input import AlertExpired, AlertReceived
+from tocsin.core.model.input import AlertExpired, AlertReceived, Manual
 
 
 def received(state: State, given: AlertReceived, at: int, actor: str) -> Step:
@@ -31,11 +35,16 @@ def received(state: State, given: AlertReceived, at: int, actor: str) -> Step:
     duplicate = manual is None and deduplicate.is_duplicate(live, alert, at)
     incidents = [state.incidents[number] for number in live.firing_in]
     if any(incident.state is IncidentState.RESOLVED for incident in incidents):
-        return _still_fires(state, live, alert, incidents, duplicate, manual is not None, at, actor)
+        return _still_fires(state, live, alert, incidents, duplicate, manual, at, actor)
     if duplicate:
         concerned = tuple((incident.number, "duplicate") for incident in incidents)
         return Step((), "duplicate", concerned, live, alert.ends_at)
-    return _seen_again(state, live, alert, incidents, at, actor)
+    return _seen_again(state, live, alert, incidents, _is_for_few(manual), at, actor)
+
+
+def _is_for_few(manual: Manual | None) -> bool:
+    """Say whether somebody chose who hears of this."""
+    return manual is not None and bool(manual.channels)
 
 
 def _rehearsal(state: State, given: AlertReceived, channels: tuple[str, ...], at: int, actor: str) -> Step:
@@ -54,6 +63,7 @@ def _fires(
     number = live.number if live is not None else state.counters.alert + 1
     change = state.counters.change + 1
     silenced_by = suppress.silences_of(state, alert)
+    is_for_few = _is_for_few(given.manual)
     plans = plans_for(state.plans, alert)
     drafts: list[Draft] = []
     concerned: list[tuple[int, str]] = []
@@ -95,7 +105,9 @@ def _fires(
             joined.append(into)
             flush_due = _flush_due(state, incident, alert.severity, silenced_by, at)
         events.append(_fired(into, number, id_, alert, change, plan, silenced_by, because))
-        if outcome != "joined":
+        if is_for_few:
+            pass
+        elif outcome != "joined":
             events.append(ev.FlushPlanned(incident=into, due=flush_due, because="an alert fires"))
         else:
             assert incident is not None
@@ -126,10 +138,9 @@ def _fires(
         # It is a member of an open incident that today's routes would not choose: that one keeps its copy.
         because = "it is one of the incident's alerts"
         due = _flush_due(state, incident, alert.severity, silenced_by, at)
-        events = [
-            _fired(other, number, id_, alert, change, state.plan(incident), silenced_by, because),
-            *_flush_planned(incident, due, "an alert fires"),
-        ]
+        events = [_fired(other, number, id_, alert, change, state.plan(incident), silenced_by, because)]
+        if not is_for_few:
+            events.extend(_flush_planned(incident, due, "an alert fires"))
         drafts.append(
             Draft(
                 kind="alert", actor=actor, events=tuple(events), incident=other, follows=True, private=private
@@ -197,13 +208,19 @@ def _flush_planned(incident: LiveIncident, due: int, because: str) -> tuple[ev.F
 
 
 def _seen_again(
-    state: State, live: LiveAlert, alert: Alert, incidents: list[LiveIncident], at: int, actor: str
+    state: State,
+    live: LiveAlert,
+    alert: Alert,
+    incidents: list[LiveIncident],
+    is_for_few: bool,
+    at: int,
+    actor: str,
 ) -> Step:
     """It fires already, and this is another look at it."""
     drafts: list[Draft] = []
     private = {"alert": alert}
     for incident in incidents:
-        events = _seen(state, live, alert, incident, at)
+        events = _seen(state, live, alert, incident, is_for_few, at)
         drafts.append(
             Draft(
                 kind="alert",
@@ -218,7 +235,7 @@ def _seen_again(
 
 
 def _seen(
-    state: State, live: LiveAlert, alert: Alert, incident: LiveIncident, at: int
+    state: State, live: LiveAlert, alert: Alert, incident: LiveIncident, is_for_few: bool, at: int
 ) -> tuple[ev.Decided, ...]:
     rose = severity_rank[alert.severity] > severity_rank[live.severity]
     silenced_by = live.silenced_by
@@ -241,9 +258,13 @@ def _seen(
     )
     if live.silenced_by and not silenced_by:
         return seen, *_flush_planned(incident, at, "no silence covers it any more")
+    if is_for_few:
+        return (seen,)
     if rose and is_louder(alert.severity, incident):
         due = _flush_due(state, incident, alert.severity, silenced_by, at)
         return seen, *_flush_planned(incident, due, "its severity rose")
+    if due := flush.unheard_at(state, incident, at):
+        return seen, *_flush_planned(incident, due, "not everybody was told of it yet")
     return (seen,)
 
 
@@ -253,7 +274,7 @@ def _still_fires(
     alert: Alert,
     incidents: list[LiveIncident],
     duplicate: bool,
-    manual: bool,
+    manual: Manual | None,
     at: int,
     actor: str,
 ) -> Step:
@@ -261,7 +282,7 @@ def _still_fires(
 
     What is worse than before, or sent by hand, is not held.
     """
-    insists = manual or severity_rank[alert.severity] > severity_rank[live.severity]
+    insists = manual is not None or severity_rank[alert.severity] > severity_rank[live.severity]
     drafts: list[Draft] = []
     concerned: list[tuple[int, str]] = []
     for incident in incidents:
@@ -269,15 +290,16 @@ def _still_fires(
         if incident.state is not IncidentState.RESOLVED:
             outcome = "duplicate" if duplicate else "occurrence"
             if not duplicate:
-                events = _seen(state, live, alert, incident, at)
+                events = _seen(state, live, alert, incident, _is_for_few(manual), at)
         elif at <= incident.resolved_at + state.plan(incident).reopen_within and not insists:
             outcome = "held"
         else:
             outcome = "reopened"
             because = "it was resolved by hand, but its alert still fires"
-            seen, *_ = _seen(state, live, alert, incident, at)
-            planned = ev.FlushPlanned(incident=incident.number, due=at, because=because)
-            events = (lifecycle.reopened(state, incident, because), seen, planned)
+            seen, *_ = _seen(state, live, alert, incident, True, at)
+            events = (lifecycle.reopened(state, incident, because), seen)
+            if not _is_for_few(manual):
+                events += (ev.FlushPlanned(incident=incident.number, due=at, because=because),)
         concerned.append((incident.number, outcome))
         if events:
             drafts.append(

@@ -1,9 +1,10 @@
 """Summarise: the steps of an incident in one to six plain sentences, for somebody who was woken at three."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
+from tocsin.core.engine.actors import called, read_aloud
 from tocsin.core.engine.compose import clip
 from tocsin.core.engine.state import LiveIncident
 from tocsin.core.model.incident import IncidentState
@@ -19,12 +20,19 @@ NAMED = 3
 
 
 def summarise(
-    incident: LiveIncident, steps: Sequence[Step], *, repeats: int = 0, left_out: int = 0
+    incident: LiveIncident,
+    steps: Sequence[Step],
+    *,
+    repeats: int = 0,
+    left_out: int = 0,
+    names: Mapping[str, str] | None = None,
+    silenced_by: Sequence[int] = (),
 ) -> list[str]:
     """Say what led to people being told or not.
 
     steps: oldest first; repeats: looks at its alerts since their last entries that were no news.
-    left_out: entries before the first step that were not read.
+    left_out: entries before the first step that were not read; names: of tokens, by their ids.
+    silenced_by: numbers of the silences that cover its alerts now.
     """
     sentences = [
         _beginning(incident, steps, left_out),
@@ -32,7 +40,7 @@ def summarise(
         _withholding(steps),
         _failing(steps),
         _repeating(steps, repeats),
-        _standing(incident, steps),
+        _standing(incident, steps, names or {}, silenced_by),
     ]
     return [sentence for sentence in sentences if sentence]
 
@@ -60,11 +68,12 @@ def _telling(steps: Sequence[Step]) -> str:
     if not told:
         return "Nobody has been notified."
     (first_at, first), (last_at, last) = told[0], told[-1]
-    at_first = [_addressee(n) for at, n in told if at == first_at]
-    sentence = f"Notified at {_moment(first_at)}: {_listed(at_first)} ({first.kind}: {first.because})"
-    if last_at == first_at:
+    at_first = [n for at, n in told if (at, n.kind) == (first_at, first.kind)]
+    names = _listed(map(_addressee, at_first))
+    sentence = f"Notified at {_moment(first_at)}: {names} ({first.kind}: {first.because})"
+    if len(at_first) == len(told):
         return sentence + "."
-    kinds = Counter(str(notified.kind) for at, notified in told if at != first_at)
+    kinds = Counter(str(n.kind) for at, n in told if (at, n.kind) != (first_at, first.kind))
     more = ", ".join(f"{kind} {_times(number)}" for kind, number in kinds.items())
     return f"{sentence}; since then {more}, last at {_moment(last_at)} ({last.because})."
 
@@ -93,15 +102,15 @@ def _held(held: Sequence[tuple[Step, WithheldFrom]]) -> str:
     step, last = held[-1]
     said = f"{_times(len(held))}, last at {_moment(step.at)}, because {last.because}"
     if last.reason is Withheld.SUPPRESSED and step.silences is not None and step.silences.matched:
-        said += f" ({_listed([_named(m.silence_id, m.comment) for m in step.silences.matched])})"
+        said += f" ({_listed([_named(m.number, m.comment) for m in step.silences.matched])})"
     planned = [s.rate_window.digest_at for s, _ in held if s.rate_window and s.rate_window.digest_at]
     if planned:
         said += f", to be told in the digest of {_moment(planned[-1])}"
     return said
 
 
-def _named(silence_id: str, comment: str) -> str:
-    return f"silence {silence_id}: {_repeated(comment)}" if comment else f"silence {silence_id}"
+def _named(number: int, comment: str) -> str:
+    return f"silence S{number}: {_repeated(comment)}" if comment else f"silence S{number}"
 
 
 def _failing(steps: Sequence[Step]) -> str:
@@ -138,9 +147,13 @@ def _repeating(steps: Sequence[Step], repeats: int) -> str:
     )
 
 
-def _standing(incident: LiveIncident, steps: Sequence[Step]) -> str:
+def _standing(
+    incident: LiveIncident, steps: Sequence[Step], names: Mapping[str, str], silenced_by: Sequence[int]
+) -> str:
     changed = next((step for step in reversed(steps) if step.changed is not None), None)
-    because = f": {changed.changed.because}" if changed is not None and changed.changed is not None else ""
+    because = ""
+    if changed is not None and changed.changed is not None:
+        because = f": {read_aloud(changed.changed.because, names)}"
     match incident.state:
         case IncidentState.OPEN:
             then = "It is OPEN, and nobody has it"
@@ -148,10 +161,11 @@ def _standing(incident: LiveIncident, steps: Sequence[Step]) -> str:
             next_look = (
                 f"; it is looked at again at {_moment(incident.flush_at)}" if incident.flush_at else ""
             )
-            return f"{then}{because}{next_look}."
+            return f"{then}{because}{_covered(incident, silenced_by)}{next_look}."
         case IncidentState.ACK:
             until = f", until {_moment(incident.ack_until)}" if incident.ack_until else ""
-            return f"{incident.acked_by} has it{until}; only worse news is told meanwhile."
+            covered = _covered(incident, silenced_by)
+            return f"{called(incident.acked_by, names)} has it{until}{covered}; only worse news is told meanwhile."
         case IncidentState.SILENCED:
             end = (
                 f"until {_moment(incident.silenced_until)}"
@@ -161,6 +175,20 @@ def _standing(incident: LiveIncident, steps: Sequence[Step]) -> str:
             return f"It is SILENCED {end}{because}."
         case IncidentState.RESOLVED:
             return f"It is RESOLVED since {_moment(incident.resolved_at)}{because}."
+
+
+def _covered(incident: LiveIncident, silenced_by: Sequence[int]) -> str:
+    """Say which silences cover its alerts now, and how many of those that fire."""
+    if not silenced_by or not incident.silenced_firing:
+        return ""
+    some = incident.silenced_firing < incident.firing
+    what = (
+        f"{incident.silenced_firing} of its {incident.firing} alerts that fire"
+        if some
+        else "all of its alerts"
+    )
+    verb = "silence {} covers" if len(silenced_by) == 1 else "silences {} cover"
+    return f"; {verb.format(_listed(f'S{number}' for number in silenced_by))} {what}"
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -1,7 +1,9 @@
 """Suppress: which silences cover an alert, and whether anything remains to be told of an incident."""
 
+from collections.abc import Iterable
+
 from tocsin.core.engine.route import labels_of, matcher_test, matches_all
-from tocsin.core.engine.state import LiveIncident, State
+from tocsin.core.engine.state import LiveAlert, LiveIncident, State
 from tocsin.core.model.alert import Alert, Severity
 from tocsin.core.model.incident import IncidentState
 from tocsin.core.model.silence import Matcher
@@ -31,6 +33,11 @@ def why_suppressed(state: State, incident: LiveIncident) -> str | None:
     else:
         hidden = incident.firing > 0 and incident.silenced_firing >= incident.firing
     return "silences cover all of its alerts" if hidden else None
+
+
+def covering(members: Iterable[LiveAlert]) -> tuple[int, ...]:
+    """Give the numbers of the silences that cover one of these alerts, oldest first."""
+    return tuple(sorted({number for alert in members for number in alert.silenced_by}))
 
 
 def covers_everything(matchers: tuple[Matcher, ...]) -> bool:

@@ -26,6 +26,15 @@ class Invalid(TocsinError):
         self.errors = errors
 
 
+def check_all(faults: Sequence[tuple[str, str]]) -> None:
+    """Say all that is wrong at once. faults: (field, what is wrong with it). Raises: Invalid unless there are none."""
+    if len(faults) == 1:
+        raise Invalid(faults[0][1], field=faults[0][0])
+    if faults:
+        said = " ".join(what for _, what in faults)
+        raise Invalid(f"{len(faults)} things are wrong: {said}", field=faults[0][0], errors=faults)
+
+
 class NotFound(TocsinError):
     """No such thing."""
 

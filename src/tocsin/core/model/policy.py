@@ -82,6 +82,25 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     keep: int = 400 * DAY
 
 
+DURATIONS = frozenset(
+    (
+        "ack_timeout",
+        "digest_after",
+        "digest_interval",
+        "give_up",
+        "group_interval",
+        "group_wait",
+        "keep",
+        "reopen_within",
+        "repeat_interval",
+        "resolve_timeout",
+        "steps",
+        "window",
+    )
+)
+"""The settings that are lengths of time, by their names, for whoever shows them to people."""
+
+
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """One difference between two policies.
 

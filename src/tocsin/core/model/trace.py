@@ -58,9 +58,10 @@ class Dedup(msgspec.Struct, kw_only=True):
 
 
 class Matched(msgspec.Struct, frozen=True, kw_only=True):
-    """A silence that covers an alert."""
+    """A silence that covers an alert. number: the one that people say, `S3`; silence_id: None if it is not at hand."""
 
-    silence_id: str
+    number: int
+    silence_id: str | None
     comment: str
 
 

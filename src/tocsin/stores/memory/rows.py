@@ -137,6 +137,7 @@ def shown_delivery(row: KeptDelivery) -> DeliveryView:
         at=row.at,
         due=delivery.due if row.state is DeliveryState.PENDING else None,
         why=row.why,
+        dry_run=delivery.dry_run,
     )
 
 

@@ -69,4 +69,5 @@ def delivery_of(row: tuple[bytes, str, int, str]) -> DeliveryView:
         at=stands.at,
         due=delivery.due if stands.state is DeliveryState.PENDING else None,
         why=stands.why,
+        dry_run=delivery.dry_run,
     )

@@ -15,7 +15,7 @@ from tocsin.core.model.policy import MINUTE
 from tocsin.ports import IncidentFilter, Store
 from tocsin.runtime.node import Node
 from tocsin.web.api.trace import IncidentName
-from tocsin.web.chains import get_incident, get_view
+from tocsin.web.chains import get_incident, get_view, silences_over
 from tocsin.web.denials import client_of
 from tocsin.web.forms import incident_out
 from tocsin.web.guard import Responder, Silencer, TheDoorkeeper, TheNode
@@ -121,11 +121,16 @@ async def _act(
     number = (await run_in_threadpool(get_incident, node.store, name)).number
     note = form.note if form is not None else ""
     result = await node.ask(Acted(action=action, incident=number, note=note, until=until), actor)
-    return await run_in_threadpool(_acted_out, node.store, name, result.outcome == "changed")
+    return await run_in_threadpool(_acted_out, node, name, result.outcome == "changed")
 
 
-def _acted_out(store: Store, name: str, changed: bool) -> ActedOut:
-    return ActedOut(**incident_out(get_view(store, get_incident(store, name))), changed=changed)
+def _acted_out(node: Node, name: str, changed: bool) -> ActedOut:
+    incident = get_incident(node.store, name)
+    return ActedOut(
+        **incident_out(get_view(node.store, incident), node.names),
+        changed=changed,
+        silenced_by=silences_over(node.store, incident),
+    )
 
 
 def _until(form: SilenceActForm | BulkForm, node: Node) -> int:
@@ -156,9 +161,7 @@ def _check(form: BulkForm, node: Node) -> int:
     if until and form.action is not Action.SILENCE:
         raise Invalid("Only a silence has an end. Leave out until and minutes.", field="until")
     if until and until <= node.clock.now():
-        raise Invalid(
-            "A silence that has ended already would do nothing. Give an end in the future.", field="until"
-        )
+        raise lifecycle.past("until")
     if form.action is Action.NOTE and not form.note:
         raise Invalid("A note needs a text. Give it as note.", field="note")
     return until
@@ -213,7 +216,8 @@ def _bulk_answer(
         matched=sum(one.view is not None for one in asked),
         changed=counted.count("changed"),
         unchanged=counted.count("unchanged"),
-        refused=counted.count("conflict") + counted.count("not_found"),
+        refused=counted.count("conflict"),
+        not_found=counted.count("not_found"),
         results=results,
     )
 
@@ -223,6 +227,7 @@ def _bulk_result(store: Store, form: BulkForm, one: _Asked, outcomes: dict[int, 
         return BulkResult(
             incident_id=one.name,
             number=None,
+            title=None,
             outcome="not_found",
             state=None,
             detail=f"There is no incident {one.name!r}.",
@@ -233,5 +238,16 @@ def _bulk_result(store: Store, form: BulkForm, one: _Asked, outcomes: dict[int, 
     if outcome == "changed" and not form.dry_run:
         view = store.incident_view(number)
         state = view.state if view is not None else state
-    detail = str(lifecycle.refused(number, state, form.action)) if outcome == "conflict" else None
-    return BulkResult(incident_id=one.view.id, number=number, outcome=outcome, state=state, detail=detail)
+    detail = None
+    if outcome == "conflict":
+        is_about_silences = form.action is Action.UNSILENCE
+        covered_by = silences_over(store, get_incident(store, str(number))) if is_about_silences else ()
+        detail = str(lifecycle.refused(number, state, form.action, covered_by))
+    return BulkResult(
+        incident_id=one.view.id,
+        number=number,
+        title=one.view.title,
+        outcome=outcome,
+        state=state,
+        detail=detail,
+    )

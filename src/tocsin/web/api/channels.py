@@ -130,7 +130,7 @@ async def send_test(name: str, node: TheNode, admin: Admin, form: TestForm | Non
         severity=Severity.INFO,
         title="A test from Tocsin",
         text="This is a test. Nothing is wrong, and nothing needs to be done.",
-        because=f"{admin.actor} asked for a test of channel {channel.name}",
+        because=f"{node.names.of(admin.actor)} asked for a test of channel {channel.name}",
     )
     outcomes = await asyncio.gather(
         *(_try(node, channel, message, address, dry_run) for address in channel.addresses)

@@ -11,6 +11,7 @@ from tocsin.core.model.input import DeliveryDiscardAsked, DeliveryRetryAsked
 from tocsin.core.model.notification import DeliveryState, NotificationKind, Target
 from tocsin.ports import DeliveryFilter, DeliveryView, Store
 from tocsin.runtime.node import Node
+from tocsin.runtime.turn import Result
 from tocsin.web.addresses import Addresses, TheAddresses
 from tocsin.web.cursors import NUMBER_MAX, Cursor, Limit, page, read_cursor
 from tocsin.web.forms import Shown, Text, instant
@@ -37,15 +38,15 @@ class DiscardForm(Form):
 
 
 class DeliveryBase(BaseModel):
-    """A delivery. number, incident_id: of the incident, None if it is about none.
+    """A delivery. incident_id, incident_number: None if it is about none; at: when it last changed.
 
     notification: number of the notification that it carries; address: "" where no policy that is kept knows it.
     """
 
-    delivery: int
+    number: int
     notification: int
     incident_id: str | None
-    number: int | None
+    incident_number: int | None
     kind: NotificationKind
     channel: str
     address: str
@@ -72,9 +73,19 @@ class AttemptOut(BaseModel):
 
 
 class DeliveryDetail(DeliveryBase):
-    """A delivery with its attempts: those that failed, and the last one."""
+    """A delivery with its attempts: those that failed, and the last one.
 
+    decided_at: when it was decided to tell it; null where the notification is no longer kept.
+    """
+
+    decided_at: Shown | None
     attempts: list[AttemptOut]
+
+
+class DeliveryChanged(DeliveryDetail):
+    """A delivery after somebody did something about it. changed: false where it was so already."""
+
+    changed: bool
 
 
 class DeliveryList(BaseModel):
@@ -158,7 +169,7 @@ def preview(delivery: int, node: TheNode, reader: Reader, addresses: TheAddresse
     if message is None:
         raise NotFound(f"What delivery {delivery} says is no longer kept.")
     target = Target(id=view.target, channel=view.channel, address=addresses.of(view.target))
-    rendered = channel.render(message, target, key=view.key)
+    rendered = channel.render(node.names.put_into(message), target, key=view.key)
     return RenderedOut(
         channel=channel.name,
         kind=channel.kind,
@@ -172,22 +183,22 @@ def preview(delivery: int, node: TheNode, reader: Reader, addresses: TheAddresse
 @router.post("/{delivery}/retry", responses={409: {}})
 async def retry(
     delivery: int, node: TheNode, admin: Admin, addresses: TheAddresses, form: RetryForm | None = None
-) -> DeliveryDetail:
+) -> DeliveryChanged:
     """Attempt it now, under its old key: one that failed, was given up, or waits for its next attempt."""
     await run_in_threadpool(_get, node.store, delivery)
     forced = form is not None and form.force
-    await node.ask(DeliveryRetryAsked(delivery=delivery, forced=forced), admin.actor)
-    return await run_in_threadpool(_shown, node, delivery, addresses)
+    result = await node.ask(DeliveryRetryAsked(delivery=delivery, forced=forced), admin.actor)
+    return await run_in_threadpool(_changed, node, delivery, addresses, result)
 
 
 @router.post("/{delivery}/discard", responses={409: {}})
 async def discard(
     delivery: int, form: DiscardForm, node: TheNode, admin: Admin, addresses: TheAddresses
-) -> DeliveryDetail:
+) -> DeliveryChanged:
     """Give it up, for a reason that is recorded. What is on the wire already may still arrive."""
     await run_in_threadpool(_get, node.store, delivery)
-    await node.ask(DeliveryDiscardAsked(delivery=delivery, reason=form.reason), admin.actor)
-    return await run_in_threadpool(_shown, node, delivery, addresses)
+    result = await node.ask(DeliveryDiscardAsked(delivery=delivery, reason=form.reason), admin.actor)
+    return await run_in_threadpool(_changed, node, delivery, addresses, result)
 
 
 def _get(store: Store, number: int) -> DeliveryView:
@@ -204,8 +215,9 @@ def _incident(store: Store, id_or_number: str) -> int:
     return incident.number
 
 
-def _shown(node: Node, number: int, addresses: Addresses) -> DeliveryDetail:
-    return _detail(_get(node.store, number), node.store, addresses)
+def _changed(node: Node, number: int, addresses: Addresses, result: Result) -> DeliveryChanged:
+    detail = _detail(_get(node.store, number), node.store, addresses)
+    return DeliveryChanged(**detail.model_dump(), changed=result.outcome == "changed")
 
 
 def _detail(view: DeliveryView, store: Store, addresses: Addresses) -> DeliveryDetail:
@@ -218,7 +230,12 @@ def _detail(view: DeliveryView, store: Store, addresses: Addresses) -> DeliveryD
         attempts.append(
             AttemptOut(attempt=view.attempts, at=instant(view.at), outcome=view.state, why=view.why)
         )
-    return DeliveryDetail(**base_out(view, store, addresses, {}), attempts=attempts)
+    message = store.message(view.notification)
+    return DeliveryDetail(
+        **base_out(view, store, addresses, {}),
+        decided_at=instant(message.at) if message is not None else None,
+        attempts=attempts,
+    )
 
 
 def base_out(
@@ -229,10 +246,10 @@ def base_out(
         incident = store.find_incident(str(view.incident)) if view.incident else None
         ids[view.incident] = incident.id if incident is not None else None
     return {
-        "delivery": view.number,
+        "number": view.number,
         "notification": view.notification,
         "incident_id": ids[view.incident],
-        "number": view.incident or None,
+        "incident_number": view.incident or None,
         "kind": view.kind,
         "channel": view.channel,
         "address": addresses.of(view.target),

@@ -7,12 +7,14 @@ from fastapi import APIRouter, Query
 from starlette.concurrency import run_in_threadpool
 
 from tocsin.core.engine.state import LiveAlert
+from tocsin.core.engine.suppress import covering
 from tocsin.core.ledger import encoding
 from tocsin.core.model.alert import Severity
 from tocsin.core.model.errors import Invalid
 from tocsin.core.model.incident import IncidentState
 from tocsin.core.model.policy import DAY
 from tocsin.ports import IncidentFilter, Store
+from tocsin.runtime.node import Node
 from tocsin.web import chains
 from tocsin.web.api.trace import IncidentName, notes_out, timeline_out
 from tocsin.web.bounded import Searches, Stories
@@ -82,7 +84,7 @@ async def list_incidents(
         "until": instant(until) if until is not None else None,
     }
     return IncidentList(
-        incidents=[IncidentOut(**incident_out(view)) for view in views],
+        incidents=[IncidentOut(**incident_out(view, node.names)) for view in views],
         total=total,
         filters={name: value for name, value in filters.items() if value},
         next_cursor=next_cursor,
@@ -112,21 +114,22 @@ async def get_incident(
     incident_id: IncidentName, node: TheNode, reader: Reader, stories: Stories
 ) -> IncidentDetail:
     """Show one incident with its alerts, deliveries, notes and newest entries."""
-    return await stories.run(_detail, node.store, incident_id)
+    return await stories.run(_detail, node, incident_id)
 
 
-def _detail(store: Store, incident_id: str) -> IncidentDetail:
+def _detail(node: Node, incident_id: str) -> IncidentDetail:
+    store, names = node.store, node.names
     incident = chains.get_incident(store, incident_id)
     entries = list(islice(chains.newest_first(store, incident), TIMELINE_SHOWN))
+    members = store.members(incident.number)
     return IncidentDetail(
-        **incident_out(chains.get_view(store, incident)),
+        **incident_out(chains.get_view(store, incident), names),
         **more_fields(incident),
-        notes=notes_out(entries),
-        alerts=[
-            _alert(store, live, incident.number) for live in store.members(incident.number)[:ALERTS_SHOWN]
-        ],
+        notes=notes_out(entries, names),
+        silenced_by=list(covering(members)),
+        alerts=[_alert(store, live, incident.number) for live in members[:ALERTS_SHOWN]],
         deliveries=[delivery_out(delivery) for delivery in store.deliveries_of(incident.number)],
-        timeline=[timeline_out(raw) for raw in entries],
+        timeline=[timeline_out(raw, names) for raw in entries],
     )
 
 

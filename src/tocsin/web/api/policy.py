@@ -9,6 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from tocsin.core.engine import policy_diff
 from tocsin.core.model.errors import NotFound
 from tocsin.ports import PolicyRow, Store
+from tocsin.runtime.names import Names
 from tocsin.web.cursors import NUMBER_MAX, Cursor, Limit, page, read_cursor
 from tocsin.web.forms import Shown, instant
 from tocsin.web.guard import Admin, Auditor, TheNode
@@ -17,12 +18,16 @@ router = APIRouter(prefix="/api/v1")
 
 
 class VersionOut(BaseModel):
-    """One version of the policy. digest: SHA-256 of its canonical JSON; at, actor: when it came, and who brought it."""
+    """One version of the policy. digest: SHA-256 of its canonical JSON; at, actor: when it came, and who brought it.
+
+    actor_name: as people call them.
+    """
 
     version: int
     digest: str
     at: Shown
     actor: str
+    actor_name: str
 
 
 class PolicyOut(VersionOut):
@@ -67,7 +72,7 @@ Version = Annotated[int, Query(ge=1, le=NUMBER_MAX)]
 @router.get("/policy")
 def get_policy(node: TheNode, auditor: Auditor) -> PolicyOut:
     """Show the policy in force."""
-    return _policy_out(_newest(node.store))
+    return _policy_out(_newest(node.store), node.names)
 
 
 @router.get("/policy/history")
@@ -76,7 +81,7 @@ def list_policies(node: TheNode, auditor: Auditor, limit: Limit = 50, cursor: Cu
     rows = node.store.policies(read_cursor(cursor), limit + 1)
     shown, next_cursor = page(rows, limit, lambda row: row.version)
     return PolicyList(
-        policies=[VersionOut(**_version_out(row)) for row in shown],
+        policies=[VersionOut(**_version_out(row, node.names)) for row in shown],
         total=_newest(node.store).version,  # They are counted from 1, and none is ever forgotten.
         filters={},
         next_cursor=next_cursor,
@@ -99,7 +104,7 @@ def diff(
 @router.get("/policy/{version}")
 def get_policy_version(version: int, node: TheNode, auditor: Auditor) -> PolicyOut:
     """Show one version of the policy."""
-    return _policy_out(_get(node.store, version))
+    return _policy_out(_get(node.store, version), node.names)
 
 
 @router.post("/config/reload", responses={422: {}})
@@ -138,9 +143,15 @@ def _changes(before: PolicyRow, after: PolicyRow) -> list[ChangeOut]:
     ]
 
 
-def _version_out(row: PolicyRow) -> dict[str, Any]:
-    return {"version": row.version, "digest": row.digest, "at": instant(row.at), "actor": row.actor}
+def _version_out(row: PolicyRow, names: Names) -> dict[str, Any]:
+    return {
+        "version": row.version,
+        "digest": row.digest,
+        "at": instant(row.at),
+        "actor": row.actor,
+        "actor_name": names.of(row.actor),
+    }
 
 
-def _policy_out(row: PolicyRow) -> PolicyOut:
-    return PolicyOut(**_version_out(row), policy=policy_diff.plain(row.policy))
+def _policy_out(row: PolicyRow, names: Names) -> PolicyOut:
+    return PolicyOut(**_version_out(row, names), policy=policy_diff.plain(row.policy))

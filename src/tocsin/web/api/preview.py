@@ -13,7 +13,6 @@ from tocsin.core.engine.state import SCOPE, LiveAlert
 from tocsin.core.model.alert import Severity
 from tocsin.core.model.policy import DAY
 from tocsin.core.model.silence import Matcher, show_matcher
-from tocsin.ports import Store
 from tocsin.runtime.node import Node
 from tocsin.web.bounded import Previews
 from tocsin.web.forms import IncidentOut, Shown, incident_out, instant
@@ -119,7 +118,7 @@ def _covered(form: PreviewForm, node: Node) -> CoveredOut:
     return CoveredOut(
         matches_now=NowOut(
             alerts=tally.firing,
-            incidents=_incidents(node.store, tally.incidents),
+            incidents=_incidents(node, tally.incidents),
             incidents_total=len(tally.incidents),
         ),
         last_days=DaysOut(
@@ -133,9 +132,9 @@ def _covered(form: PreviewForm, node: Node) -> CoveredOut:
     )
 
 
-def _incidents(store: Store, numbers: set[int]) -> list[IncidentOut]:
-    views = (store.incident_view(number) for number in heapq.nlargest(SHOWN, numbers))
-    return [IncidentOut(**incident_out(view)) for view in views if view is not None]
+def _incidents(node: Node, numbers: set[int]) -> list[IncidentOut]:
+    views = (node.store.incident_view(number) for number in heapq.nlargest(SHOWN, numbers))
+    return [IncidentOut(**incident_out(view, node.names)) for view in views if view is not None]
 
 
 def _sample_out(alert: LiveAlert) -> SampleOut:

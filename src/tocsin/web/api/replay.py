@@ -29,7 +29,8 @@ LIMIT_MAX = 1_000
 class ReplayForm(Form):
     """Which deliveries: those of notifications decided in [since, until); the newest `limit` of them.
 
-    dry_run: only say what would be done. force: also what was told already; whoever gets it twice can tell by its key.
+    dry_run: only say what would be done. force: also what was told already, or discarded; whoever gets it twice can
+    tell by its key.
     """
 
     since: Moment
@@ -42,21 +43,26 @@ class ReplayForm(Form):
 
 
 class Replayed(StrEnum):
-    """What becomes of a delivery. GONE: nothing can be sent, because its text or its address is no longer there."""
+    """What becomes of a delivery. GONE: nothing can be sent, because its text or its address is no longer there.
+
+    DISCARDED: somebody gave it up; DRILL: it was never meant to reach anybody.
+    """
 
     WOULD_SEND = "would send"
     AGAIN = "again"
     TOLD = "already told"
+    DISCARDED = "discarded"
+    DRILL = "drill"
     UNDER_WAY = "under way"
     GONE = "gone"
 
 
 class ReplayedOut(BaseModel):
-    """state: as it was before; number: of the incident, None if it is about none."""
+    """state: as it was before; incident_id, incident_number: None if it is about none."""
 
-    delivery: int
+    number: int
     incident_id: str | None
-    number: int | None
+    incident_number: int | None
     kind: NotificationKind
     channel: str
     address: str
@@ -77,7 +83,7 @@ class ReplayAnswer(BaseModel):
 
 @router.post("/api/v1/notify/replay")
 async def replay(form: ReplayForm, node: TheNode, admin: Admin, addresses: TheAddresses) -> ReplayAnswer:
-    """Tell again what was told. What was told already is left out unless it is forced."""
+    """Tell again what was told. What was told already, or was given up by somebody, is left out unless it is forced."""
     if form.channel is not None and form.channel not in node.channels:
         known = ", ".join(node.channels) or "none"
         raise Invalid(f"Channel {form.channel!r} is not configured. Configured: {known}.", field="channel")
@@ -115,10 +121,14 @@ def _foresee(
     for view in views:
         if view.notification not in has_text:
             has_text[view.notification] = node.store.message(view.notification) is not None
-        if view.state is DeliveryState.PENDING and (view.due is None or view.due <= now):
+        if view.dry_run:
+            outcome = Replayed.DRILL
+        elif view.state is DeliveryState.PENDING and (view.due is None or view.due <= now):
             outcome = Replayed.UNDER_WAY
         elif view.state is not DeliveryState.PENDING and view.state not in AGAIN and not form.force:
             outcome = Replayed.TOLD
+        elif view.state is DeliveryState.DISCARDED and not form.force:
+            outcome = Replayed.DISCARDED
         elif view.target not in targets or not has_text[view.notification]:
             outcome = Replayed.GONE
         else:

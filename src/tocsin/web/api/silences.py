@@ -21,8 +21,10 @@ from tocsin.web.cursors import Cursor, Limit, page, read_cursor
 from tocsin.web.guard import Reader, Silencer, TheNode
 from tocsin.web.silence_forms import (
     ExtendForm,
+    MaintenanceEnded,
     MaintenanceList,
     MaintenanceOut,
+    SilenceEnded,
     SilenceForm,
     SilenceList,
     SilenceOut,
@@ -70,7 +72,7 @@ async def create(form: SilenceForm, node: TheNode, silencer: Silencer) -> Silenc
         forced=form.force,
     )
     result = await node.ask(asked, silencer.actor)
-    return await run_in_threadpool(_shown, node.store, result.outcome)
+    return await run_in_threadpool(_shown, node, result.outcome)
 
 
 @router.get("/silences")
@@ -94,7 +96,7 @@ def list_silences(
     shown, next_cursor = page(views, limit, lambda view: view.silence.number)
     ids = _maintenance_ids(node.store, shown)
     return SilenceList(
-        silences=[silence_out(view, ids) for view in shown],
+        silences=[silence_out(view, ids, node.names) for view in shown],
         total=total,
         filters={"state": state} if state else {},
         next_cursor=next_cursor,
@@ -107,8 +109,8 @@ def get_silence(silence_id: str, node: TheNode, reader: Reader) -> SilenceOut | 
     if node.store.find_silence(silence_id) is None and len(silence_id) == 32:
         for maintenance, next_at, over in node.store.list_maintenances():
             if maintenance.id == silence_id:
-                return maintenance_out(maintenance, next_at, over, node.clock.now())
-    return _shown(node.store, silence_id)
+                return maintenance_out(maintenance, next_at, over, node.clock.now(), node.names)
+    return _shown(node, silence_id)
 
 
 @router.post("/silences/{silence_id}/extend", responses={409: {}})
@@ -116,19 +118,20 @@ async def extend(silence_id: str, form: ExtendForm, node: TheNode, silencer: Sil
     """Give a silence another end, later or sooner."""
     view = await run_in_threadpool(_get, node.store, silence_id)
     if view.ended_at is not None:
-        raise Conflict(f"Silence {view.silence.number} is over. Make another one.", state="ended")
+        raise Conflict(f"Silence S{view.silence.number} is over. Make another one.", state="ended")
     moved = SilenceMoved(silence=view.silence.number, ends_at=end_of(form, node.clock.now()))
     await node.ask(moved, silencer.actor)
-    return await run_in_threadpool(_shown, node.store, view.silence.id)
+    return await run_in_threadpool(_shown, node, view.silence.id)
 
 
 @router.post("/silences/{silence_id}/end")
-async def end(silence_id: str, node: TheNode, silencer: Silencer) -> SilenceOut:
+async def end(silence_id: str, node: TheNode, silencer: Silencer) -> SilenceEnded:
     """End a silence now; what it withheld and is still wrong is told. One that is over stays so."""
     view = await run_in_threadpool(_get, node.store, silence_id)
     if view.ended_at is None:
         await node.ask(SilenceCut(silence=view.silence.number), silencer.actor)
-    return await run_in_threadpool(_shown, node.store, view.silence.id)
+    ended = await run_in_threadpool(_shown, node, view.silence.id)
+    return SilenceEnded(**ended.model_dump(), changed=view.ended_at is None)
 
 
 @router.get("/maintenances")
@@ -142,7 +145,7 @@ def list_maintenances(
     shown, next_cursor = page(rows, limit, lambda row: row[0].number)
     now = node.clock.now()
     return MaintenanceList(
-        maintenances=[maintenance_out(*row, now) for row in shown],
+        maintenances=[maintenance_out(*row, now, node.names) for row in shown],
         total=len(found),
         filters={},
         next_cursor=next_cursor,
@@ -150,18 +153,20 @@ def list_maintenances(
 
 
 @router.post("/maintenances/{maintenance_id}/end")
-async def end_maintenance(maintenance_id: str, node: TheNode, silencer: Silencer) -> MaintenanceOut:
+async def end_maintenance(maintenance_id: str, node: TheNode, silencer: Silencer) -> MaintenanceEnded:
     """End a maintenance, and the silence that it made if one acts now. One that is over stays so."""
     maintenance, _, over = await run_in_threadpool(_get_maintenance, node.store, maintenance_id)
     if not over:
         await node.ask(MaintenanceCut(maintenance=maintenance.number), silencer.actor)
-    return await run_in_threadpool(_shown_maintenance, node, maintenance.id)
+    ended = await run_in_threadpool(_shown_maintenance, node, maintenance.id)
+    return MaintenanceEnded(**ended.model_dump(), changed=not over)
 
 
 def _get(store: Store, id_or_number: str) -> SilenceView:
     view = store.find_silence(id_or_number)
     if view is None:
-        raise NotFound(f"There is no silence {id_or_number[:64]!r}. List them: GET /api/v1/silences.")
+        name = _name("S", id_or_number)
+        raise NotFound(f"There is no silence {name}. List them: GET /api/v1/silences.")
     return view
 
 
@@ -169,16 +174,24 @@ def _get_maintenance(store: Store, id_or_number: str) -> tuple[Maintenance, int,
     for row in store.list_maintenances():
         if id_or_number in (row[0].id, str(row[0].number)):
             return row
-    raise NotFound(f"There is no maintenance {id_or_number[:64]!r}. List them: GET /api/v1/maintenances.")
+    name = _name("M", id_or_number)
+    raise NotFound(f"There is no maintenance {name}. List them: GET /api/v1/maintenances.")
 
 
-def _shown(store: Store, id_or_number: str) -> SilenceOut:
-    view = _get(store, id_or_number)
-    return silence_out(view, _maintenance_ids(store, [view]))
+def _name(letter: str, id_or_number: str) -> str:
+    """Call it as people do: `S3`."""
+    is_number = id_or_number.isascii() and id_or_number.isdecimal() and len(id_or_number) < 20
+    return f"{letter}{id_or_number}" if is_number else repr(id_or_number[:64])
+
+
+def _shown(node: Node, id_or_number: str) -> SilenceOut:
+    view = _get(node.store, id_or_number)
+    return silence_out(view, _maintenance_ids(node.store, [view]), node.names)
 
 
 def _shown_maintenance(node: Node, id_or_number: str) -> MaintenanceOut:
-    return maintenance_out(*_get_maintenance(node.store, id_or_number), node.clock.now())
+    found = _get_maintenance(node.store, id_or_number)
+    return maintenance_out(*found, node.clock.now(), node.names)
 
 
 def _maintenance_ids(store: Store, views: Iterable[SilenceView]) -> dict[int, str]:

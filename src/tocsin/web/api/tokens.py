@@ -119,12 +119,15 @@ async def create(
         if missing:
             doorkeeper.denials.note(Denial.PERMISSION, admin.actor, client_of(request.scope), missing[0])
             raise NotPermitted(
-                f"This token would be able to {', '.join(missing)}, which you may not. Narrow it: scopes.",
+                f"This token would have the permission {', '.join(missing)}, which you lack. Narrow it: scopes.",
                 admin.actor,
                 missing[0],
             )
         await node.ask(TokenIssued(token=token), admin.actor)
         await run_in_threadpool(doorkeeper.forget)
+        token = await run_in_threadpool(
+            _get, node.store, token.id
+        )  # Made at the moment that the ledger says.
     response.headers["Cache-Control"] = "no-store"
     return TokenMade(token=shown, **_out(token))
 
@@ -197,7 +200,7 @@ def _check_not_last(store: Store, token: Token, now: int) -> None:
         raise Conflict(
             f"Token {token.id} is the last one of an admin; without it nobody could make another. "
             "Make one first, or insist: ?force=true.",
-            state="last-admin",
+            state="last",
         )
 
 

@@ -1,5 +1,6 @@
 """Trace: an incident's timeline, and why people were told of it or not."""
 
+from collections.abc import Mapping
 from itertools import islice
 from typing import Annotated, Any
 
@@ -7,14 +8,18 @@ import msgspec
 from fastapi import APIRouter, Path
 
 from tocsin.core.engine import explain as engine
+from tocsin.core.engine.actors import called
 from tocsin.core.engine.background import Background
 from tocsin.core.engine.state import LiveAlert, LiveIncident
 from tocsin.core.engine.summarise import summarise
+from tocsin.core.engine.suppress import covering
 from tocsin.core.ledger import encoding
 from tocsin.core.model import event as ev
 from tocsin.core.model.policy import SECOND, Policy
 from tocsin.core.model.trace import Acting, Line, Sent, Step
 from tocsin.ports import Store
+from tocsin.runtime.names import Names
+from tocsin.runtime.node import Node
 from tocsin.web.bounded import Stories
 from tocsin.web.chains import Raw, get_incident, line_of, newest_first
 from tocsin.web.cursors import Cursor, Limit, cursor_of, read_cursor
@@ -42,10 +47,11 @@ async def get_incident_timeline(
     cursor: Cursor = None,
 ) -> TimelineList:
     """Show everything that was decided about an incident, newest first, page by page."""
-    return await stories.run(_timeline, node.store, incident_id, limit, read_cursor(cursor))
+    return await stories.run(_timeline, node, incident_id, limit, read_cursor(cursor))
 
 
-def _timeline(store: Store, incident_id: str, limit: int, below: int | None) -> TimelineList:
+def _timeline(node: Node, incident_id: str, limit: int, below: int | None) -> TimelineList:
+    store = node.store
     incident = get_incident(store, incident_id)
     entries = list(islice(newest_first(store, incident, below), limit))
     last = entries[-1].header if entries else None
@@ -53,7 +59,7 @@ def _timeline(store: Store, incident_id: str, limit: int, below: int | None) -> 
         incident_id=incident.id,
         number=incident.number,
         total=incident.entries,
-        entries=[timeline_out(raw) for raw in entries],
+        entries=[timeline_out(raw, node.names) for raw in entries],
         next_cursor=cursor_of(last.seq) if last is not None and last.incident_prev is not None else None,
     )
 
@@ -63,10 +69,11 @@ async def explain_incident(
     incident_id: IncidentName, node: TheNode, reader: Reader, stories: Stories
 ) -> WhyOut:
     """Say why people were told of an incident, or why not: in a few sentences, and step by step."""
-    return await stories.run(_why, node.store, incident_id)
+    return await stories.run(_why, node, incident_id)
 
 
-def _why(store: Store, incident_id: str) -> WhyOut:
+def _why(node: Node, incident_id: str) -> WhyOut:
+    store, names = node.store, node.names.tokens()
     incident = get_incident(store, incident_id)
     newest = islice(newest_first(store, incident), ENTRIES_READ)
     read = [(raw.header.incident_n, line_of(raw)) for raw in newest]
@@ -81,16 +88,26 @@ def _why(store: Store, incident_id: str) -> WhyOut:
         incident_id=incident.id,
         number=incident.number,
         policy=incident.policy,
-        summary=summarise(incident, steps, repeats=repeats, left_out=left_out),
-        steps=[
-            StepOut.model_validate({**_fields(step), "late_by_s": step.late_by / SECOND}) for step in steps
-        ],
+        summary=summarise(
+            incident,
+            steps,
+            repeats=repeats,
+            left_out=left_out,
+            names=names,
+            silenced_by=covering(members.values()),
+        ),
+        steps=[StepOut.model_validate(_fields(step, names)) for step in steps],
         left_out=left_out,
     )
 
 
-def _fields(step: Step) -> dict[str, Any]:
-    return {name: getattr(step, name) for name in step.__struct_fields__}
+def _fields(step: Step, names: Mapping[str, str]) -> dict[str, Any]:
+    fields = {name: getattr(step, name) for name in step.__struct_fields__}
+    fields["late_by_s"] = step.late_by / SECOND
+    if step.changed is not None:
+        by_name = called(step.changed.by, names)
+        fields["changed"] = msgspec.structs.asdict(step.changed) | {"by_name": by_name}
+    return fields
 
 
 def _background(
@@ -133,7 +150,7 @@ def _silences(store: Store) -> list[Acting]:
     ]
 
 
-def timeline_out(raw: Raw) -> TimelineOut:
+def timeline_out(raw: Raw, names: Names) -> TimelineOut:
     """Show an entry."""
     decision = msgspec.json.decode(raw.decision)
     events: list[dict[str, Any]] = decision["events"]
@@ -143,22 +160,34 @@ def timeline_out(raw: Raw) -> TimelineOut:
         at=instant(header.at),
         kind=header.kind,
         actor=header.actor,
+        actor_name=names.of(header.actor),
         policy=header.policy,
         cause=header.cause,
         late_by_s=decision.get("late_by", 0) / SECOND,
         because=[event["because"] for event in events],
         events=events,
         note=_note(raw) or None,
+        message=_message(raw),
     )
 
 
-def notes_out(entries: list[Raw]) -> list[NoteOut]:
+def notes_out(entries: list[Raw], names: Names) -> list[NoteOut]:
     """Show what people wrote beside these entries."""
     return [
-        NoteOut(at=instant(raw.header.at), actor=raw.header.actor, note=note)
+        NoteOut(
+            at=instant(raw.header.at),
+            actor=raw.header.actor,
+            actor_name=names.of(raw.header.actor),
+            note=note,
+        )
         for raw in entries
         if (note := _note(raw))
     ]
+
+
+def _message(raw: Raw) -> str | None:
+    alert = encoding.read_private(raw.private).alert if raw.private and raw.header.kind == "alert" else None
+    return alert.message if alert is not None else None
 
 
 def _note(raw: Raw) -> str:
