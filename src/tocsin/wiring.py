@@ -332,7 +332,13 @@ def replay_ledger(
     finally:
         again.close()
         reader.close()
-    found, total = compare(live / "tocsin.db", folder / "again" / "tocsin.db")
+    found, total = compare(
+        live / "tocsin.db",
+        folder / "again" / "tocsin.db",
+        incidents_before=replay.incidents_before,
+        notifications_before=replay.notifications_before,
+        incomplete=replay.incomplete,
+    )
     return found, total, end.size
 
 

@@ -16,7 +16,7 @@ from starlette.responses import Response, StreamingResponse
 from tocsin.core.ledger.checkpoint import SIZE_MAX
 from tocsin.core.ledger.note import encode64
 from tocsin.core.ledger.tiles import Bundle, Tile, find_place, pack_bundle
-from tocsin.core.model.errors import Conflict, Invalid, NotFound
+from tocsin.core.model.errors import Conflict, Invalid, NotFound, Unavailable
 from tocsin.core.model.input import ErasureAsked, KeysChanged
 from tocsin.ports import Store
 from tocsin.runtime import evidence, forgetting
@@ -35,6 +35,7 @@ router = APIRouter(tags=["ledger"])
 PLAIN = "text/plain; charset=utf-8"
 ENTRIES_MAX = 10_000
 PIECE_BYTES = 1 << 20
+EXPORTS_TRIED = 5
 
 Seq = Annotated[int, Path(ge=0, le=SIZE_MAX, description="The entry's number; they count from 0.")]
 PlainText: dict[int | str, dict[str, Any]] = {
@@ -258,14 +259,26 @@ async def export(node: TheNode, auditor: Auditor, exports: Exports) -> Response:
 
 
 def _export(node: Node) -> IO[bytes]:
+    """Write the export to a file. One in which something was erased while it was read is written anew."""
+    for _ in range(EXPORTS_TRIED):
+        note = node.notary.latest()
+        signed, _tree = evidence.signed_tree(node.store, note)
+        file = _write_export(node, note, signed.size)
+        if not forgetting.erased_since(node.store, signed.size):
+            return file
+        file.close()
+    raise Unavailable("Something is being erased while the ledger is read. Try again in a minute.")
+
+
+def _write_export(node: Node, note: bytes, size: int) -> IO[bytes]:
     file = tempfile.TemporaryFile()  # noqa: SIM115 - whoever sends it closes it
     try:
         write_export(
             file,
             segments=node.store.segments(),
-            checkpoint=node.notary.latest(),
-            keys=[row.vkey for row in node.store.signers()],
-            transitions=dict(node.store.checkpoints()),
+            checkpoint=note,
+            keys=[row.vkey for row in node.store.signers() if (row.adopted_seq or 0) < size],
+            transitions={at: kept for at, kept in node.store.checkpoints() if at <= size},
         )
         file.seek(0)
     except BaseException:
