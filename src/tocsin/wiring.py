@@ -6,6 +6,7 @@ import hashlib
 import os
 import platform
 import signal
+import threading
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +19,7 @@ from tocsin.core.model.access import Role, Token
 from tocsin.core.model.notification import Target
 from tocsin.core.model.policy import ALL_LABELS, Policy, Route
 from tocsin.outbound import Failure, Outbound
-from tocsin.ports import Channel, Clock, Ids, Store
+from tocsin.ports import Channel, Clock, Ids, Store, StoreHeld
 from tocsin.runtime.metrics import Metrics
 from tocsin.runtime.node import Node
 from tocsin.runtime.rehearsal import Rehearsal
@@ -47,9 +48,22 @@ from tocsin.web.denials import Denials
 from tocsin.web.pepper import OPERATOR, first_token
 from tocsin.web.pepper import read_pepper as read_pepper_of
 
+HELD_LOOKS = 20
+HELD_LOOK_S = 0.05
+
 
 def open_store(directory: Path) -> SqliteStore:
-    """Open the embedded store. Raises: StoreRefused, StoreFailed."""
+    """Open the embedded store.
+
+    Whoever only asks whether somebody holds it, holds it for that moment, so one refusal is not believed.
+    Raises: StoreRefused, StoreFailed.
+    """
+    pause = threading.Event()
+    for _ in range(HELD_LOOKS):
+        try:
+            return SqliteStore(directory)
+        except StoreHeld:
+            pause.wait(HELD_LOOK_S)
     return SqliteStore(directory)
 
 
