@@ -229,7 +229,8 @@ class Projection:
         incident = state.incidents.get(event.incident)
         lines, silenced, view = [], 0, None
         if incident is not None:
-            view = compose.view_of(incident, *self._texts.title(incident.number))
+            title, labels = self._texts.title(incident.number)
+            view = compose.view_of(incident, title or incident.rule_id, labels)
             members = state.members[incident.number]
             if incident.silenced:
                 heard = [member for member in members if not member.silenced_by]
@@ -318,13 +319,18 @@ class Projection:
         for first, last in event.entries:
             self._erasing.erase(first, last)
         self._erasing.silence(event.notifications)
+        # The store still has what goes, until this is committed.
         self._texts.forget()
+        for number in self._erasing.incidents:
+            self._texts.keep_title(number, ("", {}))
 
     def _incidents_pruned(self, event: ev.IncidentsPruned, draft: Draft, seq: int) -> None:
         self._pruned += event.incidents
 
     def _alert_text(self, live: LiveAlert) -> Alert | None:
         """Give an alert as it was last told; None if its text was erased."""
+        if self._erasing is not None and self._erasing.erases(live.text_seq):
+            return None
         if live.text_seq < self._first or self._texts.has_alert(live.number):
             return self._texts.alert(live)
         position = live.text_seq - self._first
