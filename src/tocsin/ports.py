@@ -97,6 +97,10 @@ class StoreRefused(Exception):
     """The store cannot be used as it is (newer schema, weaker durability, another writer). Says the next step."""
 
 
+class StoreHeld(StoreRefused):
+    """Another process has it; perhaps only for the moment in which it looks."""
+
+
 class Head(msgspec.Struct, frozen=True, kw_only=True):
     """Where the ledger ends. at: of the last entry or lease; alive_at: when the node last said that it listens.
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 import platform
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +22,7 @@ from tocsin.core.model.input import Input, LedgerFork
 from tocsin.core.model.notification import Target
 from tocsin.core.model.policy import ALL_LABELS, Policy, Route
 from tocsin.outbound import Failure, Outbound
-from tocsin.ports import Channel, Clock, Ids, Store
+from tocsin.ports import Channel, Clock, Ids, Store, StoreHeld
 from tocsin.runtime.kek import KEY_FILE, read_key_file, read_key_text
 from tocsin.runtime.metrics import Metrics
 from tocsin.runtime.node import Node
@@ -58,9 +59,22 @@ from tocsin.web.pepper import read_pepper as read_pepper_of
 if TYPE_CHECKING:
     from tocsin.runtime.notary import Notary
 
+HELD_LOOKS = 20
+HELD_LOOK_S = 0.05
+
 
 def open_store(directory: Path) -> SqliteStore:
-    """Open the embedded store. Raises: StoreRefused, StoreFailed."""
+    """Open the embedded store.
+
+    Whoever only asks whether somebody holds it, holds it for that moment, so one refusal is not believed.
+    Raises: StoreRefused, StoreFailed.
+    """
+    pause = threading.Event()
+    for _ in range(HELD_LOOKS):
+        try:
+            return SqliteStore(directory)
+        except StoreHeld:
+            pause.wait(HELD_LOOK_S)
     return SqliteStore(directory)
 
 
@@ -343,7 +357,13 @@ def replay_ledger(
     finally:
         again.close()
         reader.close()
-    found, total = compare(live / "tocsin.db", folder / "again" / "tocsin.db")
+    found, total = compare(
+        live / "tocsin.db",
+        folder / "again" / "tocsin.db",
+        incidents_before=replay.incidents_before,
+        notifications_before=replay.notifications_before,
+        incomplete=replay.incomplete,
+    )
     return found, total, end.size
 
 

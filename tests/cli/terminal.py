@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pty
+import select
 import struct
 import subprocess
 import termios
@@ -12,7 +13,8 @@ from dataclasses import dataclass, field
 
 from tests.cli.running import COMMAND, environment
 
-READ_S = 20.0
+READ_S = 120.0
+"""Whatever a test waits for must have been shown by then; it is never waited out."""
 
 
 @dataclass
@@ -39,6 +41,8 @@ class Terminal:
         return self.process.wait(READ_S)
 
     def _read(self) -> bool:
+        readable, _, _ = select.select([self.screen], [], [], READ_S)
+        assert readable, f"nothing more was shown for {READ_S:.0f} s:\n{self.seen}"
         try:
             read = os.read(self.screen, 65536)
         except OSError:  # Linux says EIO when nobody has the other side any more.

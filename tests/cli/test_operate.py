@@ -1,5 +1,6 @@
 """A day at the terminal: what an operator does to incidents, silences, deliveries and tokens, on a real server."""
 
+import fcntl
 import json
 import os
 import signal
@@ -14,6 +15,8 @@ from tests.cli.running import COMMAND, environment
 from tests.support.http_sink import Reply
 from tests.support.server import Server, SinkThread
 
+from tocsin import wiring
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
@@ -25,6 +28,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def tocsin(server: Server) -> Operator:
     return Operator(server)
 
+
+END_S = 120.0
+"""A process that was told to end must have ended by then; it is never waited out."""
 
 rules = iter(range(10_000))
 
@@ -534,7 +540,7 @@ def test_a_watch_writes_a_line_for_each_change_until_it_is_ended(server: Server,
         tocsin("ack", known)
         seen.append(json.loads(watch.stdout.readline()))
         watch.send_signal(signal.SIGINT)
-        assert watch.wait(timeout=20) == 130
+        assert watch.wait(timeout=END_S) == 130
         assert "Traceback" not in watch.stderr.read()  # type: ignore[union-attr]
     finally:
         watch.kill()
@@ -552,7 +558,7 @@ def test_a_verb_that_is_interrupted_says_so_by_its_code(server: Server) -> None:
 
     events.send_signal(signal.SIGINT)
 
-    _, err = events.communicate(timeout=20)
+    _, err = events.communicate(timeout=END_S)
     assert events.returncode == 130
     assert "Traceback" not in err
 
@@ -565,7 +571,7 @@ def test_whoever_stops_listening_ends_it_quietly(server: Server) -> None:
 
     new(server)
 
-    assert events.wait(timeout=20) in (0, 1)
+    assert events.wait(timeout=END_S) in (0, 1)
     assert events.stderr is not None
     assert "Traceback" not in events.stderr.read()
     events.stderr.close()
@@ -616,13 +622,30 @@ def test_a_watch_without_a_server_sees_what_other_verbs_do(tmp_path: Path) -> No
         assert run("ack", number, "--data", data).code == 0
         changed = json.loads(watch.stdout.readline())
         watch.send_signal(signal.SIGINT)
-        assert watch.wait(timeout=20) == 130
+        assert watch.wait(timeout=END_S) == 130
     finally:
         watch.kill()
         watch.communicate()
 
     assert changed["change"] == "changed"
     assert changed["incident"]["state"] == "ACK"
+
+
+def test_whoever_only_looks_whether_the_directory_is_free_keeps_nobody_out(tmp_path: Path) -> None:
+    with fresh(tmp_path) as server:
+        number = alert(server)
+        data = server.data
+        server.stop()
+
+    with (data / "lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        looked = threading.Timer(0.2, fcntl.flock, (lock, fcntl.LOCK_UN))
+        looked.start()
+        store = wiring.open_store(data)
+        store.close()
+        looked.join()
+
+    assert run("ack", number, "--data", data).code == 0
 
 
 def test_looking_without_a_server_changes_nothing(tmp_path: Path) -> None:

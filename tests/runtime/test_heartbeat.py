@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import threading
 from pathlib import Path
@@ -204,22 +205,41 @@ def test_a_receiver_that_hangs_holds_up_nothing(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_stopped_process_is_not_heard_and_beats_once_when_it_goes_on(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with HttpSink() as sink, asyncio.timeout(60):
+        async with HttpSink() as sink:
             config = tmp_path / "tocsin.yaml"
             config.write_text(
                 f"heartbeat: {{url: '{sink.url('/beat')}', every: 1s}}\noutgoing: {{allow_private: [127.0.0.0/8]}}\n"
             )
             with await asyncio.to_thread(lambda: Opened(tmp_path / "data", config)) as server:
-                await sink.received(2)
-                server.running.process.send_signal(signal.SIGSTOP)
-                heard = len(sink.requests)
-                await asyncio.sleep(2.5)  # It is silence that is looked for: two more were due.
-                assert len(sink.requests) <= heard + 1
-                server.running.process.send_signal(signal.SIGCONT)
-                await sink.received(heard + 2)
-                await asyncio.to_thread(server.running.stop)
+                async with asyncio.timeout(120):
+                    await sink.received(2)
+                    server.running.process.send_signal(signal.SIGSTOP)
+                    await asyncio.to_thread(_is_stopped, server.running.process.pid)
+                    await _all_is_read(sink)
+                    heard = len(sink.requests)
+                    await asyncio.sleep(2.5)  # It is silence that is looked for: two more were due.
+                    assert len(sink.requests) == heard
+                    server.running.process.send_signal(signal.SIGCONT)
+                    await sink.received(heard + 2)
+                    await asyncio.to_thread(server.running.stop)
 
     asyncio.run(scenario())
+
+
+def _is_stopped(process: int) -> None:
+    """Return once the child has stopped: a signal that was sent is not yet one that was taken."""
+    os.waitid(os.P_PID, process, os.WSTOPPED | os.WNOWAIT)
+
+
+async def _all_is_read(sink: HttpSink) -> None:
+    """Return once the sink has read what had been sent to it before: it reads in the order in which things come."""
+    for _ in range(2):
+        marks = len(sink.requests)
+        reader, writer = await asyncio.open_connection("127.0.0.1", sink.port)
+        writer.write(b"GET /mark HTTP/1.1\r\nHost: sink\r\n\r\n")
+        await sink.received(marks + 1)
+        await reader.readline()
+        writer.close()
 
 
 class Opened:

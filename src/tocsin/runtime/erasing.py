@@ -87,6 +87,10 @@ class Erasing:
                 case _:
                     pass
 
+    def silence(self, notifications: Sequence[int]) -> None:
+        """Take away the words of these notifications too."""
+        self._notifications.update((number, None) for number in notifications)
+
     def alerts(self, touched: Touched) -> list[AlertRow]:
         """Give the alerts whose labels go: those that are not live."""
         found = self._store.recall(list(self._alerts))

@@ -53,6 +53,7 @@ _read_message = msgspec.json.Decoder(Message).decode
 class Projection:
     """The rows of the entries of one commit. entries: as they lie in its segment; tally: see `Committed`.
 
+    incomplete: numbers of notifications that lack an alert's text, because it was erased.
     token_hash: of the token that the next entry makes, "" where nobody knows it any more.
     """
 
@@ -71,6 +72,7 @@ class Projection:
         self.dispatches: list[Dispatch] = []
         self.ended: list[int] = []
         self.token_hash = ""
+        self.incomplete: list[int] = []
         self._new_alerts: set[int] = set()
         self._joined: dict[int, list[int]] = {}
         self._opened: dict[int, tuple[str, dict[str, str]]] = {}
@@ -238,6 +240,8 @@ class Projection:
                 text = self._alert_text(live)
                 if text is not None:
                     lines.append(compose.line_of(live, text, incident.number))
+                else:
+                    self.incomplete.append(event.notification)
         elif event.dry_run and (alert := _alert_of(draft)) is not None:
             lines.append(compose.line_of_alert(alert))
         failed = ""
@@ -314,6 +318,7 @@ class Projection:
             self._erasing = Erasing(self._store)
         for first, last in event.entries:
             self._erasing.erase(first, last)
+        self._erasing.silence(event.notifications)
         # The store still has what goes, until this is committed.
         self._texts.forget()
         for number in self._erasing.incidents:

@@ -20,7 +20,7 @@ import msgspec
 from tocsin.core.engine.state import Counters, LiveAlert
 from tocsin.core.ledger.merkle import EMPTY_ROOT
 from tocsin.core.model.access import Token
-from tocsin.ports import Batch, Memory, StoreFailed, StoreRefused
+from tocsin.ports import Batch, Memory, StoreFailed, StoreHeld, StoreRefused
 from tocsin.stores.sqlite.asking import Question, marks
 from tocsin.stores.sqlite.chains import Chains
 from tocsin.stores.sqlite.decoding import decode_alert, encode
@@ -358,14 +358,14 @@ class _Reader:
 def lock_directory(directory: Path) -> int:
     """Take the exclusive lock on the directory: a descriptor to close.
 
-    The kernel gives it back when the process ends, however it ends. Raises: StoreRefused if another has it.
+    The kernel gives it back when the process ends, however it ends. Raises: StoreHeld if another has it.
     """
     descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(descriptor)
-        raise StoreRefused(
+        raise StoreHeld(
             f"Another Tocsin runs on {directory}. Talk to it (--url), stop it, or choose another --data."
         ) from error
     return descriptor

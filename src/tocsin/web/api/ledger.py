@@ -14,10 +14,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
 from tocsin.core.ledger.checkpoint import SIZE_MAX
-from tocsin.core.ledger.encoding import read_header
 from tocsin.core.ledger.note import encode64
 from tocsin.core.ledger.tiles import Bundle, Tile, find_place, pack_bundle
-from tocsin.core.ledger.verify import ERASING
 from tocsin.core.model.errors import Conflict, Invalid, NotFound, Unavailable
 from tocsin.core.model.input import ErasureAsked, KeysChanged
 from tocsin.ports import Store
@@ -261,31 +259,32 @@ async def export_ledger(node: TheNode, auditor: Auditor, exports: Exports) -> Re
 
 
 def _export(node: Node) -> IO[bytes]:
+    """Write the export to a file. One in which something was erased while it was read is written anew."""
     for _ in range(EXPORTS_TRIED):
-        file = tempfile.TemporaryFile()  # noqa: SIM115 - whoever sends it closes it
-        try:
-            note = node.notary.latest()
-            write_export(
-                file,
-                segments=node.store.segments(),
-                checkpoint=note,
-                keys=[row.vkey for row in node.store.signers()],
-                transitions=dict(node.store.checkpoints()),
-            )
-            if not _has_erased(node.store, evidence.signed_tree(node.store, note)[0].size):
-                file.seek(0)
-                return file
-        except BaseException:
-            file.close()
-            raise
+        note = node.notary.latest()
+        signed, _tree = evidence.signed_tree(node.store, note)
+        file = _write_export(node, note, signed.size)
+        if not forgetting.erased_since(node.store, signed.size):
+            return file
         file.close()
-    raise Unavailable("Private parts are being erased at this moment, so no export is of one piece.")
+    raise Unavailable("Something is being erased while the ledger is read. Try again in a minute.")
 
 
-def _has_erased(store: Store, since: int) -> bool:
-    """Say whether private parts were erased by an entry behind a checkpoint, so that in an export they just lack."""
-    behind = headers(store, since, store.head().size - since)
-    return any(read_header(header).kind in ERASING for header in behind)
+def _write_export(node: Node, note: bytes, size: int) -> IO[bytes]:
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - whoever sends it closes it
+    try:
+        write_export(
+            file,
+            segments=node.store.segments(),
+            checkpoint=note,
+            keys=[row.vkey for row in node.store.signers() if (row.adopted_seq or 0) < size],
+            transitions={at: kept for at, kept in node.store.checkpoints() if at <= size},
+        )
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 def _pieces(file: IO[bytes]) -> Iterator[bytes]:
