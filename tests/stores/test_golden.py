@@ -88,7 +88,7 @@ def test_what_is_no_longer_kept_of_a_golden_ledger_goes_and_it_replays(directory
     asyncio.run(keep_house())
 
     gone = sum(not parts[2] for one in store.segments() for parts in unpack(one.data))
-    assert gone > size // 3
+    assert gone > size // 4
     assert is_sound(store).is_sound
     store.close()
     assert replayed(directory, tmp_path / "again") == ([], 0)
