@@ -445,6 +445,14 @@ class Store(Protocol):
         """Find an incident by its id or by its number in decimal; also one that is long over."""
         ...
 
+    def is_live(self, incident: int) -> bool:
+        """Say whether state knows an incident."""
+        ...
+
+    def resolved_before(self, before: int, limit: int) -> list[int]:
+        """Give the lowest numbers of incidents that state does not know, and that were resolved before a moment."""
+        ...
+
     def members(self, incident: int) -> list[LiveAlert]:
         """Give the alerts that ever were in an incident, in the order in which Tocsin first saw them."""
         ...

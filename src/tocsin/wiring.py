@@ -7,22 +7,27 @@ import os
 import platform
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never, cast
 
 from tocsin.channels.email import Email, EmailConfig
 from tocsin.channels.teams import Teams, TeamsConfig
 from tocsin.channels.webhook import Webhook, WebhookConfig
+from tocsin.core.ledger.encoding import Segment
 from tocsin.core.model.access import Role, Token
+from tocsin.core.model.input import Input, LedgerFork
 from tocsin.core.model.notification import Target
 from tocsin.core.model.policy import ALL_LABELS, Policy, Route
 from tocsin.outbound import Failure, Outbound
 from tocsin.ports import Channel, Clock, Ids, Store, StoreHeld
+from tocsin.runtime.kek import KEY_FILE, read_key_file, read_key_text
 from tocsin.runtime.metrics import Metrics
 from tocsin.runtime.node import Node
+from tocsin.runtime.pump import Pump
 from tocsin.runtime.rehearsal import Rehearsal
+from tocsin.runtime.replaying import Replay
 from tocsin.runtime.world import MachineClock, MachineIds
 from tocsin.settings import (
     ChannelSettings,
@@ -32,9 +37,11 @@ from tocsin.settings import (
     WebhookSettings,
     read_settings,
 )
+from tocsin.stores.sqlite import SCHEMA_VERSION as SCHEMA_VERSION
 from tocsin.stores.sqlite import SqliteStore
-from tocsin.stores.sqlite.beside import LedgerReader
+from tocsin.stores.sqlite.beside import LedgerReader, open_store_reader
 from tocsin.stores.sqlite.beside import open_reader as open_reader_of_sqlite
+from tocsin.stores.sqlite.comparing import Difference, compare
 from tocsin.stores.sqlite.copying import DATABASE_FILES as DATABASE_FILES
 from tocsin.stores.sqlite.copying import RESTORED as RESTORED
 from tocsin.stores.sqlite.copying import check_database as check_database
@@ -47,6 +54,9 @@ from tocsin.web.auth import Doorkeeper, Verifier, hash_token
 from tocsin.web.denials import Denials
 from tocsin.web.pepper import OPERATOR, first_token
 from tocsin.web.pepper import read_pepper as read_pepper_of
+
+if TYPE_CHECKING:
+    from tocsin.runtime.notary import Notary
 
 HELD_LOOKS = 20
 HELD_LOOK_S = 0.05
@@ -67,12 +77,27 @@ def open_store(directory: Path) -> SqliteStore:
     return SqliteStore(directory)
 
 
+def build_memory_store() -> Store:
+    """Make a store that forgets when the process ends, for whoever tries something out."""
+    from tocsin.stores.memory import MemoryStore
+
+    return MemoryStore()
+
+
 def open_reader(directory: Path) -> LedgerReader:
     """Open the ledger of the embedded store beside whoever writes it.
 
     Raises: NotFound if there is none; StoreRefused, StoreFailed, Damaged.
     """
     return open_reader_of_sqlite(directory)
+
+
+def open_beside(directory: Path) -> Store:
+    """Open the embedded store for reading only, beside whoever writes it; what would write is not there.
+
+    Raises: as `open_reader`.
+    """
+    return cast(Store, open_store_reader(directory))
 
 
 def build_outbound(settings: Settings) -> Outbound:
@@ -212,9 +237,17 @@ def build_node(
     if (id_key := store.secret("id_key")) is None:
         id_key = ids.random_bytes(32)
         store.keep_secret("id_key", id_key)
-    if (origin := store.secret("origin")) is None:
-        origin = b"tocsin-" + ids.random_bytes(4).hex().encode()
-        store.keep_secret("origin", origin)
+    notary = build_notary(settings, store, ids, data) if data is not None else None
+    origin = origin_of(store, ids)
+    first: list[Input] = []
+    if opened and data is not None and notary is not None:
+        restored = read_restored(data, store.head().size)
+        if restored is None:
+            notary.check()
+        else:
+            fork = notary.fork(f"put back from a backup of {restored.size} entries")
+            first += [restored, fork]
+            origin = notary.origin = fork.origin
     outbound = build_outbound(settings)
     channels = build_channels(settings, outbound)
     node = Node(
@@ -223,16 +256,17 @@ def build_node(
         ids=ids,
         channels=channels,
         policy=build_policy(settings, channels, id_key),
-        origin=origin.decode(),
+        origin=origin,
         dry_run=settings.dry_run,
         failpoint=failpoint or build_failpoint(settings),
         close=outbound.close,
         metrics=build_metrics(data),
+        notary=notary,
+        envelope_secrets=[secret.value for secret in settings.envelope_secrets],
     )
     use_heartbeat(node, settings, outbound)
     if opened:
-        restored = None if data is None else read_restored(data, store.head().size)
-        node.open(accept_clock=accept_clock, restored=restored)
+        node.open(accept_clock=accept_clock, first=first)
         if data is not None:  # What was in there is in the ledger now.
             (data / RESTORED).unlink(missing_ok=True)
     # What was loaded lives as long as the process: the collector need not look at it again and again.
@@ -240,6 +274,80 @@ def build_node(
     gc.freeze()
     gc.set_threshold(200_000, 20, 50)
     return node
+
+
+def origin_of(store: Store, ids: Ids) -> str:
+    """Say what the ledger is called; a new one gets its name here."""
+    if origins := store.origins():
+        return origins[-1][1]
+    origin = store.secret("origin")
+    if origin is None:
+        origin = b"tocsin-" + ids.random_bytes(4).hex().encode()
+        store.keep_secret("origin", origin)
+    return origin.decode()
+
+
+def build_notary(settings: Settings, store: Store, ids: Ids, data: Path) -> "Notary":
+    """Make who signs the checkpoints of the ledger in a data directory."""
+    # Cryptography takes its time to load, and most verbs do without.
+    from tocsin.runtime.highwater import FILE
+    from tocsin.runtime.notary import Notary
+
+    def kek() -> bytes:
+        return read_kek(settings, store, ids, data)
+
+    mark = data / (settings.highwater or FILE)
+    return Notary(store, ids, origin=origin_of(store, ids), kek=kek, mark=mark)
+
+
+def read_kek(settings: Settings, store: Store, ids: Ids, data: Path) -> bytes:
+    """Give the key that the ledger's own keys are wrapped with, which a first start makes. Raises: Conflict."""
+    if settings.ledger_key is not None:
+        return read_key_text(settings.ledger_key.value)
+    return read_key_file(data / KEY_FILE, ids, may_make=not store.signers())
+
+
+def fork_ledger(settings: Settings, store: Store, data: Path, *, reason: str, actor: str) -> LedgerFork:
+    """Let the ledger of an older state of the store go on under another name, and say which.
+
+    Raises: StoreFailed, StoreRefused.
+    """
+    ids, clock = MachineIds(), MachineClock()
+    notary = build_notary(settings, store, ids, data)
+    fork = notary.fork(reason)
+    clock.not_before(store.head().at)
+    pump = Pump(store, clock, ids, origin=fork.origin, on_committed=lambda committed: None)
+    pump.open((fork,), actor=actor)
+    notary.origin = fork.origin
+    notary.latest()
+    return fork
+
+
+def replay_ledger(
+    data: Path, folder: Path, watched: Callable[[Iterable[Segment], int, str], Iterator[Segment]]
+) -> tuple[list[Difference], int, int]:
+    """Read the ledger of a data directory again into an empty store, and compare the two.
+
+    folder: an empty one, for the copy and the store. Returns: the first differences, how many there are, and the size.
+    Raises: NotFound, StoreRefused, StoreFailed, Damaged.
+    """
+    live = folder / "live"
+    live.mkdir()
+    copy_database(data, live / "tocsin.db")
+    reader = open_reader(live)
+    again = SqliteStore(folder / "again", is_scratch=True)
+    try:
+        end = reader.end()
+        origins: list[tuple[int, str]] = reader.origins()
+        replay = Replay(again, origins=origins)
+        for segment in watched(reader.segments(), end.size, "replaying"):
+            replay.take(segment)
+        replay.end(end.at)
+    finally:
+        again.close()
+        reader.close()
+    found, total = compare(live / "tocsin.db", folder / "again" / "tocsin.db")
+    return found, total, end.size
 
 
 def build_metrics(data: Path | None) -> Metrics:

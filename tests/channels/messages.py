@@ -52,6 +52,7 @@ def a_message(**changes: Any) -> Message:
         "title": "Disk full on db-1",
         "text": "db-1 has no space left.",
         "because": "new incident",
+        "record": "1311:5bf7e44f",
         "alerts": (an_alert(),),
         "incident": an_incident(),
     }

@@ -631,6 +631,19 @@ def test_the_same_arguments_make_the_same_bytes() -> None:
     assert first == second
 
 
+def test_the_foot_of_a_mail_says_how_far_the_record_had_come() -> None:
+    mail = parsed(payload(a_message(), a_target(), KEY, SENDER, AT))
+    without = parsed(payload(a_message(record=""), a_target(), KEY, SENDER, AT))
+
+    assert (
+        part(mail, "plain")
+        .rstrip("\n")
+        .endswith("Why you get this: new incident\nRecord: tocsin.test 1311:5bf7e44f")
+    )
+    assert "Record: tocsin.test 1311:5bf7e44f" in part(mail, "html")
+    assert "Record" not in part(without, "plain") + part(without, "html")
+
+
 def test_every_letter_arrives() -> None:
     title = "Füllstand 97 % — диск «db-1» 磁盘已满 🔔 " + "ü" * 60
     message = a_message(title=title, text=f"{title}\nzweite Zeile", incident=an_incident(title=title))

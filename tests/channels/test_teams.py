@@ -111,7 +111,7 @@ def test_a_card_says_what_how_bad_why_and_where():
     assert said[said.index("Rule") + 1] == "disk\\_full"
     assert said[said.index("Opened") + 1] == "2025-11-24 09:00:00 UTC"
     assert "CRITICAL: disk 97 %" in said
-    assert said[-1] == "Sent because: new incident"
+    assert said[-1] == "Sent because: new incident\n\nRecord: tocsin.test 1311:5bf7e44f"
     assert found["actions"] == [
         {"type": "Action.OpenUrl", "title": "Open incident", "url": "https://tocsin.test/incidents/inc1"}
     ]
@@ -135,7 +135,7 @@ def test_every_kind_and_severity_is_a_valid_card(kind, severity):
 
 
 def test_a_message_with_nothing_but_its_title_is_a_valid_card():
-    found = card_of(a_message(incident=None, alerts=(), text="", because="", title=""))
+    found = card_of(a_message(incident=None, alerts=(), text="", because="", title="", record=""))
 
     assert texts(found["body"]) == ["(no title)", "CRITICAL"]
     assert "actions" not in found

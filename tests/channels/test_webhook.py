@@ -65,6 +65,7 @@ def test_the_body_is_this_json():
             "notification_id": "0" * 32,
             "key": KEY,
             "origin": "tocsin.test",
+            "record": "1311:5bf7e44f",
             "kind": "opened",
             "severity": "critical",
             "title": "Disk full on db-1",
@@ -221,6 +222,7 @@ def test_without_a_secret_nothing_is_signed_but_the_attempt_is_named():
     (request,) = sink.requests
     assert request.headers["webhook-id"] == KEY
     assert request.headers["webhook-timestamp"] == "1763974800"
+    assert request.headers["tocsin-record"] == "tocsin.test 1311:5bf7e44f"
     assert "webhook-signature" not in request.headers
     assert "x-qnwis-signature" not in request.headers
 

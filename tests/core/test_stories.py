@@ -2,8 +2,8 @@
 
 import pytest
 from tests.support.builders import HOUR, MINUTE, SECOND, a_policy, a_route
-from tests.support.story import play
 
+from tocsin.cli.gate_story import play
 from tocsin.core.model.policy import RateLimit
 
 
@@ -189,7 +189,7 @@ def test_a_tree_of_routes_tells_each_their_own():
 
 def test_what_is_sent_by_hand_to_a_channel_is_heard_there_and_nowhere_else():
     story = """
-        09:00  send    disk error host=a to webhook
+        09:00  send    disk error host=a via webhook
         09:00  page    ops  manual #1 error
         15:00  resolve ben #1
         15:00  page    ops  resolved #1 error
@@ -201,11 +201,11 @@ def test_what_is_sent_by_hand_to_a_channel_is_heard_there_and_nowhere_else():
 
 def test_what_happens_to_it_later_is_heard_by_everybody():
     story = """
-        09:00     send    disk error team=db host=a to webhook
+        09:00     send    disk error team=db host=a via webhook
         09:00     page    ops  manual #1 error
         10:00     alert   disk error team=db host=a
         10:00     page    anna  opened #1 error
-        11:00     send    disk error team=db host=b to webhook
+        11:00     send    disk error team=db host=b via webhook
         11:00     page    ops  manual #1 error
         11:10     alert   disk warning team=db host=c
         11:10     page    anna, ops  updated #1 error
@@ -222,7 +222,7 @@ def test_what_worsens_by_hand_on_one_channel_is_heard_elsewhere_when_its_source_
     story = """
         09:00  alert   disk warning host=a
         09:00  page    anna, ops  opened #1 warning
-        09:30  send    disk critical host=a to webhook
+        09:30  send    disk critical host=a via webhook
         09:30  page    ops  manual #1 critical
         09:40  alert   disk critical host=a
         09:40  page    anna  updated #1 critical

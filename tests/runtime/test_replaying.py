@@ -16,7 +16,7 @@ def replayed(directory, to):
     source = SqliteStore(directory)
     scratch = SqliteStore(to, is_scratch=True)
     try:
-        replay = Replay(scratch, origin="tests")
+        replay = Replay(scratch, origins=[(0, "tests")])
         for segment in source.segments():
             replay.take(segment)
         replay.end(source.head().at)
@@ -77,7 +77,7 @@ def test_a_change_of_any_table_is_seen(written, tmp_path, table):
     # Before the change, so that what is spoiled is not what the replay reads.
     scratch = SqliteStore(tmp_path / "again", is_scratch=True)
     source = SqliteStore(written)
-    replay = Replay(scratch, origin="tests")
+    replay = Replay(scratch, origins=[(0, "tests")])
     for segment in source.segments():
         replay.take(segment)
     replay.end(source.head().at)

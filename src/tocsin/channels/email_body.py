@@ -200,7 +200,10 @@ def text_body(message: Message) -> str:
         lines += [f"  seen {_span(alert)}", ""]
     if message.more:
         lines += [f"... and {message.more} more.", ""]
-    return "\n".join([*lines, f"Why you get this: {_line(message.because)}", ""])
+    lines.append(f"Why you get this: {_line(message.because)}")
+    if message.record:
+        lines.append(f"Record: {_line(message.origin)} {_line(message.record)}")
+    return "\n".join([*lines, ""])
 
 
 # --- HTML ------------------------------------------------------------------------------------------------
@@ -229,7 +232,7 @@ style="max-width:640px;background:#ffffff;border-radius:8px;border-top:6px solid
 font:15px/1.5 -apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif;word-break:break-word;">
 <tr><td style="padding:20px 20px 24px;">
 {content}
-<p class="pale" style="margin:24px 0 0;font-size:12px;color:#5b6675;">Why you get this: {because}</p>
+<p class="pale" style="margin:24px 0 0;font-size:12px;color:#5b6675;">Why you get this: {because}{record}</p>
 </td></tr></table>
 </td></tr></table>
 </body></html>
@@ -283,6 +286,7 @@ def html_body(message: Message) -> str:
         colour=colour,
         content="\n".join(content),
         because=_html(message.because),
+        record=f"<br>Record: {_html(message.origin)} {_html(message.record)}" if message.record else "",
     )
 
 

@@ -240,6 +240,8 @@ def card(message: Message, fit: Fit = FITS[0]) -> dict[str, Any]:
     if left_out:
         body.append(_block(f"{left_out:,} more alerts are not shown here.", isSubtle=True))
     footer = f"Sent because: {one_line(message.because, 300)}" if message.because.strip() else ""
+    if message.record:
+        footer = f"{footer}\nRecord: {one_line(f'{message.origin} {message.record}', 100)}".strip()
     if fit is not FITS[0]:
         footer = f"{footer}\nShortened to fit Teams; the incident's page has the whole.".strip()
     if footer:

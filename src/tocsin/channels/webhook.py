@@ -5,13 +5,15 @@ Every attempt of a delivery carries the same `webhook-id`, so a receiver can dro
 The body is one JSON object, whose fields are only ever added to:
 
     {"type": "notification.opened", "timestamp": "2026-11-24T09:00:00.000000Z", "data": {
-        "notification_id", "key", "origin", "kind", "severity", "title", "text", "because", "more",
+        "notification_id", "key", "origin", "record", "kind", "severity", "title", "text", "because", "more",
         "incident": null or {"id", "number", "generation", "state", "severity", "title", "rule_id", "route",
             "labels", "opened_at", "updated_at", "resolved_at", "acked_by", "acked_by_name", "firing", "cleared",
             "url"},
         "alerts": [{"status", "severity", "rule_id", "message", "scope", "window_start", "window_end",
             "annotations", "links": [{"href", "text"}], "evidence"}]}}
 
+`record` is size and root (8 hex digits) of the ledger `origin` just before this was decided, such as `1311:5bf7e44f`:
+whoever keeps it can tell later whether what came before was changed. The header `tocsin-record` has both.
 Instants are ISO 8601 in UTC with microseconds. All text in it came from the outside and is to be distrusted.
 """
 
@@ -39,7 +41,7 @@ KEY_BYTES = range(24, 65)  # Standard Webhooks 1.0.0: 24 to 64 random bytes.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _OURS = frozenset(
     ("webhook-id", "webhook-timestamp", "webhook-signature", "content-type", "content-length", "host",
-     "connection", "transfer-encoding", "expect", "upgrade")
+     "connection", "transfer-encoding", "expect", "upgrade", "tocsin-record")
 )  # fmt: skip
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST = datetime(1, 1, 1, tzinfo=UTC)
@@ -151,6 +153,7 @@ def payload(message: Message, key: str, *, thin: bool = False) -> bytes:
         "notification_id": message.notification_id,
         "key": key,
         "origin": message.origin,
+        "record": message.record,
         "kind": message.kind,
         "severity": message.severity,
         "incident": None if message.incident is None else _incident(message.incident, thin=thin),
@@ -248,6 +251,8 @@ class Webhook:
         signed = headers(
             body, key=key, at=at, keys=self._keys, signature_header=self._config.signature_header
         )
+        if message.record:
+            signed["tocsin-record"] = f"{message.origin} {message.record}"
         answer = await self._outbound.post(
             self._config.url, body=body, headers=self._extra | signed, timeout_s=self._config.timeout_s
         )

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 from urllib.parse import urlencode
 
 from tocsin.cli.exits import UNEXPECTED, Failure, exit_code_of_status
@@ -21,6 +21,14 @@ class Api(Protocol):
 
     def request(self, method: str, path: str, *, query: Query | None = None, body: object = None) -> Any:
         """Give the decoded answer of a success. Raises: Failure with the exit code that fits."""
+        ...
+
+    def fetch(self, path: str, *, query: Query | None = None) -> bytes:
+        """GET what is no JSON, or is wanted byte for byte. Raises: as `request`."""
+        ...
+
+    def save(self, path: str, file: BinaryIO, *, timeout_s: float) -> None:
+        """GET what may be large, into a file. Raises: as `request`."""
         ...
 
     def now(self) -> datetime:

@@ -6,13 +6,14 @@ Standard library only, and no proxies: `tocsin status` must answer at once, and 
 import fcntl
 import http.client
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
 import click
@@ -30,6 +31,7 @@ TOKEN_FILE = "operator-token"
 LOCK_FILE = "lock"
 TIMEOUT_S = 30.0
 ANSWER_BYTES_MAX = 256 * 1024 * 1024
+PIECE_BYTES = 1 << 20
 FREE_LOOKS = 50
 LOOK_EVERY_S = 0.1
 
@@ -109,6 +111,23 @@ class Server:
             data = body if isinstance(body, bytes) else json.dumps(body).encode()
         with self.asked(method, path_of(path, query), data) as answer:
             return read_answer(answer.status, answer.read(ANSWER_BYTES_MAX), self.url)
+
+    def fetch(self, path: str, *, query: Query | None = None) -> bytes:
+        """See `Api`."""
+        with self.asked("GET", path_of(path, query)) as answer:
+            body: bytes = answer.read(ANSWER_BYTES_MAX)
+        if answer.status != 200:
+            read_answer(answer.status, body, self.url)
+        return body
+
+    def save(self, path: str, file: BinaryIO, *, timeout_s: float) -> None:
+        """See `Api`."""
+        with self.asked("GET", path, timeout_s=timeout_s) as answer:
+            if answer.status != 200:
+                read_answer(answer.status, answer.read(ANSWER_BYTES_MAX), self.url)
+            shutil.copyfileobj(answer, file, PIECE_BYTES)
+            if answer.length:
+                raise Failure(f"{self.url} stopped in the middle. Try again.", UNREACHABLE)
 
     def now(self) -> datetime:
         """See `Api`. To the second: it stands in the Date of every answer."""

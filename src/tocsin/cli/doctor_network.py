@@ -25,16 +25,17 @@ def look(data: Path, url: str | None, token: str | None, config: Path | None) ->
     """Look at the settings, the channels that they name, and the server."""
     try:
         settings = read_settings(config=config, data=data)
-        checks = asyncio.run(_channels(settings))
+        checks = asyncio.run(channels(settings))
     except TocsinError as error:
         checks = [Check("settings", "fail", str(error), "Mend it; until then, no channel can be tried.")]
     return [*checks, checked("server", lambda: server(data, url, token))]
 
 
-async def _channels(settings: "Settings") -> list[Check]:
+async def channels(settings: "Settings") -> list[Check]:
+    """Look at the way to each channel, and to whoever else is asked over the network; the first check names them."""
     outbound = build_outbound(settings)
-    channels = build_channels(settings, outbound)
-    ways = [_channel(channel) for channel in channels.values()]
+    built = build_channels(settings, outbound)
+    ways = [_channel(channel) for channel in built.values()]
     if settings.issuer is not None and settings.issuer.jwks_url:
         ways.append(_url("issuer", settings.issuer.jwks_url, outbound))
     if settings.heartbeat is not None:
@@ -42,16 +43,16 @@ async def _channels(settings: "Settings") -> list[Check]:
     try:
         found = await asyncio.gather(*ways)
     finally:
-        for channel in channels.values():
+        for channel in built.values():
             await channel.close()
         await outbound.close()
-    return [_named(settings, list(channels)), *(check for some in found for check in some)]
+    return [_named(settings, list(built)), *(check for some in found for check in some)]
 
 
-def _named(settings: "Settings", channels: list[str]) -> Check:
+def _named(settings: "Settings", names: list[str]) -> Check:
     where = "The environment" if settings.path is None else str(settings.path)
-    if channels:
-        return Check("settings", "ok", f"{where} can be read and names the channels {', '.join(channels)}.")
+    if names:
+        return Check("settings", "ok", f"{where} can be read and names the channels {', '.join(names)}.")
     said = f"{where} names no channel, so nobody would be told anything."
     return Check("settings", "warn", said, "If the server has other settings, run this with them.")
 

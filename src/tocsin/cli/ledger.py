@@ -4,6 +4,7 @@ Reads beside a running server, without its lock and without asking it anything: 
 take its word.
 """
 
+import importlib
 import json
 import sys
 from collections.abc import Iterable, Iterator
@@ -33,9 +34,39 @@ data_option = click.option(
 )
 
 
-@click.group()
+class Parts(click.Group):
+    """Loads what is not here when it is first needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*self.commands, *ELSEWHERE])
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in ELSEWHERE:
+            return super().get_command(ctx, name)
+        module, attribute = ELSEWHERE[name]
+        command: click.Command = getattr(importlib.import_module(f"tocsin.cli.{module}"), attribute)
+        return command
+
+
+ELSEWHERE = {
+    "check": ("ledger_proof", "check"),
+    "checkpoint": ("ledger_proof", "checkpoint"),
+    "envelope": ("ledger_proof", "envelope"),
+    "erase": ("ledger_change", "erase"),
+    "export": ("ledger_proof", "export"),
+    "fork": ("ledger_change", "fork"),
+    "keys": ("ledger_proof", "keys"),
+    "proof": ("ledger_proof", "proof"),
+    "replay": ("ledger_replay", "replay"),
+    "retire-key": ("ledger_proof", "retire_key"),
+    "rotate-key": ("ledger_proof", "rotate_key"),
+}
+"""The verbs that live in modules of their own."""
+
+
+@click.group(cls=Parts)
 def ledger() -> None:
-    """Check the record of all decisions, and look into it."""
+    """Check the record of all decisions, prove it, and look into it."""
 
 
 @ledger.command()
@@ -59,7 +90,7 @@ def verify(data: Path, output: str | None) -> None:
             reader = open_reader(data)
             try:
                 end = reader.end()
-                segments = _watched(reader.segments(), end.size)
+                segments = watched(reader.segments(), end.size)
                 verdict = verify_segments(segments, size=end.size, root=end.root, edge=end.edge, at=end.at)
             finally:
                 reader.close()
@@ -100,16 +131,16 @@ def _show_verdict(answer: dict[str, Any]) -> None:
     click.echo(f"time    {answer['seconds']:.2f} s, {answer['entries_per_s']} entries/s")
 
 
-def _watched(segments: "Iterable[Segment]", size: int) -> "Iterator[Segment]":
+def watched(segments: "Iterable[Segment]", size: int, what: str = "verifying") -> "Iterator[Segment]":
     """Pass the segments on; at a terminal, show on stderr how far it is."""
     if not sys.stderr.isatty():
         yield from segments
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = TextColumn("verifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console(stderr=True), transient=True) as progress:
-        task = progress.add_task("verifying", total=max(size, 0))
+        task = progress.add_task(what, total=max(size, 0))
         waiting = 0
         for segment in segments:
             yield segment

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -54,6 +54,17 @@ class Local:
         status, answer = self._loop.run_until_complete(self._ask(method, path_of(path, query), data))
         return read_answer(status, answer, self._where)
 
+    def fetch(self, path: str, *, query: Query | None = None) -> bytes:
+        """See `Api`."""
+        status, answer = self._loop.run_until_complete(self._ask("GET", path_of(path, query), b""))
+        if status != 200:
+            read_answer(status, answer, self._where)
+        return answer
+
+    def save(self, path: str, file: BinaryIO, *, timeout_s: float) -> None:
+        """See `Api`."""
+        file.write(self.fetch(path))
+
     def reset_tokens(self) -> str:
         """Give all tokens up, and make one for an admin, which is to be shown. Raises: Conflict, Unavailable."""
         return self._loop.run_until_complete(reset_tokens(self._node, self._data, f"os:{user_name()}"))
@@ -64,7 +75,7 @@ class Local:
         status, parts = 500, []
         scope = {
             "type": "http",
-            "asgi": {"version": "3.0"},
+            "asgi": {"version": "3.0", "spec_version": "2.4"},  # Nobody goes away before the answer is there.
             "http_version": "1.1",
             "method": method,
             "scheme": "http",

@@ -29,7 +29,11 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "token": ("tocsin.cli.tokens", "token", "Who may come in."),
     "channel": ("tocsin.cli.channel", "channel", "Ways to speak."),
     "config": ("tocsin.cli.config", "config", "The configuration, tocsin.yaml."),
-    "ledger": ("tocsin.cli.ledger", "ledger", "Check the record of all decisions, and look into it."),
+    "ledger": (
+        "tocsin.cli.ledger",
+        "ledger",
+        "Check the record of all decisions, prove it, and look into it.",
+    ),
     "backup": (
         "tocsin.cli.backup",
         "backup",
@@ -44,6 +48,11 @@ VERBS: dict[str, tuple[str, str, str]] = {
         "tocsin.cli.doctor",
         "doctor",
         "Look at everything that Tocsin stands on: versions, disk, ledger, clock, channels, and the server.",
+    ),
+    "gate": (
+        "tocsin.cli.gate",
+        "gate",
+        "Prove that this Tocsin does what it says, and that an installation is sound.",
     ),
     "completion": (
         "tocsin.cli.completion",

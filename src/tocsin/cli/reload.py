@@ -86,6 +86,7 @@ class Reloader:
             await outbound.close()
             raise
         use_heartbeat(node, settings, outbound)
+        node.envelope_secrets = tuple(secret.value for secret in settings.envelope_secrets)
         if not is_same:
             await self._doorkeeper.change_issuer(verifier)
         return changed

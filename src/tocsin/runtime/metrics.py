@@ -160,7 +160,9 @@ class Metrics:
             "discarded or dry_run. Not 0: something was lost (more than 0) or counted twice (less).",
         )
         self._intents = self._gauge(
-            "intents", "Intents by where they stand; withheld is one of them.", "state"
+            "intents",
+            "Intents by where they stand; withheld and pruned (no longer kept) are among them.",
+            "state",
         )
         self._current = self._gauge("incidents_current", "Incidents that are in this state.", "state")
         self._ledger_size = self._gauge("ledger_size", "Entries of the ledger.")
@@ -310,6 +312,7 @@ class Metrics:
         for end in DeliveryState:
             self._intents.labels(end).set(stored.get(end, 0))
         self._intents.labels("withheld").set(withheld)
+        self._intents.labels("pruned").set(stored.get("pruned", 0))
         live[IncidentState.RESOLVED] = after.incident - sum(live.values())
         for state, count in live.items():
             self._current.labels(state).set(count)

@@ -5,10 +5,12 @@ Beside them whoever looks on: metrics, the feed of what is committed, the heartb
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from tocsin.core.engine.route import compile_policy
-from tocsin.core.model.errors import Invalid, Unavailable
-from tocsin.core.model.input import Input, PolicyChanged, StoreRestored
+from tocsin.core.engine.verdict import SYSTEM
+from tocsin.core.model.errors import Conflict, Invalid, Unavailable
+from tocsin.core.model.input import Input, KeysChanged, LedgerNamed, PolicyChanged
 from tocsin.core.model.policy import DAY, MINUTE, Policy
 from tocsin.ports import Channel, Clock, Head, Ids, Store, StoreRefused
 from tocsin.runtime.committed import Committed
@@ -16,10 +18,14 @@ from tocsin.runtime.dispatcher import Dispatcher
 from tocsin.runtime.feed import Feed
 from tocsin.runtime.gate import Gate
 from tocsin.runtime.heartbeat import Heartbeat
+from tocsin.runtime.housekeeper import Housekeeper
 from tocsin.runtime.metrics import Figures, Metrics
 from tocsin.runtime.names import Names
 from tocsin.runtime.pump import Pump, Request
 from tocsin.runtime.turn import Result
+
+if TYPE_CHECKING:
+    from tocsin.runtime.notary import Notary
 
 STOP_GRACE_S = 6.0
 """What is on its way gets so long to end; with the HTTP face's own grace this stays under 10 s."""
@@ -46,6 +52,8 @@ class Node:
         failpoint: Callable[[str], None] = lambda name: None,
         close: Callable[[], Awaitable[None]] | None = None,
         metrics: Metrics | None = None,
+        notary: "Notary | None" = None,
+        envelope_secrets: Sequence[str] = (),
     ) -> None:
         self.store = store
         self.clock = clock
@@ -56,6 +64,8 @@ class Node:
         self.plans = compile_policy(policy, 0)
         self.origin = origin
         self.dry_run = dry_run
+        self._notary = notary
+        self.envelope_secrets = tuple(envelope_secrets)
         # Reads the configuration again for an actor, and says whether it is another one. Raises: Invalid, Unavailable.
         self.reload: Callable[[str], Awaitable[bool]] = _no_reload
         self._close = close
@@ -64,6 +74,7 @@ class Node:
         self.gate = Gate(clock, self.metrics)
         self.feed = Feed()
         self.heartbeat = Heartbeat(self.unwell, clock, self.metrics)
+        self.housekeeper = Housekeeper(store, clock, self._keep_house, lambda: self.policy.keep)
         self.gate.watch(self._noticed)
         self.dispatcher = Dispatcher(
             channels, self.gate, store, clock, self.metrics, dry_run=dry_run, failpoint=failpoint
@@ -72,18 +83,39 @@ class Node:
             store, clock, ids, origin=origin, on_committed=self.gate.on_committed, failpoint=failpoint
         )
 
-    def open(self, *, accept_clock: bool = False, restored: StoreRestored | None = None) -> None:
-        """Load the state and adopt the policy.
+    @property
+    def notary(self) -> "Notary":
+        """Who signs the ledger's checkpoints. Raises: Conflict if nobody does."""
+        if self._notary is None:
+            raise Conflict("Nobody signs checkpoints of this ledger.", state="unsigned")
+        return self._notary
+
+    def open(self, *, accept_clock: bool = False, first: Sequence[Input] = ()) -> None:
+        """Load the state and adopt the policy; name the ledger and make its key, if it has none.
 
         accept_clock: start although the clock does not fit the ledger.
-        restored: the backup that the store was put back from since it last ran.
+        first: what is to be recorded before anything else.
         Raises: StoreRefused, StoreFailed, Invalid or Unavailable; nothing runs then.
         """
         why = "" if accept_clock else clock_trouble(self.clock.now(), self.store.head())
         if why:
             raise StoreRefused(f"{why} Set the machine's clock, or confirm that it is right: --accept-clock.")
         self.clock.not_before(self.store.head().at)
-        self._pump.open(restored)
+        self._pump.open(first)
+        self._record(PolicyChanged(policy=self.policy), POLICY_ACTOR)
+        if self._notary is not None:
+            self._introduce(self._notary)
+
+    def _introduce(self, notary: "Notary") -> None:
+        """Let the ledger say what it is called, and which key signs for it."""
+        if not self.store.origins():
+            self._record(LedgerNamed(origin=self.origin), SYSTEM)
+        if not self.store.signers():
+            self._record(KeysChanged(adopt=(notary.make_key(),)), SYSTEM)
+        notary.keys_changed()
+
+    def _record(self, given: Input, actor: str) -> None:
+        """Take an input before anybody else can bring one. Raises: what it is refused for."""
         refused: list[Exception] = []
 
         def answer(_: Request, results: Sequence[Result] | Exception) -> None:
@@ -92,7 +124,7 @@ class Node:
             elif results[0].refused is not None:
                 refused.append(results[0].refused)
 
-        self._pump.turn([Request((PolicyChanged(policy=self.policy),), POLICY_ACTOR, answer)])
+        self._pump.turn([Request((given,), actor, answer)])
         if refused:
             raise refused[0]
 
@@ -101,13 +133,19 @@ class Node:
         self.gate.start(self._pump)
         self.dispatcher.start()
         self.heartbeat.start()
+        self.housekeeper.start()
+        if self._notary is not None:
+            self._notary.start()
 
     async def stop(self) -> None:
         """Let what is on its way end, then stop."""
         self.feed.close()
         await self.heartbeat.stop()
+        await self.housekeeper.stop()
         await self.dispatcher.stop(STOP_GRACE_S)
         await self.gate.stop()
+        if self._notary is not None:
+            await self._notary.stop()
         if self._close is not None:
             await self._close()
 
@@ -120,6 +158,9 @@ class Node:
         if result.refused is not None:
             raise result.refused
         return result
+
+    async def _keep_house(self, given: Input) -> object:
+        return await self.ask(given, SYSTEM)
 
     async def adopt(
         self,

@@ -35,7 +35,6 @@ from tocsin.core.model.input import (
     DeliveryRetryAsked,
     Input,
     NodeStart,
-    StoreRestored,
     Tick,
 )
 from tocsin.ports import Clock, Ids, Store, StoreFailed
@@ -85,10 +84,11 @@ class Pump:
 
     # The life of the pump
 
-    def open(self, restored: StoreRestored | None = None) -> None:
+    def open(self, first: Sequence[Input] = (), *, actor: str = SYSTEM) -> None:
         """Load the state, and record that a node listens.
 
-        restored: the backup that the store was put back from since it last ran, None if it was not.
+        first: what is to be recorded before, such as that the store was put back from a backup since it last ran;
+        actor: who wants that.
         Raises: StoreFailed.
         """
         self._load()
@@ -100,8 +100,8 @@ class Pump:
             if isinstance(results, Exception):
                 failed.append(results)
 
-        started: tuple[Input, ...] = (NodeStart(gap=gap),)
-        self.turn([Request((restored, *started) if restored is not None else started, SYSTEM, answer)])
+        requests = [Request(first, actor, answer)] if first else []
+        self.turn([*requests, Request((NodeStart(gap=gap),), SYSTEM, answer)])
         if failed:
             raise StoreFailed(str(failed[0]))
         self._announce(state)

@@ -5,6 +5,8 @@ What stands in its tables then is what the ledger says; whether the live tables 
 Nothing is decided: events are folded as they were recorded, and become rows as they did when they were written.
 """
 
+from collections.abc import Sequence
+
 from tocsin.core.engine.fold import apply
 from tocsin.core.engine.state import LiveAlert, State, Touched, begin, recall, recall_incident
 from tocsin.core.ledger.encoding import Entry, Sealed, Segment, read_entry, unpack
@@ -17,11 +19,14 @@ from tocsin.runtime.texts import Texts
 
 
 class Replay:
-    """Fills an empty store from segments, in order. size: entries so far."""
+    """Fills an empty store from segments, in order. size: entries so far.
 
-    def __init__(self, store: Store, *, origin: str) -> None:
+    origins: (seq, name) of what the ledger is called from which entry on, in order; notifications carry it.
+    """
+
+    def __init__(self, store: Store, *, origins: Sequence[tuple[int, str]]) -> None:
         self._store = store
-        self._origin = origin
+        self._origins = origins
         self._texts = Texts(store)
         self._state = State(id_key=bytes(32))
         self._edge = Frontier()
@@ -47,8 +52,8 @@ class Replay:
             self._texts,
             first=segment.first_seq,
             at=at,
-            origin=self._origin,
-            record=self._edge.short(),
+            origin=self._origin(segment.first_seq + segment.count),
+            record=self._edge.short() if entries[0].header.v > 1 else "",
         )
         for entry, (header, decision, private) in zip(entries, parts, strict=True):
             self._apply(entry, rows)
@@ -62,9 +67,13 @@ class Replay:
         state = self._state
         begin(state, at)
         rows = Projection(
-            state, self._store, self._texts, first=self.size, at=at, origin=self._origin, record=""
+            state, self._store, self._texts, first=self.size, at=at, origin=self._origin(self.size), record=""
         )
         self._commit(rows, self._edge.copy())
+
+    def _origin(self, size: int) -> str:
+        """Say what the ledger was called when it had so many entries."""
+        return [name for seq, name in self._origins if seq < size][-1]
 
     def _commit(self, rows: Projection, edge: Frontier) -> None:
         batch = rows.batch(edge, {})

@@ -246,6 +246,26 @@ class HeartbeatForm(Form):
     every: Pulse = Field(default=MINUTE, description="how often")
 
 
+class LedgerForm(Form):
+    """How the record is kept and signed."""
+
+    key: Reference | None = Field(
+        default=None,
+        description="32 random bytes in base64 or hex that wrap the signing keys; without it, the file `ledger.key` in"
+        " the data directory",
+    )
+    highwater: Text | None = Field(
+        default=None,
+        description="file that remembers the newest checkpoint, best on another disk; in the data directory unless it"
+        " is an absolute path",
+    )
+    envelope_secrets: list[Reference] = Field(
+        default=[],
+        max_length=8,
+        description="at least 24 characters each; the first one signs envelopes, all of them verify",
+    )
+
+
 class OutgoingForm(Form):
     """Where connections may go."""
 
@@ -271,6 +291,7 @@ class FileForm(Form):
     retries: RetriesForm = Field(default=RetriesForm(), description="when a failed attempt is made again")
     auth: AuthForm = Field(default=AuthForm(), description="who is let in besides the bearers of tokens")
     retention: RetentionForm = Field(default=RetentionForm(), description="how long things are kept")
+    ledger: LedgerForm = Field(default=LedgerForm(), description="how the record is kept and signed")
     heartbeat: HeartbeatForm | None = Field(default=None, description="who hears that Tocsin is alive")
     outgoing: OutgoingForm = Field(default=OutgoingForm(), description="where connections may go")
     dry_run: bool = Field(default=False, description="everything but the network, and recorded as such")

@@ -103,6 +103,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     channels_in_file: they stand in the file, and not in the environment.
     keep: how long what is over is kept, 0 for ever.
+    ledger_key: what the ledger's own keys are wrapped with, None for the file in the data directory; highwater: file
+    of the high-water mark, "" for the one there; envelope_secrets: the first signs, all verify.
     url: under which people reach this server, "" if nobody said.
     path: of the file, None if there is none; digest: SHA-256 (64 hex digits) of its bytes, "" without one.
     """
@@ -115,6 +117,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     issuer: IssuerSettings | None = None
     heartbeat: HeartbeatSettings | None = None
     keep: int = Policy().keep
+    ledger_key: Secret | None = None
+    highwater: str = ""
+    envelope_secrets: tuple[Secret, ...] = ()
     allow_private: tuple[str, ...] = ()
     dry_run: bool = False
     failpoint: tuple[str, int] | None = None

@@ -58,6 +58,11 @@ def shown_settings(settings: Settings) -> dict[str, Any]:
             }
         },
         "retention": {"keep": write_duration(settings.keep)},
+        "ledger": {
+            "key": None if settings.ledger_key is None else _secret(settings.ledger_key),
+            "highwater": settings.highwater or None,
+            "envelope_secrets": [_secret(secret) for secret in settings.envelope_secrets],
+        },
         "heartbeat": None
         if heartbeat is None
         else {"url": _secret(heartbeat.url), "every": _seconds(heartbeat.every_s)},

@@ -20,6 +20,7 @@ from tocsin.web.api import (
     events,
     health,
     incidents,
+    ledger,
     meta,
     metrics,
     notify,
@@ -50,6 +51,7 @@ def build_app(node: Node, doorkeeper: Doorkeeper) -> ASGI:
     app.state.pages, app.state.followers = events.Pages(node.store), events.Followers()
     app.state.previews, app.state.searches = Bounded(), Bounded()
     app.state.stories = Bounded(at_once=4, waiting_max=200)
+    app.state.exports = Bounded(at_once=1, waiting_max=2)
     app.add_middleware(Admission, doorkeeper=doorkeeper, doors=doors_of(app))
     for kind in (TocsinError, StoreFailed, Exception):
         app.add_exception_handler(kind, _show)
@@ -76,6 +78,7 @@ def build_api() -> FastAPI:
         tokens.router,
         policy.router,
         events.router,
+        ledger.router,
         meta.router,
     ):
         app.include_router(part)
@@ -89,7 +92,7 @@ def permissions_of(app: FastAPI) -> list[tuple[str, str, Permission | None]]:
     listed: list[tuple[str, str, Permission | None]] = [(PATH, "POST", PERMISSION)]
     for route in routes_of(app):
         assert isinstance(route, APIRoute), route
-        listed += [(route.path, method, permission_of(route)) for method in route.methods or ()]
+        listed += [(route.path_format, method, permission_of(route)) for method in route.methods or ()]
     return sorted(listed, key=lambda one: one[:2])
 
 

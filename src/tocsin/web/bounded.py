@@ -55,6 +55,13 @@ def _stories(request: Request) -> Bounded:
     return found
 
 
+def _exports(request: Request) -> Bounded:
+    found: Bounded = request.app.state.exports
+    return found
+
+
+Exports = Annotated[Bounded, Depends(_exports)]
+"""The whole ledger in one file: minutes of work for a large one, so one at a time."""
 Previews = Annotated[Bounded, Depends(_previews)]
 Searches = Annotated[Bounded, Depends(_searches)]
 Stories = Annotated[Bounded, Depends(_stories)]

@@ -4,13 +4,13 @@ Without the file no token can be recognised. It is never made anew while there a
 it, or gives all tokens up (`reset_tokens`).
 """
 
-import os
 from pathlib import Path
 
 from tocsin.core.model.access import Role, Token
 from tocsin.core.model.errors import Conflict
 from tocsin.core.model.input import TokenCut, TokenIssued
 from tocsin.ports import Ids, Store
+from tocsin.runtime.files import write_whole
 from tocsin.runtime.node import Node
 from tocsin.web.auth import PEPPER_BYTES, make_token
 
@@ -69,20 +69,8 @@ def first_token(ids: Ids, at: int, pepper: bytes, created_by: str = "") -> tuple
 def _make(path: Path, ids: Ids) -> bytes:
     """Write a new pepper, at once or not at all, so that it survives a loss of power before any token needs it."""
     pepper = ids.random_bytes(PEPPER_BYTES)
-    new = path.with_name(path.name + ".new")
     try:
-        new.unlink(missing_ok=True)
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(pepper)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-        directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        write_whole(path, pepper)
     except OSError as error:
         raise Conflict(
             f"The file {path} cannot be written: {error.strerror}. Mend the disk or its permissions.",

@@ -706,7 +706,10 @@ DRAFTS: list[tuple[str, Draft]] = [
             actor="token:7f3a",
             events=(
                 ev.PrivateErased(
-                    entries=((2, 4), (7, 7)), basis=Basis.SUBJECT, because="token:7f3a had it erased"
+                    entries=((2, 4), (7, 7)),
+                    basis=Basis.SUBJECT,
+                    alerts=(1,),
+                    because="token:7f3a had it erased",
                 ),
             ),
             private={"note": "asked for by letter"},

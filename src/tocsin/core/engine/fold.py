@@ -618,6 +618,16 @@ def _only_recorded(state: State, e: ev.Decided, at: int, private: Mapping[str, A
     """Nothing that is decided later depends on it."""
 
 
+def _private_erased(state: State, e: ev.PrivateErased, at: int, private: Mapping[str, Any]) -> None:
+    if not e.alerts:
+        return
+    wanted = {*e.alerts}
+    for alert in state.alerts.values():
+        if alert.number in wanted:
+            alert.scope, alert.source = b"", ""
+            state.touched.alerts[alert.id] = alert
+
+
 def _node_started(state: State, e: ev.NodeStarted, at: int, private: Mapping[str, Any]) -> None:
     if not e.extended:
         return
@@ -666,6 +676,6 @@ _APPLY: dict[type, Callable[..., None]] = {
     ev.LedgerForked: _only_recorded,
     ev.KeyAdopted: _only_recorded,
     ev.KeyRetired: _only_recorded,
-    ev.PrivateErased: _only_recorded,
+    ev.PrivateErased: _private_erased,
     ev.IncidentsPruned: _only_recorded,
 }

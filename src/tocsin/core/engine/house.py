@@ -11,7 +11,14 @@ from tocsin.core.model.errors import Conflict, Invalid, NotFound
 from tocsin.core.model.incident import IncidentState
 from tocsin.core.model.input import Acted, Action
 from tocsin.core.model.notification import DeliveryState
-from tocsin.core.model.policy import MINUTE, addresses_of, policy_digest, without_addresses
+from tocsin.core.model.policy import (
+    MINUTE,
+    Policy,
+    addresses_of,
+    policy_digest,
+    with_addresses,
+    without_addresses,
+)
 from tocsin.core.model.silence import Maintenance, Matcher, Silence
 
 EXTENSION = 5 * MINUTE
@@ -393,7 +400,7 @@ def policy(state: State, given: given_.PolicyChanged, actor: str) -> Step:
     private: dict[str, object] = {}
     if addresses := addresses_of(given.policy):
         private["addresses"] = addresses
-    if different := policy_diff.changes(state.plans.policy, given.policy):
+    if different := policy_diff.changes(_by_ids(state.plans.policy), _by_ids(given.policy)):
         private["changes"] = tuple(different)
     drafts = [Draft(kind="policy", actor=actor, events=(adopted,), private=private)]
     cancelled: dict[int, list[ev.Decided]] = {}
@@ -412,6 +419,11 @@ def policy(state: State, given: given_.PolicyChanged, actor: str) -> Step:
         for incident, ended in cancelled.items()
     )
     return Step(tuple(drafts), "changed")
+
+
+def _by_ids(policy: Policy) -> Policy:
+    """Give the policy with ids where addresses stand, so that who leaves is not named by the entry that says so."""
+    return with_addresses(policy, {target.id: target.id for target in policy.targets})
 
 
 def node(given: given_.NodeStart) -> Step:

@@ -8,7 +8,7 @@ from tocsin.core.engine.state import State
 from tocsin.core.engine.verdict import NOTHING, SYSTEM, Step
 from tocsin.core.model import event as ev
 from tocsin.core.model.entry import Draft
-from tocsin.core.model.errors import Conflict
+from tocsin.core.model.errors import Conflict, Invalid
 from tocsin.core.model.incident import IncidentState
 from tocsin.core.model.input import Basis, ErasureAsked, KeysChanged, LedgerFork, LedgerNamed, RetentionDue
 
@@ -42,8 +42,12 @@ def ledger(given: LedgerNamed | LedgerFork | KeysChanged, actor: str) -> Step:
 def erasure(state: State, given: ErasureAsked, actor: str) -> Step:
     """Decide that private parts are erased.
 
-    Raises: Conflict if one is about an incident that is not over: what is said about it next needs its text.
+    Raises: Conflict if one is about what goes on: what is decided and said about it next needs its text.
     """
+    if not given.entries:
+        raise Invalid(
+            "Nothing is to be erased. Name entries, or a text that stands in some.", field="entries"
+        )
     for number in given.incidents:
         incident = state.incidents.get(number)
         if incident is not None and incident.state is not IncidentState.RESOLVED:
@@ -52,24 +56,42 @@ def erasure(state: State, given: ErasureAsked, actor: str) -> Step:
                 state=incident.state,
                 possible=lifecycle.possible(incident.state),
             )
+    for kind, numbers, live in (
+        ("Silence", given.silences, state.silences),
+        ("Maintenance", given.maintenances, state.maintenances),
+    ):
+        for number in numbers:
+            if number in live:
+                raise Conflict(
+                    f"{kind} {number} goes on, so the entry that made it cannot be erased yet. End it first.",
+                    state="active",
+                )
+    if state.plans.version in given.policies:
+        raise Conflict(
+            "The addresses of the policy in force cannot be erased. Take them out of the configuration first.",
+            state="in force",
+        )
     erased = ev.PrivateErased(
-        entries=runs_of(given.entries), basis=given.basis, because=f"{actor} had it erased"
+        entries=runs_of(given.entries),
+        basis=given.basis,
+        alerts=tuple(sorted(state.alerts[id_].number for id_ in given.alerts if id_ in state.alerts)),
+        because=f"{actor} had it erased",
     )
     draft = Draft(kind="erased", actor=actor, events=(erased,), private={"note": given.reason})
     return Step((draft,), "changed")
 
 
 def retention(state: State, given: RetentionDue) -> Step:
-    """Decide that what was kept for long enough goes. What has become live again meanwhile stays."""
+    """Decide that what was kept for long enough goes; nothing, if any of it has come back to life meanwhile."""
+    if any(number in state.incidents for number in (*given.about, *given.incidents)):
+        return NOTHING
     because = "it was kept for long enough"
-    incidents = tuple(number for number in given.incidents if number not in state.incidents)
     events: list[ev.Decided] = []
     if given.entries:
-        events.append(
-            ev.PrivateErased(entries=runs_of(given.entries), basis=Basis.RETENTION, because=because)
-        )
-    if incidents:
-        events.append(ev.IncidentsPruned(incidents=runs_of(incidents), because=because))
+        runs = runs_of(given.entries)
+        events.append(ev.PrivateErased(entries=runs, basis=Basis.RETENTION, because=because))
+    if given.incidents:
+        events.append(ev.IncidentsPruned(incidents=runs_of(given.incidents), because=because))
     if not events:
         return NOTHING
     return Step((Draft(kind="retention", actor=SYSTEM, events=tuple(events)),), "changed")

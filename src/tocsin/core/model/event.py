@@ -400,10 +400,14 @@ class KeyRetired(Event, frozen=True, tag="key_retired"):
 
 
 class PrivateErased(Event, frozen=True, tag="private_erased"):
-    """Private parts of earlier entries are gone. entries: (first, last) seq of each run, both included, rising."""
+    """Private parts of earlier entries are gone. entries: (first, last) seq of each run, both included, rising.
+
+    alerts: numbers of the live alerts that lose their labels until they are seen again.
+    """
 
     entries: tuple[tuple[int, int], ...]
     basis: Basis
+    alerts: tuple[int, ...] = ()
 
 
 class IncidentsPruned(Event, frozen=True, tag="incidents_pruned"):

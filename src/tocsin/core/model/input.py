@@ -187,22 +187,31 @@ class KeysChanged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ErasureAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """Private parts shall be erased. entries: seqs, rising; incidents: numbers of those that they are about.
+    """Private parts shall be erased. entries: seqs, rising.
 
+    incidents, silences, maintenances, policies: numbers of those that they are about; alerts: ids (16 bytes).
     reason: in somebody's words; it is kept in the private part of the entry that this makes.
     """
 
     entries: tuple[int, ...]
-    incidents: tuple[int, ...]
     basis: Basis
     reason: str
+    alerts: tuple[bytes, ...] = ()
+    incidents: tuple[int, ...] = ()
+    silences: tuple[int, ...] = ()
+    maintenances: tuple[int, ...] = ()
+    policies: tuple[int, ...] = ()
 
 
 class RetentionDue(msgspec.Struct, frozen=True, kw_only=True):
-    """What was kept for long enough goes: private parts of entries (seqs), and incidents (numbers); both rising."""
+    """What was kept for long enough goes: private parts of entries (seqs), and incidents (numbers); both rising.
 
-    entries: tuple[int, ...]
-    incidents: tuple[int, ...]
+    about: numbers of the incidents that the entries are about.
+    """
+
+    entries: tuple[int, ...] = ()
+    about: tuple[int, ...] = ()
+    incidents: tuple[int, ...] = ()
 
 
 class OutcomeReported(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -394,6 +394,15 @@ class MemoryStore:
             return None
         return decode_incident(row.body)
 
+    def is_live(self, incident: int) -> bool:
+        row = self._incidents.get(incident)
+        return row is not None and row.live
+
+    def resolved_before(self, before: int, limit: int) -> list[int]:
+        with self._lock:
+            past = [n for n, row in sorted(self._incidents.items()) if not row.live]
+            return [n for n in past if decode_incident(self._incidents[n].body).resolved_at < before][:limit]
+
     def members(self, incident: int) -> list[LiveAlert]:
         with self._lock:
             return [

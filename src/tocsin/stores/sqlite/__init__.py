@@ -64,6 +64,7 @@ class SqliteStore(Reading):
         self._readers: weakref.WeakSet[_Reader] = weakref.WeakSet()
         self._readers_lock = threading.Lock()
         self._closed = False
+        self._unscrubbed = False
         self._chains = Chains(self._ask_writer)
         try:
             self._create()
@@ -119,6 +120,7 @@ class SqliteStore(Reading):
             f"cache_size = -{CACHE_KIB}",
             f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
             f"journal_size_limit = {WAL_BYTES_KEPT}",
+            "secure_delete = fast",
         ):
             writer.execute(f"PRAGMA {setting}").fetchall()
         mode = writer.pragma("journal_mode"), writer.pragma("synchronous")
@@ -186,19 +188,25 @@ class SqliteStore(Reading):
             raise
         if erases:
             self._chains.forget()
+            self._unscrubbed = True
+        if self._unscrubbed:
             self._scrub()
 
     def _scrub(self) -> None:
         """Fold the WAL into the file and cut it off, so that no older copy of what was erased is left in it.
 
-        While somebody reads it cannot be; the next checkpoint of a WAL that was read to its end does it then.
+        Waits for nobody: while somebody reads it cannot be, and the next commit tries again.
         """
         with self._writing:
+            self._writer.set_busy_timeout(0)
             try:
-                self._writer.execute("PRAGMA wal_checkpoint(truncate)").fetchall()
-                self._writer.execute("PRAGMA secure_delete = off").fetchall()
+                ((busy, _, _),) = self._writer.execute("PRAGMA wal_checkpoint(truncate)").fetchall()
+                self._unscrubbed = bool(busy)
+                self._writer.execute("PRAGMA secure_delete = fast").fetchall()
             except apsw.BusyError:
                 pass
+            finally:
+                self._writer.set_busy_timeout(BUSY_MS)
 
     def alive(self, at: int) -> None:
         self._write("UPDATE head SET alive_at = ?", (at,))

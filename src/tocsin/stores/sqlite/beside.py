@@ -15,6 +15,8 @@ from tocsin.core.ledger.verify import Damaged, End
 from tocsin.core.model.errors import NotFound
 from tocsin.ports import StoreFailed, StoreRefused
 from tocsin.stores.sqlite import BUSY_MS, SCHEMA_VERSION
+from tocsin.stores.sqlite.asking import Question
+from tocsin.stores.sqlite.reading import Reading
 
 SEGMENTS_AT_ONCE = 16
 _LOWEST = -(1 << 63)
@@ -73,6 +75,14 @@ class LedgerReader:
             raise Damaged(str(error)) from error
         return None
 
+    def origins(self) -> list[tuple[int, str]]:
+        """Give (seq, name) of what the ledger is called from which entry on; what it was called first, from 0 on."""
+        first = self._ask("SELECT value FROM meta WHERE key = 'secret:origin'")
+        named = [(0, name.decode()) for (name,) in first]
+        if self._ask("SELECT 1 FROM sqlite_schema WHERE name = 'origins'"):
+            named += [(seq, name) for seq, name in self._ask("SELECT seq, origin FROM origins ORDER BY seq")]
+        return named
+
     def pragma(self, name: str) -> Any:
         """Ask for a pragma's first value, such as `user_version` or `quick_check(1)`."""
         return self._ask(f"PRAGMA {name}")[0][0]
@@ -97,6 +107,43 @@ class LedgerReader:
     def _ask(self, sql: str, bindings: tuple[Any, ...] = ()) -> list[Any]:
         with _told(self._path):
             return self._connection.execute(sql, bindings).fetchall()
+
+
+class StoreReader(Reading):
+    """All that is stored in one data directory, for one thread. Raises: as `LedgerReader`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with _told(path):
+            self._connection = _open(path)
+
+    def _ask_all(self, *questions: Question) -> list[list[Any]]:
+        answers: list[list[Any]] = []
+        with _told(self._path), self._connection as connection:
+            answers += [connection.execute(*question).fetchall() for question in questions]
+        return answers
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._connection.close(True)
+
+
+def open_store_reader(directory: Path) -> StoreReader:
+    """Open all that is stored in a data directory, for reading only, whether a server runs on it or not.
+
+    Raises: as `open_reader`, and StoreRefused for a schema that is not this program's own.
+    """
+    reader = open_reader(directory)
+    try:
+        version = reader.pragma("user_version")
+    finally:
+        reader.close()
+    path = directory / "tocsin.db"
+    if version != SCHEMA_VERSION:
+        raise StoreRefused(
+            f"{path} has schema {version}; this program works with {SCHEMA_VERSION}. Start a server on it once."
+        )
+    return StoreReader(path)
 
 
 def open_reader(directory: Path) -> LedgerReader:

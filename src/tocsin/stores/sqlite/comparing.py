@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import apsw
 import msgspec
 
-from tocsin.stores.sqlite.decoding import decode_alert, encode
+from tocsin.core.model.alert import CANONICAL
+from tocsin.stores.sqlite.decoding import decode_alert, decode_message, encode
 
 SHOWN_MAX = 20
 
@@ -32,12 +33,12 @@ TABLES: dict[str, str] = {
     "signers": "vkey, adopted_seq, retired_seq",
     "origins": "seq, origin",
     "alerts": "number, id, live, decided_of(body)",
-    "members": "number, alert, before",
+    "members": "incident, alert",
     "incidents": "number, id, live, state, severity, rule_id, opened_at, updated_at, resolved_at, title, labels, "
-    "last_member, body, acked_at",
+    "body, acked_at",
     "past_counts": "rule_id, severity, n",
     "past_durations": "days, first, measure, bucket, n",
-    "notifications": "number, id, incident, kind, at, message",
+    "notifications": "number, id, incident, kind, at, today_of(message)",
     "deliveries": "number, notification, incident, kind, channel, key, state, attempts, at, due, why, body",
     "delivery_counts": "state, n",
     "attempts": "delivery, attempt, at, outcome, why",
@@ -46,9 +47,21 @@ TABLES: dict[str, str] = {
     "maintenances": "number, next_at, ended, body",
     "policies": "version, digest, body, at, actor",
     "withheld": "reason, count",
-    "tokens": "id, name, role, revoked_at, scopes, per_minute, expires_at, created_by",
+    "tokens": "id, name, role, revoked_at, scopes, per_minute, expires_at",
 }
 """What is compared of each table; its key comes first."""
+
+_SOURCES = {
+    # Who was in which incident; in which order a commit linked them decides nothing.
+    "members": """(
+        WITH RECURSIVE chain (incident, alert, before) AS (
+            SELECT i.number, m.alert, m.before FROM {0}.incidents i JOIN {0}.members m ON m.number = i.last_member
+            UNION ALL
+            SELECT c.incident, m.alert, m.before FROM chain c JOIN {0}.members m ON m.number = c.before
+        )
+        SELECT incident, alert FROM chain
+    )""",
+}
 
 NOT_COMPARED = ("meta", "leases", "checkpoints")
 
@@ -64,7 +77,9 @@ def compare(live: Path, replayed: Path) -> tuple[list[Difference], int]:
     connection = apsw.Connection(str(live), flags=apsw.SQLITE_OPEN_READWRITE)
     try:
         connection.execute("ATTACH ? AS replayed", (str(replayed),)).fetchall()
-        connection.create_scalar_function("decided_of", _decided_of, deterministic=True)
+        given: dict[str, Any] = {"decided_of": _decided_of, "today_of": _today_of}
+        for name, function in given.items():
+            connection.create_scalar_function(name, function, deterministic=True)
         found: list[Difference] = []
         total = 0
         for table, columns in TABLES.items():
@@ -79,10 +94,11 @@ def compare(live: Path, replayed: Path) -> tuple[list[Difference], int]:
 
 def _differences(connection: apsw.Connection, table: str, columns: str) -> Iterator[Difference]:
     where = " AND ".join(one for one in (_ZEROS.get(table), _ONLY.get(table)) if one) or "1"
-    there = f"SELECT {columns} FROM main.{table} WHERE {where}"
-    again = f"SELECT {columns} FROM replayed.{table} WHERE {where}"
+    source = _SOURCES.get(table, f"{{0}}.{table}")
+    there = f"SELECT {columns} FROM {source.format('main')} WHERE {where}"
+    again = f"SELECT {columns} FROM {source.format('replayed')} WHERE {where}"
     rows: dict[Any, tuple[Any, ...]] = {}
-    width = {"tiles": 2, "past_counts": 2, "past_durations": 4, "attempts": 2}.get(table, 1)
+    width = {"tiles": 2, "members": 2, "past_counts": 2, "past_durations": 4, "attempts": 2}.get(table, 1)
     for row in connection.execute(f"{there} EXCEPT {again}"):
         rows[row[:width]] = row
     for row in connection.execute(f"{again} EXCEPT {there}"):
@@ -95,6 +111,17 @@ def _key(key: tuple[Any, ...]) -> str:
     return " ".join(str(part) for part in key)
 
 
-def _decided_of(body: Any) -> bytes:
+def _decided_of(body: Any) -> Any:
     """Give what decisions left in an alert, without what repeats did."""
-    return encode(msgspec.structs.replace(decode_alert(body), lease=0, timer=0, repeats=0, seen_at=0))
+    try:
+        return encode(msgspec.structs.replace(decode_alert(body), lease=0, timer=0, repeats=0, seen_at=0))
+    except msgspec.MsgspecError:
+        return body
+
+
+def _today_of(message: Any) -> Any:
+    """Give what a notification said in today's form: an older one lacks what messages did not say then."""
+    try:
+        return CANONICAL.encode(decode_message(message))
+    except msgspec.MsgspecError:
+        return message  # Then it is not what the ledger says, and is to be shown as it is.

@@ -81,6 +81,17 @@ class Reading(Listing, Counting, Records):
         rows = self._ask("SELECT title, labels FROM incidents WHERE number = ?", number)
         return (rows[0][0], decode_labels(rows[0][1])) if rows else None
 
+    def is_live(self, incident: int) -> bool:
+        return bool(self._ask("SELECT 1 FROM incidents WHERE number = ? AND live = 1", incident))
+
+    def resolved_before(self, before: int, limit: int) -> list[int]:
+        rows = self._ask(
+            "SELECT number FROM incidents NOT INDEXED WHERE live = 0 AND resolved_at < ? ORDER BY number LIMIT ?",
+            before,
+            limit,
+        )
+        return [number for (number,) in rows]
+
     def members(self, incident: int) -> list[LiveAlert]:
         rows = self._ask(MEMBERS, incident)
         return [decode_alert(body) for (body,) in rows]

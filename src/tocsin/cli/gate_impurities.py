@@ -20,6 +20,33 @@ CALLS = {
     "eval": "eval() runs what the contracts cannot see",
     "exec": "exec() runs what the contracts cannot see",
 }
+MODULES = frozenset(
+    {
+        "time",
+        "sched",
+        "random",
+        "secrets",
+        "uuid",
+        "os",
+        "io",
+        "locale",
+        "platform",
+        "signal",
+        "socket",
+        "select",
+    }
+    | {
+        "asyncio",
+        "threading",
+        "concurrent",
+        "multiprocessing",
+        "subprocess",
+        "queue",
+        "tempfile",
+        "importlib",
+    }
+)
+"""Whoever imports one of them can ask the machine."""
 INDIFFERENT = frozenset(
     {"sorted", "len", "any", "all", "set", "frozenset", "min", "max"}
 )  # order is no matter here
@@ -40,7 +67,8 @@ def is_set_type(annotation: ast.expr | None) -> bool:
             return name in SET_NAMES
         case ast.BinOp(op=ast.BitOr(), left=left, right=right):
             return is_set_type(left) or is_set_type(right)
-    return False
+        case _:
+            return False
 
 
 def set_fields(trees: Iterable[ast.AST]) -> frozenset[str]:
@@ -88,7 +116,8 @@ class Reader(ast.NodeVisitor):
                 return any(name in scope for scope in self.scopes)
             case ast.Attribute(attr=name):
                 return name in self.fields
-        return False
+            case _:
+                return False
 
     def visit_Assign(self, node: ast.Assign) -> None:
         for target in node.targets:
@@ -133,7 +162,21 @@ class Reader(ast.NodeVisitor):
             self.say(node, SET_ITERATED)
         self.generic_visit(node)
 
-    # ------------------------------------------------------------ calls and names
+    # ------------------------------------------------------------ imports, calls and names
+
+    def visit_Import(self, node: ast.Import) -> None:
+        for name in node.names:
+            self.imported(node, name.name)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        if not node.level:
+            self.imported(node, node.module or "")
+
+    def imported(self, node: ast.stmt, module: str) -> None:
+        if module.partition(".")[0] in MODULES:
+            self.say(
+                node, f"{module} is the clock, chance or the machine: `at` and bytes arrive with the input"
+            )
 
     def visit_Call(self, node: ast.Call) -> None:
         match node.func:
@@ -155,6 +198,8 @@ class Reader(ast.NodeVisitor):
                         self.say(
                             node, f"{argument.value} by another way is still the clock, chance or environment"
                         )
+            case _:
+                pass
         self.generic_visit(node)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:

@@ -1,0 +1,107 @@
+"""Changes to the record at the terminal: erasing private parts, and going on from an older state."""
+
+import os
+from pathlib import Path
+
+import click
+
+from tocsin.cli.client import config_option, data_option, reach, server_options
+from tocsin.cli.exits import NOT_FOUND, USAGE, Failure, told
+from tocsin.cli.plain import plain
+from tocsin.cli.show import output_option, show_json, wants_json
+
+SHOWN_MAX = 20
+
+
+@click.command()
+@click.option(
+    "--entry", "entries", type=click.IntRange(0), multiple=True, help="This entry; may be repeated."
+)
+@click.option("--subject", help="All entries in which this text stands: an address, a name.")
+@click.option("--reason", required=True, help="Why; it is recorded.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be erased.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@server_options
+@output_option
+def erase(
+    entries: tuple[int, ...],
+    subject: str | None,
+    reason: str,
+    dry_run: bool,
+    yes: bool,
+    data: Path,
+    url: str | None,
+    token: str | None,
+    output: str | None,
+) -> None:
+    """Erase private parts of entries for good: texts, labels, addresses.
+
+    What was decided stays, and the ledger can still be verified and replayed: it says that they were erased. Titles,
+    notifications and what providers answered go too, for the incidents that they are about. Older backups keep them.
+    """
+    if bool(entries) == bool(subject):
+        raise Failure("Give either --entry or --subject.", USAGE)
+    wanted = {"entries": list(entries)} if entries else {"subject": subject}
+    with reach(data, url, token, writes=not dry_run) as (api, _):
+        path = "/api/v1/ledger/erasures"
+        asked = {**wanted, "reason": reason}
+        found = api.request("POST", path, body={**asked, "dry_run": True})
+        if found["entries"] and not dry_run:
+            if not yes and not wants_json(output):
+                _show(found, asked=True)
+                click.confirm("Erase them for good?", abort=True)
+            found = api.request("POST", path, body={**asked, "dry_run": False})
+    if wants_json(output):
+        show_json(found)
+    else:
+        _show(found, asked=False)
+    if not found["entries"]:
+        raise Failure("That text stands in no entry.", NOT_FOUND)
+
+
+def _show(found: dict[str, list[int]], *, asked: bool) -> None:
+    count = len(found["entries"])
+    if not count:
+        return
+    shown = ", ".join(map(str, found["entries"][:SHOWN_MAX])) + (" ..." if count > SHOWN_MAX else "")
+    what = "would be erased" if asked or found["dry_run"] else "erased"
+    click.echo(f"Private parts of {count} entries {what}: {shown}")
+    if found["incidents"]:
+        listed = ", ".join(f"#{number}" for number in found["incidents"][:SHOWN_MAX])
+        click.echo(
+            f"They are about incidents {listed}{' ...' if len(found['incidents']) > SHOWN_MAX else ''}."
+        )
+
+
+@click.command()
+@click.option("--reason", required=True, help="Why an older state is meant; it is recorded.")
+@data_option
+@config_option
+@output_option
+def fork(reason: str, data: Path, config: Path | None, output: str | None) -> None:
+    """Let the ledger go on from an older state, under another name.
+
+    For a data directory that was put back by other means than `tocsin restore`: a server refuses to start on it,
+    because checkpoints of entries were signed that it does not have. No server may run.
+    """
+    with told():
+        from tocsin.cli.local import user_name
+        from tocsin.wiring import fork_ledger, open_store, read_configuration
+
+        if not os.path.exists(data / "tocsin.db"):
+            raise Failure(f"There is no ledger in {data}. Name the data directory: --data.", NOT_FOUND)
+        settings = read_configuration(config, data)
+        store = open_store(data)
+        try:
+            made = fork_ledger(settings, store, data, reason=reason, actor=f"os:{user_name()}")
+        finally:
+            store.close()
+    answer = {"origin": made.origin, "known_size": made.known_size, "known_root": made.known_root}
+    if wants_json(output):
+        show_json(answer)
+    else:
+        click.echo(f"The ledger goes on as {plain(made.origin)}.")
+        click.echo(
+            f"The newest checkpoint that is known of before: {made.known_size}:{made.known_root[:8]}. What was after "
+            "the state that was put back is lost; its first entry here says so."
+        )

@@ -1,0 +1,65 @@
+"""Replay of the record: are the tables what the ledger says?"""
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tocsin.cli.exits import VERIFICATION_FAILED, told
+from tocsin.cli.ledger import data_option, watched
+from tocsin.cli.plain import plain
+from tocsin.cli.show import output_option, show_json, wants_json
+
+
+@click.command()
+@data_option
+@output_option
+def replay(data: Path, output: str | None) -> None:
+    """Read the ledger again from its first entry, and compare what it says with the tables.
+
+    Works on a copy, beside a running server. Needs room for twice the database where temporary files lie (TMPDIR).
+    Exits 7 if anything differs. To send notifications again is another verb: tocsin replay.
+    """
+    from tocsin.wiring import build_clock, replay_ledger
+
+    clock = build_clock()
+    began = clock.now()
+    with told(), tempfile.TemporaryDirectory(prefix="tocsin-replay-") as folder:
+        found, total, size = replay_ledger(data, Path(folder), watched)
+    answer: dict[str, Any] = {
+        "same": not total,
+        "differences": total,
+        "entries": size,
+        "first": [
+            {"table": one.table, "key": one.key, "live": _row(one.live), "replayed": _row(one.replayed)}
+            for one in found
+        ],
+        "seconds": round((clock.now() - began) / 1_000_000, 3),
+    }
+    if wants_json(output):
+        show_json(answer)
+    elif not total:
+        click.echo(f"The tables are what the {size} entries of the ledger say.")
+        click.echo(f"time    {answer['seconds']:.2f} s")
+    else:
+        click.echo(f"The tables are NOT what the ledger says: {total} rows differ.")
+        for one in answer["first"]:
+            where = (
+                "is missing"
+                if one["live"] is None
+                else "should not be"
+                if one["replayed"] is None
+                else "differs"
+            )
+            click.echo(f"{one['table']} {plain(one['key'])}: {where}")
+    if total:
+        sys.exit(VERIFICATION_FAILED)
+
+
+def _row(row: tuple[Any, ...] | None) -> list[Any] | None:
+    """Show the columns of a row; bytes as text."""
+    if row is None:
+        return None
+    return [value.decode(errors="backslashreplace") if isinstance(value, bytes) else value for value in row]
