@@ -16,6 +16,7 @@ from tocsin.channels.email import Email, EmailConfig
 from tocsin.channels.teams import Teams, TeamsConfig
 from tocsin.channels.webhook import Webhook, WebhookConfig
 from tocsin.core.ledger.encoding import Segment
+from tocsin.core.ledger.verify import Damaged, verify
 from tocsin.core.model.access import Role, Token
 from tocsin.core.model.input import Input, LedgerFork
 from tocsin.core.model.notification import Target
@@ -329,7 +330,7 @@ def replay_ledger(
     """Read the ledger of a data directory again into an empty store, and compare the two.
 
     folder: an empty one, for the copy and the store. Returns: the first differences, how many there are, and the size.
-    Raises: NotFound, StoreRefused, StoreFailed, Damaged.
+    Raises: NotFound, StoreRefused, StoreFailed; Damaged, naming the entry, if the ledger itself is not sound.
     """
     live = folder / "live"
     live.mkdir()
@@ -338,15 +339,31 @@ def replay_ledger(
     again = SqliteStore(folder / "again", is_scratch=True)
     try:
         end = reader.end()
+        segments = watched(reader.segments(), end.size, "verifying")
+        verdict = verify(segments, size=end.size, root=end.root, edge=end.edge, at=end.at)
+        if not verdict.is_sound:
+            raise Damaged(f"entry {verdict.bad_seq}: {verdict.what}")
         origins: list[tuple[int, str]] = reader.origins()
         replay = Replay(again, origins=origins)
         for segment in watched(reader.segments(), end.size, "replaying"):
-            replay.take(segment)
+            try:
+                replay.take(segment)
+            except (ValueError, LookupError, AssertionError, TypeError, AttributeError) as error:
+                # Every hash is right, but no Tocsin decided this.
+                raise Damaged(
+                    f"what entry {segment.first_seq} or one behind it says cannot be: {error!r}"
+                ) from error
         replay.end(end.at)
     finally:
         again.close()
         reader.close()
-    found, total = compare(live / "tocsin.db", folder / "again" / "tocsin.db")
+    found, total = compare(
+        live / "tocsin.db",
+        folder / "again" / "tocsin.db",
+        incidents_before=replay.incidents_before,
+        notifications_before=replay.notifications_before,
+        incomplete=replay.incomplete,
+    )
     return found, total, end.size
 
 

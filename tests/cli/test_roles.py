@@ -47,6 +47,16 @@ VERBS: list[tuple[str, Permission, list[str]]] = [
     ("token list", LEDGER, []),
     ("token create", ADMINISTER, ["--name", "n", "--role", "viewer"]),
     ("token revoke", ADMINISTER, ["00000000"]),
+    ("ledger checkpoint", LEDGER, []),
+    ("ledger keys", LEDGER, []),
+    ("ledger proof", LEDGER, ["--entry", "0"]),
+    ("ledger proof", LEDGER, ["--incident", "1"]),
+    ("ledger proof", LEDGER, ["--since", "1"]),
+    ("ledger envelope", LEDGER, ["1"]),
+    ("ledger erase", ADMINISTER, ["--subject", "nobody at all", "--reason", "x", "--dry-run"]),
+    ("ledger erase", ADMINISTER, ["--entry", "0", "--reason", "x", "--yes"]),
+    ("ledger rotate-key", ADMINISTER, []),
+    ("ledger retire-key", ADMINISTER, ["nobody's"]),
 ]
 
 FOR_THEMSELVES = {"doctor": "it tells what it finds, and what it may not see is one of the findings"}

@@ -19,10 +19,12 @@ def test_the_first_start_prints_the_admins_token_on_a_line_of_its_own_and_later_
 ) -> None:
     with serving(tmp_path / "d") as first:
         assert sum(line.startswith("toc_") for line in first.said) == 1
+        assert "(new)" in first.said[-1]
         assert tocsin("status", "--url", first.url, TOKEN=first.token).code == 0
         first.stop()
     with serving(tmp_path / "d") as second:
         assert not any(line.startswith("toc_") for line in second.said)
+        assert "(5 entries in the ledger)" in second.said[-1]
         assert tocsin("status", "--url", second.url, TOKEN=first.token).code == 0
 
 

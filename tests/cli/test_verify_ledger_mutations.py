@@ -39,7 +39,8 @@ from tocsin.core.ledger.encoding import unpack
 from tocsin.runtime.export import verify_ledger
 
 MUTATIONS = int(os.environ.get("TOCSIN_TEST_EXPORT_MUTATIONS", "10000"))
-PARTS = 4
+PARTS = max(4, MUTATIONS // 2000)
+"""Each takes some seconds, and chance begins anew in it."""
 EVIL = Signer("evil")
 
 

@@ -1,5 +1,6 @@
 """What is erased is nowhere any more, and the record stays whole."""
 
+import asyncio
 from pathlib import Path
 
 import apsw
@@ -32,6 +33,7 @@ from tocsin.intake.native import received
 from tocsin.runtime import forgetting
 from tocsin.runtime.housekeeper import Housekeeper
 from tocsin.runtime.pump import Pump, Request
+from tocsin.runtime.turn import Result
 from tocsin.stores.memory import MemoryStore
 from tocsin.stores.sqlite import SqliteStore
 
@@ -297,7 +299,8 @@ def test_a_text_that_stands_everywhere_is_refused():
 
 def a_housekeeper(house, keep=30 * DAY):
     async def ask(given):
-        return house.take(given)
+        (result,) = house.take(given)
+        return result
 
     return Housekeeper(house.store, house.clock, ask, lambda: keep)
 
@@ -308,9 +311,22 @@ async def step_all(keeper):
 
 
 def keep_house(house, keep=30 * DAY):
-    import asyncio
-
     asyncio.run(step_all(a_housekeeper(house, keep)))
+
+
+def test_a_step_that_was_refused_is_not_repeated_at_once():
+    house = is_over(a_life(House(MemoryStore())))
+    house.take(after=40 * DAY)
+    asked = []
+
+    async def refuse(given):
+        asked.append(given)
+        return Result("recorded")
+
+    keeper = Housekeeper(house.store, house.clock, refuse, lambda: 30 * DAY)
+    asyncio.run(step_all(keeper))
+
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("make", [lambda path: MemoryStore(), lambda path: SqliteStore(path)])

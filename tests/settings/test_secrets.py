@@ -20,8 +20,13 @@ channels:
   - {name: chat, kind: teams, url: {env: TEAMS}}
   - {name: hook, kind: webhook, url: "https://hook.example.org/canary-3f9c", secrets: [{file: key}], extra_headers: {Authorization: {env: PW}}}
 heartbeat: {url: {env: TEAMS}}
+ledger: {envelope_secrets: [{env: ENVELOPE}]}
 """
-ENVIRONMENT = {"PW": CANARY, "TEAMS": f"https://teams.example/{CANARY}"}
+ENVIRONMENT = {
+    "ENVELOPE": f"{CANARY} and more than that",
+    "PW": CANARY,
+    "TEAMS": f"https://teams.example/{CANARY}",
+}
 
 
 @pytest.fixture

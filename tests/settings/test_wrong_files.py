@@ -222,6 +222,33 @@ def test_a_byte_that_is_not_utf8_has_a_place(tmp_path: Path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "value", "said"),
+    [
+        ("ledger: {key: {env: K}}", "hunter2", "1:15 ledger.key: What is in env K is no key. "),
+        ("ledger: {key: {env: K}}", "00" * 31, "1:15 ledger.key: What is in env K is no key. "),
+        ("ledger: {envelope_secrets: [{env: K}]}", "hunter2hunter2hunter2xx", "1:29 ledger.envelope_secrets[0]: What is in env K is too short. "),
+    ],
+)  # fmt: skip
+def test_a_secret_of_the_ledger_that_is_of_no_use_is_told_and_not_shown(
+    tmp_path: Path, text: str, value: str, said: str
+):
+    (wrong,) = wrongs_of(tmp_path, text, {"K": value})
+
+    assert wrong.startswith(said)
+    assert value not in wrong
+
+
+@pytest.mark.parametrize(
+    "value", ["ab" * 32, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", " " + "AB" * 32]
+)
+def test_a_key_of_the_ledger_is_hex_or_base64(tmp_path: Path, value: str):
+    settings = settings_of(tmp_path, "ledger: {key: {env: K}}", {"K": value})
+
+    assert settings.ledger_key is not None
+    assert settings.ledger_key.value == value
+
+
 def test_channels_in_the_file_and_in_the_environment_are_too_many(tmp_path: Path):
     (wrong,) = wrongs_of(tmp_path, HOOK, {"TOCSIN_WEBHOOK_URL": "https://x.org", "TOCSIN_SMTP_TO": "a@x.org"})
 

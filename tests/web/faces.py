@@ -17,9 +17,11 @@ from tocsin.channels.webhook import Webhook, WebhookConfig
 from tocsin.core.ledger.encoding import read_decision
 from tocsin.core.model import event as ev
 from tocsin.core.model.access import Role
+from tocsin.core.model.policy import Policy
 from tocsin.outbound import Outbound
 from tocsin.ports import Channel, Clock
 from tocsin.runtime.node import Node
+from tocsin.runtime.notary import Notary
 from tocsin.runtime.world import MachineClock, MachineIds
 from tocsin.stores.memory import MemoryStore
 from tocsin.web.app import build_app
@@ -29,6 +31,7 @@ from tocsin.web.denials import Denials
 from tocsin.web.hot import AlertsRoute
 
 PEPPER = b"a pepper that the tests all share"[:32]
+ORIGIN = "tocsin-test"
 Answer = tuple[int, dict[str, str], Any]
 ALERT: dict[str, Any] = {"rule_id": "disk", "scope": {"host": "db-1"}, "severity": "error", "message": "full"}
 
@@ -137,11 +140,14 @@ def a_face(
     protocol: type[PatientProtocol] = Hasty,
     verifier: Callable[[Clock], Verifier] | None = None,
     failures_max: int = 1_000_000,
+    signs: bool = False,
+    policy: Policy | None = None,
 ) -> Iterator[Face]:
     """Serve until the block ends.
 
     sink: where the channel `hook` speaks to; without it there is none. verifier: makes who verifies JWTs.
     failures_max: failed sign-ins a minute; by default more than any test has.
+    signs: whether somebody signs checkpoints; that makes two entries more. policy: see `a_policy`.
     """
     ready, done = threading.Event(), threading.Event()
     faces: list[Face] = []
@@ -166,9 +172,10 @@ def a_face(
             clock=clock,
             ids=ids,
             channels=channels,
-            policy=a_policy(*channels),
-            origin="tocsin-test",
+            policy=policy or a_policy(*channels),
+            origin=ORIGIN,
             close=outbound.close,
+            notary=Notary(store, ids, origin=ORIGIN, kek=lambda: bytes(32), mark=None) if signs else None,  # type: ignore[arg-type]
         )
         node.open()
         doorkeeper = Doorkeeper(

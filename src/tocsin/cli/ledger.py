@@ -91,7 +91,9 @@ def verify(data: Path, output: str | None) -> None:
             try:
                 end = reader.end()
                 segments = watched(reader.segments(), end.size)
-                verdict = verify_segments(segments, size=end.size, root=end.root, edge=end.edge, at=end.at)
+                verdict = verify_segments(
+                    segments, size=end.size, root=end.root, edge=end.edge, at=end.at, later=reader.later()
+                )
             finally:
                 reader.close()
         except Damaged as error:

@@ -8,7 +8,7 @@ import click
 from tocsin.cli.client import config_option, data_option, reach, server_options
 from tocsin.cli.exits import NOT_FOUND, USAGE, Failure, told
 from tocsin.cli.plain import plain
-from tocsin.cli.show import output_option, show_json, wants_json
+from tocsin.cli.show import can_ask, confirm, console, facts, output_option, show_json, wants_json
 
 SHOWN_MAX = 20
 
@@ -47,9 +47,9 @@ def erase(
         asked = {**wanted, "reason": reason}
         found = api.request("POST", path, body={**asked, "dry_run": True})
         if found["entries"] and not dry_run:
-            if not yes and not wants_json(output):
+            if can_ask() and not yes:
                 _show(found, asked=True)
-                click.confirm("Erase them for good?", abort=True)
+                confirm("Erase them for good?")
             found = api.request("POST", path, body={**asked, "dry_run": False})
     if wants_json(output):
         show_json(found)
@@ -63,14 +63,17 @@ def _show(found: dict[str, list[int]], *, asked: bool) -> None:
     count = len(found["entries"])
     if not count:
         return
-    shown = ", ".join(map(str, found["entries"][:SHOWN_MAX])) + (" ..." if count > SHOWN_MAX else "")
     what = "would be erased" if asked or found["dry_run"] else "erased"
-    click.echo(f"Private parts of {count} entries {what}: {shown}")
+    click.echo(f"Private parts of {count} {'entry' if count == 1 else 'entries'} {what}.", err=asked)
+    rows = [("entries", _listed(found["entries"]))]
     if found["incidents"]:
-        listed = ", ".join(f"#{number}" for number in found["incidents"][:SHOWN_MAX])
-        click.echo(
-            f"They are about incidents {listed}{' ...' if len(found['incidents']) > SHOWN_MAX else ''}."
-        )
+        rows.append(("incidents", _listed(found["incidents"], "#")))
+    facts(console(stderr=asked), rows)
+
+
+def _listed(numbers: list[int], mark: str = "") -> str:
+    shown = ", ".join(f"{mark}{number}" for number in numbers[:SHOWN_MAX])
+    return f"{shown}, and {len(numbers) - SHOWN_MAX} more" if len(numbers) > SHOWN_MAX else shown
 
 
 @click.command()

@@ -1,6 +1,9 @@
 """Proofs at the terminal: checkpoints and their keys, proofs of entries and incidents, envelopes."""
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -189,9 +192,20 @@ def _write(made: bytes, out: Path | None) -> None:
         else:
             sys.stdout.buffer.write(made)
         return
-    with told():
+    with _files():
         out.write_bytes(made)
     click.echo(f"{plain(out)} written.", err=True)
+
+
+@contextmanager
+def _files() -> Iterator[None]:
+    """Tell what a file system can do to us."""
+    try:
+        yield
+    except OSError as error:
+        raise Failure(
+            f"{error.filename}: {error.strerror}. Look at its name, and at who may use it."
+        ) from error
 
 
 @click.command()
@@ -201,10 +215,19 @@ def _write(made: bytes, out: Path | None) -> None:
     "--header", type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="Of a tlog-proof: the entry's header, if it is not the one that lies in the proof.",
 )  # fmt: skip
+@click.option(
+    "--checkpoint", "older", type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Of a proof that the ledger grew: the older checkpoint, which you kept.",
+)  # fmt: skip
 @config_option
 @output_option
 def check(
-    file: Path, keys: tuple[str, ...], header: Path | None, config: Path | None, output: str | None
+    file: Path,
+    keys: tuple[str, ...],
+    header: Path | None,
+    older: Path | None,
+    config: Path | None,
+    output: str | None,
 ) -> None:
     """Check a checkpoint, a proof or an envelope that somebody gave you. Asks no server.
 
@@ -213,8 +236,14 @@ def check(
     """
     from tocsin.cli.ledger_check import check_file
 
-    with told():
-        found = check_file(file.read_bytes(), _keys(keys), header.read_bytes() if header else None, config)
+    with told(), _files():
+        found = check_file(
+            file.read_bytes(),
+            _keys(keys),
+            header.read_bytes() if header else None,
+            config,
+            older.read_bytes() if older else None,
+        )
     if wants_json(output):
         show_json(found)
     else:
@@ -233,6 +262,6 @@ def _keys(given: tuple[str, ...]) -> "list[Key]":
 
     lines: list[str] = []
     for one in given:
-        path = Path(one)
-        lines += path.read_text().split() if "+" not in one and path.is_file() else [one]
+        is_file = os.path.isfile(one)
+        lines += Path(one).read_text(errors="replace").split() if is_file else [one]
     return [read_key(line) for line in lines]

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tocsin.cli.exits import VERIFICATION_FAILED, told
+from tocsin.cli.exits import VERIFICATION_FAILED, Failure, told
 from tocsin.cli.ledger import data_option, watched
 from tocsin.cli.plain import plain
 from tocsin.cli.show import output_option, show_json, wants_json
@@ -19,15 +19,24 @@ from tocsin.cli.show import output_option, show_json, wants_json
 def replay(data: Path, output: str | None) -> None:
     """Read the ledger again from its first entry, and compare what it says with the tables.
 
-    Works on a copy, beside a running server. Needs room for twice the database where temporary files lie (TMPDIR).
+    The ledger is verified first. Works on a copy, beside a running server; needs room for twice the database where
+    temporary files lie (TMPDIR).
     Exits 7 if anything differs. To send notifications again is another verb: tocsin replay.
     """
+    from tocsin.core.ledger.verify import Damaged
     from tocsin.wiring import build_clock, replay_ledger
 
     clock = build_clock()
     began = clock.now()
     with told(), tempfile.TemporaryDirectory(prefix="tocsin-replay-") as folder:
-        found, total, size = replay_ledger(data, Path(folder), watched)
+        try:
+            found, total, size = replay_ledger(data, Path(folder), watched)
+        except Damaged as error:
+            raise Failure(
+                f"The ledger is not sound, so nothing can be compared with it: {error}. "
+                "Look with: tocsin ledger verify",
+                VERIFICATION_FAILED,
+            ) from error
     answer: dict[str, Any] = {
         "same": not total,
         "differences": total,

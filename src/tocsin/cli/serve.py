@@ -31,6 +31,9 @@ HTTP_GRACE_S = 3
 
 BACKLOG = 2048
 
+FIRST_ENTRIES = 4
+"""What a first start writes: that a node listens, the policy, the ledger's name, and the key that signs for it."""
+
 
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False), default=DATA, show_default=True)
@@ -249,7 +252,7 @@ def _welcome(node: "Node", url: str, data: Path, config: Path | None) -> None:
         ", ".join(node.channels)
         or "none (write tocsin.yaml, or set TOCSIN_SMTP_HOST, TOCSIN_WEBHOOK_URL, ...)"
     )
-    entries = f"{head.size} entries in the ledger" if head.size > 2 else "new"
+    entries = f"{head.size} entries in the ledger" if head.size > FIRST_ENTRIES else "new"
     whence = "" if config is None else f" (from {plain(config)})"
     click.echo(f"Tocsin listens on {url}; data in {data} ({entries}); channels: {channels}{whence}")
     if node.dry_run:

@@ -5,7 +5,7 @@ what its notifications said, and what providers answered. Decided by the decisio
 not matter whether the private ones are still there.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -26,6 +26,7 @@ class Erasing:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._runs: list[tuple[int, int]] = []
         self._segments: dict[int, Segment] = {}
         self._alerts: dict[bytes, None] = {}
         self._incidents: dict[int, None] = {}
@@ -38,6 +39,7 @@ class Erasing:
 
     def erase(self, first: int, last: int) -> None:
         """Erase the private parts of the entries from `first` to `last`, both included."""
+        self._runs.append((first, last))
         for stored in self._store.segments(first):
             if stored.first_seq > last:
                 return
@@ -51,6 +53,15 @@ class Erasing:
                     private = b""
                 entries.append(Sealed(header, decision, private, b""))
             self._segments[segment.first_seq] = msgspec.structs.replace(segment, data=encoding.pack(entries))
+
+    def erases(self, seq: int) -> bool:
+        """Say whether the private part of this entry goes."""
+        return any(first <= seq <= last for first, last in self._runs)
+
+    @property
+    def incidents(self) -> Iterable[int]:
+        """Name the incidents whose titles and labels go."""
+        return self._incidents
 
     def _follow(self, header: Header, decision: Decision) -> None:
         """Note what was made from an entry."""
@@ -75,6 +86,10 @@ class Erasing:
                     self._tokens[token] = None
                 case _:
                     pass
+
+    def silence(self, notifications: Sequence[int]) -> None:
+        """Take away the words of these notifications too."""
+        self._notifications.update((number, None) for number in notifications)
 
     def alerts(self, touched: Touched) -> list[AlertRow]:
         """Give the alerts whose labels go: those that are not live."""

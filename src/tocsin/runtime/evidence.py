@@ -77,6 +77,11 @@ def prove_incident(store: Store, note: bytes, id_or_number: str) -> IncidentProo
                     path=tuple(map(encode64, _path(tree, signed, seq))),
                 )
             )
+    if not entries:
+        raise Conflict(
+            f"Incident #{found.number} is newer than the checkpoint of {signed.size} entries. Ask again in a moment.",
+            state="unsigned",
+        )
     return IncidentProof(
         v=VERSION,
         incident=found.id,

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from tocsin.core.ledger.encoding import read_decision, read_header, unpack
+from tocsin.core.ledger.encoding import read_decision, read_header, read_private, unpack
 from tocsin.core.model import event as ev
+from tocsin.core.model.alert import CANONICAL
 from tocsin.core.model.errors import Invalid, NotFound
 from tocsin.core.model.input import Basis, ErasureAsked
+from tocsin.core.model.notification import Message
 from tocsin.ports import Store, number_of
 
 SUBJECT_CHARACTERS_MIN = 3
@@ -51,12 +53,20 @@ def asked_for(store: Store, entries: Iterable[int], reason: str) -> ErasureAsked
     """Give what erases these entries. Raises: NotFound if one is not there."""
     seqs = sorted(set(entries))
     about = About()
+    said: set[tuple[str, str]] = set()
     for seq in seqs:
         entry = store.entry(seq)
         if entry is None:
             raise NotFound(f"There is no entry {seq}; the ledger has {store.head().size}.")
         about.add(entry[0], entry[1])
-    return _asked(seqs, about, Basis.ENTRY, reason)
+        alert = read_private(entry[2]).alert if entry[2] else None
+        if alert is not None:
+            said.add((alert.rule_id, alert.message))
+
+    def repeats(message: Message) -> bool:
+        return any((line.rule_id, line.message) in said for line in message.alerts)
+
+    return _asked(seqs, about, Basis.ENTRY, reason, _saying(store, repeats) if said else ())
 
 
 def about_subject(
@@ -81,10 +91,26 @@ def about_subject(
         if wanted in private.decode().casefold():
             seqs.append(seq)
             about.add(header, decision)
-    return _asked(seqs, about, Basis.SUBJECT, reason)
+
+    def names(message: Message) -> bool:
+        return wanted in CANONICAL.encode(message).decode().casefold()
+
+    return _asked(seqs, about, Basis.SUBJECT, reason, _saying(store, names) if seqs else ())
 
 
-def _asked(seqs: list[int], about: About, basis: Basis, reason: str) -> ErasureAsked:
+def _saying(store: Store, is_meant: Callable[[Message], bool]) -> tuple[int, ...]:
+    """Find the notifications that say it. An alert's text may stand in those of another incident too."""
+    found = []
+    for number in range(1, store.head().counters.notification + 1):
+        message = store.message(number)
+        if message is not None and is_meant(message):
+            found.append(number)
+    return tuple(found)
+
+
+def _asked(
+    seqs: list[int], about: About, basis: Basis, reason: str, notifications: tuple[int, ...]
+) -> ErasureAsked:
     return ErasureAsked(
         entries=tuple(seqs),
         alerts=tuple(about.alerts),
@@ -92,8 +118,18 @@ def _asked(seqs: list[int], about: About, basis: Basis, reason: str) -> ErasureA
         silences=tuple(sorted(about.silences)),
         maintenances=tuple(sorted(about.maintenances)),
         policies=tuple(sorted(about.policies)),
+        notifications=notifications,
         basis=basis,
         reason=reason,
+    )
+
+
+def erased_since(store: Store, seq: int) -> bool:
+    """Say whether an entry from this one on erased anything."""
+    return any(
+        isinstance(event, ev.PrivateErased)
+        for _, _, decision, _ in _entries(store, seq)
+        for event in read_decision(decision).events
     )
 
 

@@ -13,6 +13,7 @@ from tocsin.core.model.errors import TocsinError
 from tocsin.core.model.input import Input, RetentionDue
 from tocsin.ports import Clock, Store, StoreFailed
 from tocsin.runtime.forgetting import About
+from tocsin.runtime.turn import Result
 
 log = logging.getLogger("tocsin.housekeeper")
 
@@ -29,7 +30,7 @@ class Housekeeper:
         self,
         store: Store,
         clock: Clock,
-        ask: Callable[[Input], Awaitable[object]],
+        ask: Callable[[Input], Awaitable[Result]],
         keep: Callable[[], int],
     ) -> None:
         self._store = store
@@ -68,8 +69,8 @@ class Housekeeper:
         due = await asyncio.to_thread(self.due, self._clock.now() - keep)
         if not due.entries and not due.incidents:
             return False
-        await self._ask(due)
-        return True
+        # What came back to life meanwhile is refused; it is no longer due at the next look, and that is not now.
+        return (await self._ask(due)).outcome == "changed"
 
     def due(self, before: int) -> RetentionDue:
         """Find what is older than a moment. Reads no further than one step needs. Raises: StoreFailed."""

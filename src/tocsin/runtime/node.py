@@ -159,7 +159,7 @@ class Node:
             raise result.refused
         return result
 
-    async def _keep_house(self, given: Input) -> object:
+    async def _keep_house(self, given: Input) -> Result:
         return await self.ask(given, SYSTEM)
 
     async def adopt(

@@ -53,6 +53,7 @@ _read_message = msgspec.json.Decoder(Message).decode
 class Projection:
     """The rows of the entries of one commit. entries: as they lie in its segment; tally: see `Committed`.
 
+    incomplete: numbers of notifications that lack an alert's text, because it was erased.
     token_hash: of the token that the next entry makes, "" where nobody knows it any more.
     """
 
@@ -71,6 +72,7 @@ class Projection:
         self.dispatches: list[Dispatch] = []
         self.ended: list[int] = []
         self.token_hash = ""
+        self.incomplete: list[int] = []
         self._new_alerts: set[int] = set()
         self._joined: dict[int, list[int]] = {}
         self._opened: dict[int, tuple[str, dict[str, str]]] = {}
@@ -227,7 +229,8 @@ class Projection:
         incident = state.incidents.get(event.incident)
         lines, silenced, view = [], 0, None
         if incident is not None:
-            view = compose.view_of(incident, *self._texts.title(incident.number))
+            title, labels = self._texts.title(incident.number)
+            view = compose.view_of(incident, title or incident.rule_id, labels)
             members = state.members[incident.number]
             if incident.silenced:
                 heard = [member for member in members if not member.silenced_by]
@@ -237,6 +240,8 @@ class Projection:
                 text = self._alert_text(live)
                 if text is not None:
                     lines.append(compose.line_of(live, text, incident.number))
+                else:
+                    self.incomplete.append(event.notification)
         elif event.dry_run and (alert := _alert_of(draft)) is not None:
             lines.append(compose.line_of_alert(alert))
         failed = ""
@@ -313,13 +318,19 @@ class Projection:
             self._erasing = Erasing(self._store)
         for first, last in event.entries:
             self._erasing.erase(first, last)
+        self._erasing.silence(event.notifications)
+        # The store still has what goes, until this is committed.
         self._texts.forget()
+        for number in self._erasing.incidents:
+            self._texts.keep_title(number, ("", {}))
 
     def _incidents_pruned(self, event: ev.IncidentsPruned, draft: Draft, seq: int) -> None:
         self._pruned += event.incidents
 
     def _alert_text(self, live: LiveAlert) -> Alert | None:
         """Give an alert as it was last told; None if its text was erased."""
+        if self._erasing is not None and self._erasing.erases(live.text_seq):
+            return None
         if live.text_seq < self._first or self._texts.has_alert(live.number):
             return self._texts.alert(live)
         position = live.text_seq - self._first

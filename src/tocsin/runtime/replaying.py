@@ -7,6 +7,7 @@ Nothing is decided: events are folded as they were recorded, and become rows as 
 
 from collections.abc import Sequence
 
+from tocsin.core.engine import compose
 from tocsin.core.engine.fold import apply
 from tocsin.core.engine.state import LiveAlert, State, Touched, begin, recall, recall_incident
 from tocsin.core.ledger.encoding import Entry, Sealed, Segment, read_entry, unpack
@@ -21,6 +22,8 @@ from tocsin.runtime.texts import Texts
 class Replay:
     """Fills an empty store from segments, in order. size: entries so far.
 
+    incomplete: numbers of notifications whose words cannot be known any more, because an alert's text was erased.
+    incidents_before, notifications_before: up to these numbers, titles and words are of another wording than today's.
     origins: (seq, name) of what the ledger is called from which entry on, in order; notifications carry it.
     """
 
@@ -30,6 +33,9 @@ class Replay:
         self._texts = Texts(store)
         self._state = State(id_key=bytes(32))
         self._edge = Frontier()
+        self._texts_in_force = 0
+        self.incomplete: list[int] = []
+        self.incidents_before = self.notifications_before = 0
 
     @property
     def size(self) -> int:
@@ -76,6 +82,10 @@ class Replay:
         return [name for seq, name in self._origins if seq < size][-1]
 
     def _commit(self, rows: Projection, edge: Frontier) -> None:
+        self.incomplete += rows.incomplete
+        if self._texts_in_force != compose.TEXTS:
+            counters = self._state.counters
+            self.incidents_before, self.notifications_before = counters.incident, counters.notification
         batch = rows.batch(edge, {})
         if batch is not None:
             self._store.commit(batch)
@@ -96,6 +106,8 @@ class Replay:
         for event in events:
             if isinstance(event, ev.AlertFired):
                 self._recall_alert(bytes.fromhex(event.id))
+            if isinstance(event, ev.NodeStarted):
+                self._texts_in_force = event.texts
             apply(state, event, header.at, private)
         rows.follow(draft, header.seq)
         if incident is not None:

@@ -42,6 +42,8 @@ Duration = Annotated[int, BeforeValidator(takes.duration), Says("duration")]
 Span = Annotated[int, BeforeValidator(takes.span), Says("duration, more than 0")]
 Pulse = Annotated[int, BeforeValidator(takes.pulse), Says("duration, 1s or more")]
 Reference = Annotated[InstanceOf[Secret], BeforeValidator(takes.reference), Says("secret")]
+LedgerKey = Annotated[Reference, AfterValidator(takes.ledger_key)]
+EnvelopeSecret = Annotated[Reference, AfterValidator(takes.envelope_secret)]
 ReferenceOrUrl = Annotated[
     InstanceOf[Secret], BeforeValidator(takes.reference_or_url), Says("URL, or secret")
 ]
@@ -249,7 +251,7 @@ class HeartbeatForm(Form):
 class LedgerForm(Form):
     """How the record is kept and signed."""
 
-    key: Reference | None = Field(
+    key: LedgerKey | None = Field(
         default=None,
         description="32 random bytes in base64 or hex that wrap the signing keys; without it, the file `ledger.key` in"
         " the data directory",
@@ -259,7 +261,7 @@ class LedgerForm(Form):
         description="file that remembers the newest checkpoint, best on another disk; in the data directory unless it"
         " is an absolute path",
     )
-    envelope_secrets: list[Reference] = Field(
+    envelope_secrets: list[EnvelopeSecret] = Field(
         default=[],
         max_length=8,
         description="at least 24 characters each; the first one signs envelopes, all of them verify",

@@ -15,10 +15,12 @@ import msgspec
 from pydantic import ValidationInfo
 
 from tocsin.core.engine.route import matcher_test
+from tocsin.core.ledger.envelope import key_id
 from tocsin.core.model.access import Role
 from tocsin.core.model.errors import Invalid
 from tocsin.core.model.policy import SECOND
 from tocsin.core.model.silence import parse_matcher
+from tocsin.runtime.kek import read_key_text
 from tocsin.settings.model import Secret
 from tocsin.settings.words import parse_duration
 
@@ -189,6 +191,24 @@ def reference_or_url(value: Any, info: ValidationInfo) -> Secret:
         )
     parts = urlsplit(value)
     return Secret(value, "", f"{parts.scheme}://{parts.netloc}/...")
+
+
+def ledger_key(secret: Secret) -> Secret:
+    """Take a key that others are wrapped with."""
+    try:
+        read_key_text(secret.value)
+    except Invalid as error:
+        raise ValueError(f"What is in {secret.source} is no key. {error}") from None
+    return secret
+
+
+def envelope_secret(secret: Secret) -> Secret:
+    """Take a secret that nobody guesses."""
+    try:
+        key_id(secret.value)
+    except Invalid as error:
+        raise ValueError(f"What is in {secret.source} is too short. {error}") from None
+    return secret
 
 
 def surroundings(info: ValidationInfo) -> Surroundings:

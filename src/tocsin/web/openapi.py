@@ -119,6 +119,7 @@ NOUNS = {
     "deliveries": "deliver",
     "events": "event",
     "incidents": "incident",
+    "ledger": "ledger",
     "maintenances": "maintenance",
     "notify": "notification",
     "policy": "polic",
@@ -130,7 +131,7 @@ NOUNS = {
 
 def _tag(path: str) -> str:
     """Give the group of a path; what is about the server itself is one group."""
-    tag = path.removeprefix("/api/v1/").partition("/")[0]
+    tag = path.removeprefix("/api/v1").lstrip("/").partition("/")[0]
     return tag if tag in NOUNS else "server"
 
 

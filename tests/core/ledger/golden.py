@@ -119,7 +119,7 @@ DRAFTS: list[tuple[str, Draft]] = [
         Draft(
             kind="node",
             actor="system",
-            events=(ev.NodeStarted(gap=0, extended=0, because="a node began to listen"),),
+            events=(ev.NodeStarted(gap=0, extended=0, texts=2, because="a node began to listen"),),
         ),
     ),
     (
@@ -709,6 +709,7 @@ DRAFTS: list[tuple[str, Draft]] = [
                     entries=((2, 4), (7, 7)),
                     basis=Basis.SUBJECT,
                     alerts=(1,),
+                    notifications=(1, 2),
                     because="token:7f3a had it erased",
                 ),
             ),

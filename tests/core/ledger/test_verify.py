@@ -277,6 +277,51 @@ def test_what_is_gone_is_what_later_entries_say_was_erased(entries, bad_seq, wha
     assert what in verdict.what
 
 
+BESIDE = [
+    # what was read, what was written meanwhile, and what is wrong with it
+    ([erased(0), entry(a_header(1))], [an_erasure(2, [0, 0])], None, ""),
+    ([erased(0), erased(1)], [an_erasure(2, [0, 0]), an_erasure(3, [1, 1])], None, ""),
+    ([erased(0), entry(a_header(1))], [an_erasure(2, [0, 1])], None, ""),  # It was still there when it was read.
+    ([erased(0), entry(a_header(1))], [erased(2), an_erasure(3, [0, 2])], None, ""),
+    ([entry(a_header(0)), erased(1)], [an_erasure(2, [0, 0])], 1, "is missing"),
+    ([erased(0), erased(1)], [an_erasure(2, [0, 0])], 1, "is missing"),
+    ([erased(0), entry(a_header(1))], [entry(a_header(2))], 0, "is missing"),
+    ([erased(0), entry(a_header(1))], [], 0, "is missing"),
+    ([erased(0), an_erasure(1, [0, 0]), entry(a_header(2))], [entry(a_header(9))], None, ""),  # It is not asked.
+    ([erased(0), entry(a_header(1))], [an_erasure(3, [0, 0])], 2, "it says that it is entry 3"),
+    ([erased(0), an_erasure(1, [0, 5])], [an_erasure(2, [0, 0])], 1, "do not lie before it"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "meanwhile", "bad_seq", "what"), BESIDE)
+def test_what_is_erased_while_somebody_verifies_is_found_in_what_came_meanwhile(
+    before, meanwhile, bad_seq, what
+):
+    asked, now = ledger_of(before), ledger_of(*filter(None, (before, meanwhile)))
+    end = asked.end
+
+    verdict = verify(
+        asked.segments, size=end.size, root=end.root, edge=end.edge, later=iter(now.segments[1:])
+    )
+
+    assert verdict.bad_seq == bad_seq
+    assert what in verdict.what
+    if verdict.is_sound:
+        assert (verdict.size, verdict.root) == (end.size, end.root)
+
+
+def test_damage_in_what_came_meanwhile_is_told():
+    def later():
+        raise Damaged("torn")
+        yield
+
+    asked = ledger_of([erased(0)])
+
+    verdict = verify(asked.segments, size=1, root=asked.end.root, later=later())
+
+    assert (verdict.bad_seq, verdict.what) == (1, "torn")
+
+
 def test_a_misfit_is_blamed_exactly_if_its_segment_is_as_it_was_written():
     verdict = judge(ledger_of([entry(a_header(seq)) for seq in range(3)] + [entry(a_header(3, at=0))]))
 

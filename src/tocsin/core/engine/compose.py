@@ -16,6 +16,12 @@ from tocsin.core.model.incident import IncidentState, IncidentView
 from tocsin.core.model.notification import AlertLine, Message, NotificationKind
 from tocsin.core.model.policy import ALL_LABELS
 
+TEXTS = 2
+"""Which wording this is, to be raised with every change of what is written here.
+
+The ledger says which one was in force, so that whoever reads it again knows what to expect of titles and messages.
+"""
+
 LINES_MAX = 20
 TITLE_MAX = 160
 SAID_MAX = 200

@@ -1,6 +1,6 @@
 """House: what people and operators ask for: actions on incidents, silences, deliveries, tokens, the policy."""
 
-from tocsin.core.engine import lifecycle, maintenance, policy_diff, suppress
+from tocsin.core.engine import compose, lifecycle, maintenance, policy_diff, suppress
 from tocsin.core.engine.route import compile_policy, matcher_test
 from tocsin.core.engine.state import LiveDelivery, LiveIncident, State
 from tocsin.core.engine.verdict import NOTHING, SYSTEM, Step
@@ -429,7 +429,9 @@ def _by_ids(policy: Policy) -> Policy:
 def node(given: given_.NodeStart) -> Step:
     """Record that a node listens, and for how long nobody did."""
     extended = given.gap + EXTENSION if given.gap > 0 else 0
-    started = ev.NodeStarted(gap=given.gap, extended=extended, because="a node began to listen")
+    started = ev.NodeStarted(
+        gap=given.gap, extended=extended, texts=compose.TEXTS, because="a node began to listen"
+    )
     return Step((Draft(kind="node", actor=SYSTEM, events=(started,)),), "started")
 
 

@@ -75,6 +75,7 @@ def erasure(state: State, given: ErasureAsked, actor: str) -> Step:
         entries=runs_of(given.entries),
         basis=given.basis,
         alerts=tuple(sorted(state.alerts[id_].number for id_ in given.alerts if id_ in state.alerts)),
+        notifications=given.notifications,
         because=f"{actor} had it erased",
     )
     draft = Draft(kind="erased", actor=actor, events=(erased,), private={"note": given.reason})

@@ -80,7 +80,7 @@ def open_(data: bytes, secrets: tuple[str, ...]) -> tuple[Envelope, str]:
     known = {key_id(secret): secret for secret in secrets}
     secret = known.get(seal.key_id)
     if secret is None:
-        return envelope, f"it was sealed with the secret {seal.key_id}, which is not at hand"
+        return envelope, f"it was sealed with the secret {seal.key_id[:80]!r}, which is not at hand"
     if CANONICAL.encode(envelope) != data.rstrip(b"\n"):
         return envelope, "it has parts that no envelope has, or is written in another way"
     value = hmac.new(_key(secret), _content(envelope), hashlib.sha256).hexdigest()

@@ -63,12 +63,20 @@ class End(NamedTuple):
 
 
 def verify(
-    segments: Iterable[Segment], *, size: int, root: bytes, edge: bytes | None = None, at: int | None = None
+    segments: Iterable[Segment],
+    *,
+    size: int,
+    root: bytes,
+    edge: bytes | None = None,
+    at: int | None = None,
+    later: Iterable[Segment] = (),
 ) -> Verdict:
     """Recompute the ledger from its first entry.
 
     segments: in order of first_seq; that they raise Damaged is one of the things that can be wrong.
     size, root, edge, at: as the head says (see `End`), to be met exactly at the end; None for not to be checked.
+    later: what was written behind it meanwhile; only asked, and checked as the rest, if it must be there that a
+    private part was erased.
     """
     walk = _Walk()
     try:
@@ -90,7 +98,33 @@ def verify(
         return walk.verdict(last, "the head's edge of the tree is not the one of the entries")
     if at is not None and at < walk.at:
         return walk.verdict(last, "the head says that the ledger ended before its last entry")
-    return walk.verdict(*_erased(walk))
+    if not (wrong_part := _erased(walk)):
+        return walk.verdict()
+    return _grown(walk, later, wrong_part)
+
+
+def _grown(walk: "_Walk", later: Iterable[Segment], wrong: tuple[int, str]) -> Verdict:
+    """Look whether what was written meanwhile says that the private parts were erased which are missing."""
+    asked = walk.verdict()
+    missing, told = [*walk.missing], [*walk.erased]
+    try:
+        for segment in later:
+            found = _segment(walk, segment)
+            if found is not None:
+                return walk.verdict(*found)
+    except Damaged as error:
+        return walk.verdict(walk.tree.size, str(error))
+    # What was there when it was read, and erased after that, is as it should be.
+    since = [part for run in walk.erased[len(told) :] for part in _common(run, missing)]
+    walk.missing, walk.erased = missing, told + since
+    still = _erased(walk) if since else wrong
+    return asked._replace(bad_seq=still[0], what=still[1]) if still else asked
+
+
+def _common(run: tuple[int, int], runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Give the parts of runs, (first, last) of each, that lie in one run."""
+    first, last = run
+    return [(max(first, a), min(last, b)) for a, b in runs if a <= last and first <= b]
 
 
 class _Walk:

@@ -363,10 +363,14 @@ class PolicyAdopted(Event, frozen=True, tag="policy_adopted"):
 
 
 class NodeStarted(Event, frozen=True, tag="node_started"):
-    """A node began to listen. gap: microseconds in which nobody did; leases are extended by `extended`."""
+    """A node began to listen. gap: microseconds in which nobody did; leases are extended by `extended`.
+
+    texts: which wording titles and notifications have from now on, see `compose.TEXTS`.
+    """
 
     gap: int
     extended: int
+    texts: int = 0
 
 
 class LedgerBegan(Event, frozen=True, tag="ledger_began"):
@@ -403,11 +407,13 @@ class PrivateErased(Event, frozen=True, tag="private_erased"):
     """Private parts of earlier entries are gone. entries: (first, last) seq of each run, both included, rising.
 
     alerts: numbers of the live alerts that lose their labels until they are seen again.
+    notifications: numbers of those that lose their words, besides those of the incidents that the entries are about.
     """
 
     entries: tuple[tuple[int, int], ...]
     basis: Basis
     alerts: tuple[int, ...] = ()
+    notifications: tuple[int, ...] = ()
 
 
 class IncidentsPruned(Event, frozen=True, tag="incidents_pruned"):

@@ -190,6 +190,7 @@ class ErasureAsked(msgspec.Struct, frozen=True, kw_only=True):
     """Private parts shall be erased. entries: seqs, rising.
 
     incidents, silences, maintenances, policies: numbers of those that they are about; alerts: ids (16 bytes).
+    notifications: numbers of those that say what is to be erased.
     reason: in somebody's words; it is kept in the private part of the entry that this makes.
     """
 
@@ -201,6 +202,7 @@ class ErasureAsked(msgspec.Struct, frozen=True, kw_only=True):
     silences: tuple[int, ...] = ()
     maintenances: tuple[int, ...] = ()
     policies: tuple[int, ...] = ()
+    notifications: tuple[int, ...] = ()
 
 
 class RetentionDue(msgspec.Struct, frozen=True, kw_only=True):

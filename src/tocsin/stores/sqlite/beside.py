@@ -42,12 +42,14 @@ class LedgerReader:
         size, root, edge, at, self._last = rows[0]
         return End(size, root, edge, at)
 
-    def segments(self) -> Iterator[Segment]:
+    def segments(self, behind: int | None = None) -> Iterator[Segment]:
         """Give the segments in order, up to the last one that was there when `end` was asked.
+
+        behind: only those that begin after this entry.
 
         No question stays open meanwhile, so a server beside us can go on folding its WAL into the file.
         """
-        position = _LOWEST
+        position = _LOWEST if behind is None else behind + 1
         while self._last is not None and position <= self._last:
             rows = self._ask(
                 "SELECT first_seq, count, root, data FROM segments WHERE first_seq BETWEEN ? AND ? "
@@ -59,6 +61,12 @@ class LedgerReader:
             for first, count, root, data in rows:
                 yield Segment(first_seq=first, count=count, root=root, data=data)
                 position = first + 1
+
+    def later(self) -> Iterator[Segment]:
+        """Give the segments that came since `segments` began, up to the last one there is now."""
+        behind = self._last
+        self.end()
+        yield from self.segments(behind)
 
     def entry(self, seq: int) -> tuple[bytes, bytes, bytes] | None:
         """Give the header, decision and private bytes of an entry, None if there is none."""

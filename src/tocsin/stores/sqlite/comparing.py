@@ -4,7 +4,7 @@ Not compared, because no entry says it: leases, and what repeats since an alert'
 when somebody last listened; hashes of tokens, and tokens that were made before there was a ledger; secrets.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,11 +34,14 @@ TABLES: dict[str, str] = {
     "origins": "seq, origin",
     "alerts": "number, id, live, decided_of(body)",
     "members": "incident, alert",
-    "incidents": "number, id, live, state, severity, rule_id, opened_at, updated_at, resolved_at, title, labels, "
+    "incidents": "number, id, live, state, severity, rule_id, opened_at, updated_at, resolved_at, "
+    "CASE WHEN number > (SELECT incidents FROM temp.wording) THEN title ELSE '' END, labels, "
     "body, acked_at",
     "past_counts": "rule_id, severity, n",
     "past_durations": "days, first, measure, bucket, n",
-    "notifications": "number, id, incident, kind, at, today_of(message)",
+    "notifications": "number, id, incident, kind, at, "
+    "said_of(message, number > (SELECT notifications FROM temp.wording), "
+    "number NOT IN (SELECT number FROM temp.incomplete))",
     "deliveries": "number, notification, incident, kind, channel, key, state, attempts, at, due, why, body",
     "delivery_counts": "state, n",
     "attempts": "delivery, attempt, at, outcome, why",
@@ -69,17 +72,33 @@ _ZEROS = {"delivery_counts": "n <> 0", "past_counts": "n <> 0", "past_durations"
 _ONLY = {"tokens": "id IN (SELECT id FROM replayed.tokens)"}
 
 
-def compare(live: Path, replayed: Path) -> tuple[list[Difference], int]:
+def compare(
+    live: Path,
+    replayed: Path,
+    *,
+    incidents_before: int = 0,
+    notifications_before: int = 0,
+    incomplete: Sequence[int] = (),
+) -> tuple[list[Difference], int]:
     """Compare two databases that nobody writes: the first differences, and how many rows differ in all.
 
+    incidents_before, notifications_before, incomplete: whose words are not compared, see `Replay`.
     Raises: apsw.Error if one cannot be read.
     """
     connection = apsw.Connection(str(live), flags=apsw.SQLITE_OPEN_READWRITE)
     try:
         connection.execute("ATTACH ? AS replayed", (str(replayed),)).fetchall()
-        given: dict[str, Any] = {"decided_of": _decided_of, "today_of": _today_of}
+        given: dict[str, Any] = {"decided_of": _decided_of, "said_of": _said_of}
         for name, function in given.items():
             connection.create_scalar_function(name, function, deterministic=True)
+        connection.execute(
+            "CREATE TEMP TABLE wording AS SELECT ?1 AS incidents, ?2 AS notifications",
+            (incidents_before, notifications_before),
+        ).fetchall()
+        connection.execute("CREATE TEMP TABLE incomplete (number INTEGER PRIMARY KEY)").fetchall()
+        connection.executemany(
+            "INSERT OR IGNORE INTO incomplete VALUES (?)", [(number,) for number in incomplete]
+        )
         found: list[Difference] = []
         total = 0
         for table, columns in TABLES.items():
@@ -119,9 +138,20 @@ def _decided_of(body: Any) -> Any:
         return body
 
 
-def _today_of(message: Any) -> Any:
-    """Give what a notification said in today's form: an older one lacks what messages did not say then."""
+def _said_of(message: Any, is_todays: Any, is_complete: Any) -> Any:
+    """Give what a notification said, in today's form.
+
+    is_todays: in today's wording; else only what no wording changes is given. is_complete: nothing of it was erased.
+    """
     try:
-        return CANONICAL.encode(decode_message(message))
+        said = decode_message(message)
     except msgspec.MsgspecError:
         return message  # Then it is not what the ledger says, and is to be shown as it is.
+    replace = msgspec.structs.replace
+    if not is_todays:
+        view = said.incident
+        view = replace(view, title="", silenced=0) if view is not None else None
+        said = replace(said, title="", text="", record="", incident=view)
+    if not is_complete:
+        said = replace(said, title="", text="", alerts=(), more=0)
+    return CANONICAL.encode(said)

@@ -39,7 +39,7 @@ SIGN_OF_LIFE_S = 15.0
 
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "Content-Type": "text/event-stream"}
 
-FOR_AUDITORS = frozenset({"access", "policy", "restored", "token"})
+FOR_AUDITORS = frozenset({"access", "erased", "ledger", "policy", "restored", "retention", "token"})
 """Kinds of entries that only those see who may read the ledger."""
 
 

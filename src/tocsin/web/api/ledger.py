@@ -16,7 +16,7 @@ from starlette.responses import Response, StreamingResponse
 from tocsin.core.ledger.checkpoint import SIZE_MAX
 from tocsin.core.ledger.note import encode64
 from tocsin.core.ledger.tiles import Bundle, Tile, find_place, pack_bundle
-from tocsin.core.model.errors import Conflict, Invalid, NotFound
+from tocsin.core.model.errors import Conflict, Invalid, NotFound, Unavailable
 from tocsin.core.model.input import ErasureAsked, KeysChanged
 from tocsin.ports import Store
 from tocsin.runtime import evidence, forgetting
@@ -35,6 +35,7 @@ router = APIRouter(tags=["ledger"])
 PLAIN = "text/plain; charset=utf-8"
 ENTRIES_MAX = 10_000
 PIECE_BYTES = 1 << 20
+EXPORTS_TRIED = 5
 
 Seq = Annotated[int, Path(ge=0, le=SIZE_MAX, description="The entry's number; they count from 0.")]
 PlainText: dict[int | str, dict[str, Any]] = {
@@ -157,14 +158,14 @@ class ErasureOut(BaseModel):
 
 
 @router.get("/ledger/checkpoint", response_class=Response, responses={**PlainText, 409: {}})
-async def checkpoint(node: TheNode, auditor: Auditor) -> Response:
+async def ledger_checkpoint(node: TheNode, auditor: Auditor) -> Response:
     """Give the checkpoint that was signed last."""
     note = await run_in_threadpool(node.notary.published)
     return Response(note, headers={"content-type": PLAIN, "cache-control": "no-cache"})
 
 
 @router.get("/ledger/tile/{place:path}", response_class=Response, responses=Bytes)
-async def tile(place: Annotated[str, Path()], node: TheNode, auditor: Auditor) -> Response:
+async def ledger_tile(place: Annotated[str, Path()], node: TheNode, auditor: Auditor) -> Response:
     """Give a tile of the tree, or a bundle of entries (the bytes of their headers)."""
     found = find_place(f"tile/{place}")
     data = await run_in_threadpool(_tile, node.store, found) if found is not None else None
@@ -214,7 +215,7 @@ def _ledger(node: Node) -> LedgerOut:
 
 
 @router.post("/api/v1/ledger/keys", status_code=201, responses={409: {}})
-async def rotate(node: TheNode, admin: Admin) -> KeyOut:
+async def rotate_ledger_key(node: TheNode, admin: Admin) -> KeyOut:
     """Make another key. From now on it signs too, until the older ones are retired."""
     vkey = await run_in_threadpool(node.notary.make_key)
     await node.ask(KeysChanged(adopt=(vkey,)), admin.actor)
@@ -222,7 +223,7 @@ async def rotate(node: TheNode, admin: Admin) -> KeyOut:
 
 
 @router.post("/api/v1/ledger/keys/retire", responses={409: {}})
-async def retire(form: RetireForm, node: TheNode, admin: Admin) -> KeyOut:
+async def retire_ledger_key(form: RetireForm, node: TheNode, admin: Admin) -> KeyOut:
     """Retire a key, once a newer one signs. What it signed stays valid."""
     await run_in_threadpool(node.notary.check_retiring, form.vkey)
     await node.ask(KeysChanged(retire=(form.vkey,)), admin.actor)
@@ -238,7 +239,7 @@ def _key(node: Node, vkey: str) -> KeyOut:
 @router.get(
     "/api/v1/ledger/entries/{seq}/proof", response_class=Response, responses={**PlainText, 404: {}, 409: {}}
 )
-async def entry_proof(seq: Seq, node: TheNode, auditor: Auditor, stories: Stories) -> Response:
+async def ledger_entry_proof(seq: Seq, node: TheNode, auditor: Auditor, stories: Stories) -> Response:
     """Prove that an entry is in the ledger: a tlog-proof file, with the entry's header as its extra data."""
     made = await stories.run(lambda: evidence.prove_entry(node.store, node.notary.latest(), seq))
     return Response(made, headers={"content-type": PLAIN})
@@ -249,7 +250,7 @@ async def entry_proof(seq: Seq, node: TheNode, auditor: Auditor, stories: Storie
     response_class=Response,
     responses={200: {"content": {"application/zip": {}}, "description": "a zip"}, 409: {}},
 )
-async def export(node: TheNode, auditor: Auditor, exports: Exports) -> Response:
+async def export_ledger(node: TheNode, auditor: Auditor, exports: Exports) -> Response:
     """Give the whole ledger as a zip, with a program in it that verifies it. It is made first, so give it time."""
     file = await exports.run(_export, node)
     return StreamingResponse(
@@ -258,14 +259,26 @@ async def export(node: TheNode, auditor: Auditor, exports: Exports) -> Response:
 
 
 def _export(node: Node) -> IO[bytes]:
+    """Write the export to a file. One in which something was erased while it was read is written anew."""
+    for _ in range(EXPORTS_TRIED):
+        note = node.notary.latest()
+        signed, _tree = evidence.signed_tree(node.store, note)
+        file = _write_export(node, note, signed.size)
+        if not forgetting.erased_since(node.store, signed.size):
+            return file
+        file.close()
+    raise Unavailable("Something is being erased while the ledger is read. Try again in a minute.")
+
+
+def _write_export(node: Node, note: bytes, size: int) -> IO[bytes]:
     file = tempfile.TemporaryFile()  # noqa: SIM115 - whoever sends it closes it
     try:
         write_export(
             file,
             segments=node.store.segments(),
-            checkpoint=node.notary.latest(),
-            keys=[row.vkey for row in node.store.signers()],
-            transitions=dict(node.store.checkpoints()),
+            checkpoint=note,
+            keys=[row.vkey for row in node.store.signers() if (row.adopted_seq or 0) < size],
+            transitions={at: kept for at, kept in node.store.checkpoints() if at <= size},
         )
         file.seek(0)
     except BaseException:
@@ -281,7 +294,7 @@ def _pieces(file: IO[bytes]) -> Iterator[bytes]:
 
 
 @router.get("/api/v1/ledger/consistency", responses={409: {}})
-async def consistency(
+async def ledger_consistency(
     node: TheNode,
     auditor: Auditor,
     old: Annotated[int, Query(ge=0, le=SIZE_MAX, description="Size of the older checkpoint.")],
@@ -340,7 +353,7 @@ async def incident_envelope(
 
 
 @router.post("/api/v1/ledger/erasures", responses={404: {}, 409: {}})
-async def erase(form: ErasureForm, node: TheNode, admin: Admin, searches: Searches) -> ErasureOut:
+async def erase_from_ledger(form: ErasureForm, node: TheNode, admin: Admin, searches: Searches) -> ErasureOut:
     """Erase private parts of entries for good. That they are gone is recorded, and the ledger stays verifiable."""
     if bool(form.entries) == bool(form.subject):
         raise Invalid("Give either entries or subject.", field="entries")
