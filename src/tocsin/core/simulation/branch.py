@@ -1,0 +1,383 @@
+"""Branch: one state that decides recorded inputs again, and what time, channels and silence bring about in it.
+
+It does around the core what the runtime does: begins each moment, recalls what was forgotten, lets leases and timers
+come due at their exact times, and makes attempts, which take no time and end as the record suggests.
+"""
+
+import heapq
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from tocsin.core.engine.state import (
+    LOOK,
+    SCOPE,
+    LiveAlert,
+    LiveIncident,
+    State,
+    begin,
+    leases_due,
+    plan_lease,
+)
+from tocsin.core.engine.step import advance
+from tocsin.core.engine.verdict import SYSTEM
+from tocsin.core.model import event as ev
+from tocsin.core.model.alert import Alert, Severity, Status
+from tocsin.core.model.entry import Draft
+from tocsin.core.model.incident import IncidentState
+from tocsin.core.model.input import AlertExpired, AlertReceived, Input, NodeStart, OutcomeReported, Tick
+from tocsin.core.model.notification import Outcome
+from tocsin.core.model.policy import MINUTE, SECOND
+from tocsin.core.simulation.archive import TOUCHED_KEPT, Archive
+from tocsin.core.simulation.course import Course
+from tocsin.core.simulation.critical import Criticals
+from tocsin.core.simulation.hours import Hours
+from tocsin.core.simulation.lookahead import NEVER_AGAIN, Ahead
+from tocsin.core.simulation.outcomes import DRY_RUN
+
+TICK = Tick()
+NO_TIME = 1 << 62
+"""Later than anything."""
+
+BRANCH_KEY = b"tocsin what-if".ljust(32, b"\x00")
+"""What the branches' own names are made with. It is no secret: only whoever reads a report sees them."""
+
+
+class Span(NamedTuple):
+    """How long an alert was seen after a look that left an entry: at equal intervals until last_at."""
+
+    at: int
+    last_at: int
+    repeats: int
+
+    def next_after(self, at: int) -> int:
+        """Give the first repeat after a moment, 0 if there is none."""
+        if not self.repeats or at >= self.last_at:
+            return 0
+        length = self.last_at - self.at
+        number = max(0, at - self.at) * self.repeats // length + 1
+        moment = self.at + length * number // self.repeats
+        return moment if moment > at else self.at + length * (number + 1) // self.repeats
+
+    def interval(self) -> int:
+        """Give the time between two repeats, 0 if there are none."""
+        return (self.last_at - self.at) // self.repeats if self.repeats else 0
+
+
+class Branch:
+    """One state, the course that it takes, and the clockwork around it.
+
+    archive: what the state has forgotten already; it is copied.
+    wanted: alerts (as state keys them) of incidents that people reopen later: such incidents are kept.
+    """
+
+    def __init__(
+        self, state: State, ahead: Ahead, hours: Hours, archive: Archive, wanted: dict[bytes, None]
+    ) -> None:
+        self.state = state
+        self.course = Course(hours, self._opener_of)
+        self.criticals = Criticals(state, self.course)
+        self._outcomes = ahead.outcomes
+        self._gaps = ahead.gaps
+        self._gap = 0
+        self._wanted_alerts = wanted
+        self._wanted_incidents: dict[int, None] = {}
+        self.archive = archive.copy(self._wanted_incidents)
+        self._attempts: list[tuple[int, int]] = []
+        self._looks: list[tuple[int, bytes, str]] = []
+        self._spans: dict[bytes, Span] = {}
+        self._greens: dict[bytes, tuple[int, Alert]] = {}
+
+    def begin(self) -> None:
+        """Take over what is on its way when the period begins."""
+        self.course.begin(self.state)
+        self.criticals.begin()
+        for opening in self.course.openings.values():
+            opening.plan = self.state.plan(self.state.incidents[opening.number])
+        for delivery in self.state.deliveries.values():
+            heapq.heappush(self._attempts, (delivery.due, delivery.number))
+
+    def knows(self, id_: bytes, span: Span, *, is_vouched: bool) -> None:
+        """Take over how long an alert was seen whose last look came before the period began.
+
+        is_vouched: that look had `ends_at`.
+        """
+        live = self.state.alerts.get(id_)
+        if live is None or not live.firing_in:
+            return
+        if span.repeats:
+            self._spans[id_] = span
+        if not live.lease:
+            return
+        if is_vouched or span.last_at == NEVER_AGAIN:
+            live.lease = 0
+            return
+        # The state's lease counts from the look, and has grown by the time that nodes were away since.
+        lease = live.lease + span.last_at - span.at
+        if span.last_at > self.state.at:
+            lease = min(lease, span.last_at + live.expires_after)
+        live.lease = lease
+        if not live.timer or lease < live.timer:
+            plan_lease(self.state, live)
+
+    # Inputs
+
+    def take(self, given: Input, at: int, actor: str) -> str:
+        """Decide an input that is no alert; gives the word for its outcome. Raises: TocsinError as `step` does."""
+        self._begin(at)
+        decided, drafts = advance(self.state, given, at=at, actor=actor)
+        if drafts:
+            self._follow(drafts, at)
+        return decided.outcome
+
+    def receive(self, given: AlertReceived, at: int, actor: str, span: Span | None) -> None:
+        """Decide a look at an alert. span: how long it was seen after it; None if that does not matter."""
+        state, id_ = self.state, given.id
+        self._begin(at)
+        recalled = None
+        if id_ not in state.alerts:
+            recalled = self.archive.give_alert(state, id_)
+        elif self._greens:
+            self._greens.pop(id_, None)
+        live = state.alerts.get(id_)
+        before = live.seen_at if live is not None else 0
+        drafts = advance(state, given, at=at, actor=actor)[1]
+        if recalled is not None and not recalled.incidents:  # Nothing came of it.
+            del state.alerts[id_], state.touched.alerts[id_]
+            self.archive.alerts[id_] = recalled
+        if drafts:
+            self._follow(drafts, at)
+            for opening in self.course.fresh:
+                if opening.plan is None:
+                    opening.plan = state.plan(state.incidents[opening.number])
+                    opening.labels = given.alert.scope
+        live = state.alerts.get(id_)
+        if live is None or not live.firing_in:
+            self._spans.pop(id_, None)
+        elif given.alert.status is Status.FIRING:
+            self._lease(live, given.alert.ends_at, at, span)
+        elif given.alert.status is Status.GREEN and span is not None and before:
+            self._goes_on_green(live, given.alert, at, at - before)
+
+    def expire(self, id_: bytes, at: int) -> None:
+        """The sender no longer vouches for an alert; the record says when."""
+        live = self.state.alerts.get(id_)
+        if live is not None and live.firing_in:
+            live.lease = at
+            self._spans.pop(id_, None)
+            self.take(AlertExpired(id=id_), at, SYSTEM)
+
+    def start_node(self, gap: int, at: int, actor: str) -> None:
+        """A node began to listen. What is known to be seen after that needs no longer lease."""
+        known = [
+            (alert, alert.lease)
+            for alert in self.state.alerts.values()
+            if alert.lease and alert.id in self._spans and self._spans[alert.id].last_at > at
+        ]
+        self.take(NodeStart(gap=gap), at, actor)
+        for alert, lease in known:
+            alert.lease = lease
+
+    # Time
+
+    def run(self, until: int) -> None:
+        """Let everything happen that is due before a moment, each at its own."""
+        state = self.state
+        while True:
+            due = self._next()
+            if due >= until:
+                return
+            due = self._awake(max(due, state.at))
+            if due >= until:
+                return
+            self._wake(due)
+
+    def settle(self, at: int) -> None:
+        """Let what is due by now happen, after the inputs of this moment."""
+        if self._next() <= at:
+            self._wake(at)
+
+    def _next(self) -> int:
+        state = self.state
+        due = state.timers[0][0] if state.timers else NO_TIME
+        if state.leases and state.leases[0][0] < due:
+            due = state.leases[0][0]
+        if self._attempts and self._attempts[0][0] < due:
+            due = self._attempts[0][0]
+        if self._looks and self._looks[0][0] < due:
+            due = self._looks[0][0]
+        return due
+
+    def _awake(self, due: int) -> int:
+        """Give the first moment from then on at which somebody listened."""
+        gaps = self._gaps
+        while self._gap < len(gaps) and gaps[self._gap][1] <= due:
+            self._gap += 1
+        if self._gap < len(gaps) and gaps[self._gap][0] < due:
+            return gaps[self._gap][1]
+        return due
+
+    def _wake(self, at: int) -> None:
+        self._begin(at)
+        state = self.state
+        if state.leases and state.leases[0][0] <= at:
+            for alert in leases_due(state, at):
+                self.take(AlertExpired(id=alert.id), at, SYSTEM)
+                self._comes_back(alert.id, at)
+        if state.timers and state.timers[0][0] <= at:
+            self.take(TICK, at, SYSTEM)
+        while self._looks and self._looks[0][0] <= at:
+            due, id_, kind = heapq.heappop(self._looks)
+            self._look(id_, kind, due, at)
+        attempts = self._attempts
+        while attempts and attempts[0][0] <= at:
+            self._attempt(heapq.heappop(attempts)[1], at)
+
+    def _begin(self, at: int) -> None:
+        state = self.state
+        begin(state, at)
+        if state.touched.forgotten_incidents or len(state.touched.ended) > TOUCHED_KEPT:
+            self.archive.follow(state)
+
+    def _attempt(self, number: int, at: int) -> None:
+        delivery = self.state.deliveries.get(number)
+        if delivery is None or delivery.due > at:
+            return
+        outcome: Outcome = DRY_RUN
+        if not delivery.dry_run:
+            outcome = self._outcomes.nearest(delivery.target, delivery.channel, at)
+        reported = OutcomeReported(delivery=number, attempt=delivery.attempts + 1, outcome=outcome)
+        drafts = advance(self.state, reported, at=at, actor=SYSTEM)[1]
+        self._follow(drafts, at)
+
+    def _opener_of(self, incident: int) -> str:
+        return min((member.id.hex() for member in self.state.members[incident]), default="")
+
+    # Looks that left no entry
+
+    def _lease(self, live: LiveAlert, ends_at: int | None, at: int, span: Span | None) -> None:
+        """Give an alert the lease that its repeats gave it, which left no entry."""
+        if span is not None:
+            if span.repeats:
+                self._spans[live.id] = span
+            else:
+                self._spans.pop(live.id, None)
+        if not live.lease:
+            return
+        if ends_at is not None:
+            live.lease = 0  # The record says when it runs out.
+            return
+        if span is None:
+            span = self._spans.get(live.id)
+            if span is None:
+                return
+        if span.last_at == NEVER_AGAIN:
+            live.lease = 0  # Nobody knows how long it was seen, so it is taken to be seen for good.
+        elif span.interval() <= live.expires_after:
+            live.lease = max(at, span.last_at) + live.expires_after
+            if not live.timer or live.lease < live.timer:
+                plan_lease(self.state, live)
+
+    def _comes_back(self, id_: bytes, at: int) -> None:
+        """Plan the next repeat of an alert that expired between two of them."""
+        span = self._spans.get(id_)
+        if span is not None and (moment := span.next_after(at)):
+            heapq.heappush(self._looks, (moment, id_, "repeat"))
+        else:
+            self._spans.pop(id_, None)
+
+    def _held(self, incident: LiveIncident) -> None:
+        """Plan the repeats that come once a person's resolution holds them back no more."""
+        held_until = incident.resolved_at + self.state.plan(incident).reopen_within
+        for member in self.state.members[incident.number]:
+            span = self._spans.get(member.id) if incident.number in member.firing_in else None
+            if span is not None and (moment := span.next_after(held_until)):
+                heapq.heappush(self._looks, (moment, member.id, "repeat"))
+
+    def _goes_on_green(self, live: LiveAlert, alert: Alert, at: int, interval: int) -> None:
+        """The record has no more greens, because they cleared it; here it needs more, so they go on."""
+        interval = interval if interval >= SECOND else MINUTE
+        green = msgspec.structs.replace(
+            alert, window_start=alert.window_start + interval, window_end=alert.window_end + interval
+        )
+        self._greens[live.id] = at + interval, green
+        heapq.heappush(self._looks, (at + interval, live.id, "green"))
+
+    def _look(self, id_: bytes, kind: str, due: int, at: int) -> None:
+        """Let a look come that left no entry in the record."""
+        live = self.state.alerts.get(id_)
+        if live is None:
+            return
+        if kind == "green":
+            planned, green = self._greens.get(id_, (0, None))
+            if planned == due and green is not None and live.firing_in:
+                self.receive(AlertReceived(green, id_, b"", None, id_), at, SYSTEM, Span(at, at, 0))
+            return
+        incidents = [self.state.incidents[number] for number in live.firing_in]
+        if not incidents or any(incident.state is IncidentState.RESOLVED for incident in incidents):
+            self.receive(AlertReceived(_again(live), id_, b"", None, id_), at, SYSTEM, None)
+
+    # What was decided
+
+    def _follow(self, drafts: Iterable[Draft], at: int) -> None:
+        course, criticals = self.course, self.criticals
+        for draft in drafts:
+            events = draft.events
+            course.take(events, at)
+            for event in events:
+                kind = type(event)
+                if kind is ev.FlushPlanned or kind is ev.Flushed:
+                    continue
+                if kind is ev.AlertFired:
+                    assert isinstance(event, ev.AlertFired)
+                    if event.severity is Severity.CRITICAL:
+                        criticals.fired(event, at)
+                    if self._wanted_alerts:
+                        self._joined(event)
+                elif kind is ev.Notified:
+                    assert isinstance(event, ev.Notified)
+                    for new in event.deliveries:
+                        heapq.heappush(self._attempts, (at, new.delivery))
+                    criticals.notified(event)
+                elif kind is ev.DeliveryEnded:
+                    assert isinstance(event, ev.DeliveryEnded)
+                    criticals.delivery_ended(event, at)
+                elif kind is ev.AlertCleared:
+                    assert isinstance(event, ev.AlertCleared)
+                    criticals.cleared(event, at)
+                elif kind is ev.AlertSeen:
+                    assert isinstance(event, ev.AlertSeen)
+                    if event.severity is Severity.CRITICAL and event.change:
+                        criticals.fired(event, at)
+                elif kind is ev.DeliveryRetried:
+                    assert isinstance(event, ev.DeliveryRetried)
+                    heapq.heappush(self._attempts, (event.due, event.delivery))
+                elif kind is ev.IncidentResolved:
+                    assert isinstance(event, ev.IncidentResolved)
+                    if not event.auto and self._spans:
+                        self._held(self.state.incidents[event.incident])
+
+    def _joined(self, event: ev.AlertFired) -> None:
+        """Note who is in an incident that somebody will want back."""
+        number = event.incident
+        if number in self._wanted_incidents or bytes.fromhex(event.id) in self._wanted_alerts:
+            self._wanted_incidents[number] = None
+            self.archive.joined(number, [member.id for member in self.state.members[number]])
+
+
+def _again(live: LiveAlert) -> Alert:
+    """Give the last firing look at an alert once more, as far as deciding asks for it."""
+    start = end = 0
+    for window_start, window_end, status, _ in LOOK.iter_unpack(live.looks):
+        if status == b"f":
+            start, end = window_start, window_end
+    return Alert(
+        rule_id=live.rule_id,
+        scope=SCOPE.decode(live.scope) if live.scope else {},
+        severity=live.severity,
+        message="",
+        window_start=start,
+        window_end=end,
+        source=live.source,
+    )

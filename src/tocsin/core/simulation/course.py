@@ -1,0 +1,294 @@
+"""Course: what one course of events came to: counted as it goes by, and each opening of an incident by itself.
+
+There are three: as it was recorded, decided again, and decided under the candidate. All are read from events alone.
+"""
+
+import heapq
+from array import array
+from collections.abc import Callable
+from typing import Any
+
+from tocsin.core.engine.route import Plan
+from tocsin.core.engine.state import SCOPE, State
+from tocsin.core.model import event as ev
+from tocsin.core.model.alert import Severity, severity_rank
+from tocsin.core.model.notification import DeliveryState, NotificationKind
+from tocsin.core.model.policy import HOUR
+from tocsin.core.simulation.hours import Hours
+
+QUIET = HOUR
+"""An opening is over this long after its last event, once it is resolved."""
+
+TELLS = (
+    NotificationKind.OPENED,
+    NotificationKind.UPDATED,
+    NotificationKind.REMINDER,
+    NotificationKind.ESCALATED,
+    NotificationKind.MANUAL,
+)
+"""The kinds that tell of an incident that is there."""
+
+Decision = tuple[int, str, tuple[str, ...], str]
+"""When; what; about whom (ids of targets, or an actor); because."""
+
+
+class Opening:
+    """One opening of an incident: from when it opened or reopened until it is over, or opens again.
+
+    opener: the alert that opened it (32 hex digits); alerts: all that fired in it, as an ordered set.
+    since: 0 if it was there before the period began; told_at: of the first notification; critical_at: when somebody
+    was first told at CRITICAL; all 0 for never. last_at: of its last event.
+    recorded: the number that the record knows it by, 0 for none.
+    labels: of the alert that opened it; plan: the rules that it fell under; where they are known.
+    left_out: something that was decided about it cannot be decided again.
+    earlier, later: its counterparts in the courses before and after this one (recorded, again, candidate).
+    """
+
+    __slots__ = (
+        "alerts",
+        "critical_at",
+        "decisions",
+        "earlier",
+        "generation",
+        "is_over",
+        "labels",
+        "last_at",
+        "later",
+        "left_out",
+        "number",
+        "opened_at",
+        "opener",
+        "plan",
+        "recorded",
+        "resolved_at",
+        "route",
+        "rule_id",
+        "severity",
+        "since",
+        "told_at",
+    )
+
+    def __init__(self, number: int, opened_at: int, route: str, *, generation: int = 1) -> None:
+        self.number = number
+        self.recorded = 0
+        self.opened_at = self.since = self.last_at = opened_at
+        self.route = route
+        self.generation = generation
+        self.opener = ""
+        self.alerts: dict[str, None] = {}
+        self.rule_id = ""
+        self.labels: dict[str, str] = {}
+        self.plan: Plan | None = None
+        self.severity = Severity.INFO
+        self.told_at = self.critical_at = self.resolved_at = 0
+        self.decisions: list[Decision] = []
+        self.left_out = self.is_over = False
+        self.earlier: Opening | None = None
+        self.later: Opening | None = None
+
+    def rises(self, severity: Severity) -> None:
+        """Note how severe one of its alerts is."""
+        if severity_rank[severity] > severity_rank[self.severity]:
+            self.severity = severity
+
+
+class Course:
+    """What came to pass in one course.
+
+    openers: gives the alert by which to know an incident that a person reopens and that is no longer at hand.
+    openings: by the number of the incident; fresh, over: those that began and ended since somebody last took them.
+    kinds: notifications by kind; hours: by target, how many it got in each hour of the day; withheld: intents by
+    reason; waits: from each opening to its first notification, in microseconds.
+    """
+
+    def __init__(self, hours: Hours, opener_of: Callable[[int], str]) -> None:
+        self._hours = hours
+        self._opener_of = opener_of
+        self.openings: dict[int, Opening] = {}
+        self.fresh: list[Opening] = []
+        self.over: list[Opening] = []
+        self._resting: list[tuple[int, int, Opening]] = []
+        self._rested = 0
+        self.opened = self.reopened = self.resolved_by_itself = self.resolved_by_hand = self.merged = 0
+        self.kinds: dict[str, int] = {}
+        self.hours: dict[str, list[int]] = {}
+        self.channels: dict[str, str] = {}
+        self.withheld: dict[str, int] = {}
+        self.waits = array("q")
+
+    def begin(self, state: State) -> None:
+        """Take over the incidents that were there before the period began."""
+        for incident in state.incidents.values():
+            opening = Opening(
+                incident.number, incident.opened_at, incident.route, generation=incident.generation
+            )
+            opening.alerts = {member.id.hex(): None for member in state.members[incident.number]}
+            opening.opener = min(opening.alerts, default="")
+            opening.rule_id = incident.rule_id
+            for member in state.members[incident.number]:
+                if member.id.hex() == opening.opener and member.scope:
+                    opening.labels = SCOPE.decode(member.scope)
+            opening.severity = incident.severity
+            opening.since = 0
+            opening.resolved_at = incident.resolved_at
+            opening.last_at = state.at
+            self.openings[incident.number] = opening
+            if incident.resolved_at:
+                self._rest(opening)
+
+    def take(self, events: tuple[ev.Decided, ...], at: int) -> None:
+        """Take the events of an entry or a draft."""
+        for event in events:
+            note = _NOTES.get(type(event))
+            if note is not None:
+                note(self, event, at)
+        for opening in self.fresh:
+            if not opening.opener:
+                opening.opener = self._opener_of(opening.number)
+
+    def move(self, at: int) -> None:
+        """Time passes: what is resolved and was quiet for an hour is over."""
+        resting = self._resting
+        while resting and resting[0][0] <= at:
+            opening = heapq.heappop(resting)[2]
+            if opening.is_over:
+                continue
+            if opening.last_at + QUIET > at:
+                self._rest(opening)
+            else:
+                self._end(opening)
+
+    def end(self) -> None:
+        """The period is over, and so is every opening, in the order of their incidents."""
+        for number in sorted(self.openings):
+            self._end(self.openings[number])
+
+    def _rest(self, opening: Opening) -> None:
+        self._rested += 1
+        heapq.heappush(self._resting, (opening.last_at + QUIET, self._rested, opening))
+
+    def _end(self, opening: Opening) -> None:
+        opening.is_over = True
+        if self.openings.get(opening.number) is opening:
+            del self.openings[opening.number]
+        self.over.append(opening)
+
+    def _decided(
+        self, incident: int, at: int, what: str, who: tuple[str, ...], because: str
+    ) -> Opening | None:
+        opening = self.openings.get(incident)
+        if opening is not None:
+            opening.decisions.append((at, what, who, because))
+            opening.last_at = at
+        return opening
+
+    # What each event means here
+
+    def _incident_opened(self, e: ev.IncidentOpened, at: int) -> None:
+        self.opened += 1
+        opening = self.openings[e.incident] = Opening(e.incident, at, e.route)
+        opening.decisions.append((at, "opened", (), e.because))
+        self.fresh.append(opening)
+
+    def _incident_reopened(self, e: ev.IncidentReopened, at: int) -> None:
+        self.reopened += 1
+        before = self.openings.get(e.incident)
+        opening = Opening(e.incident, at, before.route if before is not None else "", generation=e.generation)
+        if before is not None:
+            opening.alerts = dict(before.alerts)
+            opening.opener, opening.rule_id, opening.severity = before.opener, before.rule_id, before.severity
+            opening.labels, opening.plan = before.labels, before.plan
+            self._end(before)
+        self.openings[e.incident] = opening
+        opening.decisions.append((at, "reopened", (), e.because))
+        self.fresh.append(opening)
+
+    def _alert_fired(self, e: ev.AlertFired, at: int) -> None:
+        opening = self.openings.get(e.incident)
+        if opening is not None:
+            opening.alerts[e.id] = None
+            opening.rule_id = e.rule_id
+            opening.last_at = at
+            opening.rises(e.severity)
+            if not opening.opener:
+                opening.opener = e.id
+
+    def _alert_seen(self, e: ev.AlertSeen, at: int) -> None:
+        opening = self.openings.get(e.incident)
+        if opening is not None:
+            opening.last_at = at
+            opening.rises(e.severity)
+            if not opening.opener:
+                opening.opener = e.id
+
+    def _alert_cleared(self, e: ev.AlertCleared, at: int) -> None:
+        opening = self.openings.get(e.incident)
+        if opening is not None:
+            opening.last_at = at
+
+    def _incident_resolved(self, e: ev.IncidentResolved, at: int) -> None:
+        if e.auto:
+            self.resolved_by_itself += 1
+        else:
+            self.resolved_by_hand += 1
+        opening = self._decided(e.incident, at, "resolved", (), e.because)
+        if opening is not None:
+            opening.resolved_at = at
+            self._rest(opening)
+
+    def _state_changed(self, e: Any, at: int) -> None:
+        self._decided(e.incident, at, _STATES[type(e)], (), e.because)
+
+    def _notified(self, e: ev.Notified, at: int) -> None:
+        if e.dry_run:
+            return
+        self.kinds[e.kind] = self.kinds.get(e.kind, 0) + 1
+        hour = self._hours.of(at)
+        for new in e.deliveries:
+            hours = self.hours.get(new.target)
+            if hours is None:
+                hours = self.hours[new.target] = [0] * 24
+                self.channels[new.target] = new.channel
+            hours[hour] += 1
+        if not e.incident:
+            return
+        opening = self._decided(
+            e.incident, at, _TOLD[e.kind], tuple([new.target for new in e.deliveries]), e.because
+        )
+        if opening is not None and not opening.told_at and e.kind in TELLS:
+            opening.told_at = at
+            if opening.since:
+                self.waits.append(at - opening.opened_at)
+
+    def _withheld(self, e: ev.NotificationWithheld, at: int) -> None:
+        self.withheld[e.reason] = self.withheld.get(e.reason, 0) + len(e.targets)
+        self._decided(e.incident, at, _WITHHELD[e.kind] + e.reason, e.targets, e.because)
+
+    def _delivery_ended(self, e: ev.DeliveryEnded, at: int) -> None:
+        if e.state is DeliveryState.MERGED:
+            self.merged += 1
+
+
+_TOLD = {kind: f"told {kind}" for kind in NotificationKind}
+_WITHHELD = {kind: f"withheld {kind}: " for kind in NotificationKind}
+_STATES: dict[type, str] = {
+    ev.IncidentAcknowledged: "acknowledged",
+    ev.IncidentUnacknowledged: "unacknowledged",
+    ev.IncidentSilenced: "silenced",
+    ev.IncidentUnsilenced: "unsilenced",
+}
+_NOTES: dict[type, Callable[..., None]] = {
+    ev.IncidentOpened: Course._incident_opened,
+    ev.IncidentReopened: Course._incident_reopened,
+    ev.AlertFired: Course._alert_fired,
+    ev.AlertSeen: Course._alert_seen,
+    ev.AlertCleared: Course._alert_cleared,
+    ev.IncidentResolved: Course._incident_resolved,
+    ev.IncidentAcknowledged: Course._state_changed,
+    ev.IncidentUnacknowledged: Course._state_changed,
+    ev.IncidentSilenced: Course._state_changed,
+    ev.IncidentUnsilenced: Course._state_changed,
+    ev.Notified: Course._notified,
+    ev.NotificationWithheld: Course._withheld,
+    ev.DeliveryEnded: Course._delivery_ended,
+}

@@ -1,0 +1,204 @@
+"""Lookahead: one quick pass over a ledger, for what a later entry says about an earlier time.
+
+Repeats of an alert left no entry, so only its next entry tells how long it was seen; a node that starts tells how long
+nobody listened; how attempts ended is asked by those that were never made. What is kept are a few bytes an input.
+"""
+
+from array import array
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from tocsin.core.ledger.encoding import read_entry, read_private
+from tocsin.core.model import event as ev
+from tocsin.core.model.notification import DeliveryState, Target
+from tocsin.core.model.policy import Policy, with_addresses
+from tocsin.core.simulation.fold import incident_number
+from tocsin.core.simulation.outcomes import Outcomes, outcome_of
+
+Parts = tuple[bytes, bytes, bytes]
+"""An entry as it lies in a segment: header, decision, private part (empty if it was erased)."""
+
+NEVER_AGAIN = -1
+PROGRESS_EVERY = 20_000
+_NOTIFIED = b'"type":"notified"'
+
+
+class Sightings:
+    """How long each alert was seen, by the place of its looks among all looks that left an entry.
+
+    last_at: when it was last seen before its next entry; 0 for only then, NEVER_AGAIN if there is no next entry.
+    repeats: how many looks there were in between.
+    """
+
+    def __init__(self) -> None:
+        self.last_at = array("q")
+        self.repeats = array("I")
+        self._firing: dict[str, int] = {}
+
+    def looked(self, id_: str, *, fires: bool, repeats: int, last_at: int) -> None:
+        """Take the next look that left an entry."""
+        self.ended(id_, repeats=repeats, last_at=last_at)
+        if fires:
+            self._firing[id_] = len(self.last_at)
+        self.last_at.append(NEVER_AGAIN if fires else 0)
+        self.repeats.append(0)
+
+    def ended(self, id_: str, *, repeats: int, last_at: int) -> None:
+        """Take what an entry says of the time since the last one of that alert."""
+        before = self._firing.pop(id_, None)
+        if before is not None:
+            self.last_at[before] = last_at if repeats else 0
+            self.repeats[before] = repeats
+
+
+class Ahead:
+    """What a pass over the ledger found.
+
+    gaps: (from, to) of each time in which nobody listened, in order.
+    reopened: numbers of the incidents that a person reopened, with the seq of the last time.
+    targets: every target of any policy, with its address if that is known; the newest policy's last.
+    policies: how many were adopted; size: entries.
+    """
+
+    def __init__(self) -> None:
+        self.sightings = Sightings()
+        self.outcomes = Outcomes()
+        self.gaps: list[tuple[int, int]] = []
+        self.reopened: dict[int, int] = {}
+        self.targets: dict[str, Target] = {}
+        self.newest: Policy | None = None
+        self.size = 0
+        self.last_at = 0
+        self._pending: dict[int, tuple[str, str]] = {}
+
+    def take(self, header: bytes, decision: bytes, private: bytes) -> None:
+        """Look at the next entry."""
+        head = _read_head(header)
+        self.size += 1
+        self.last_at = head.at
+        kind = head.kind
+        if kind == "alert":
+            if head.cause is None:
+                self._alert(decision)
+            elif _NOTIFIED not in decision:
+                return
+        elif kind == "outcome":
+            self._outcome(head.at, decision, private)
+        elif kind == "expiry":
+            if head.cause is None:
+                cleared = _cleared(_read_glances(decision).events)
+                self.sightings.ended(cleared.id, repeats=cleared.repeats, last_at=cleared.last_at)
+        elif kind == "policy":
+            self._policy(header, decision, private)
+        elif kind == "node":
+            gap = _read_glances(decision).events[0].gap
+            if gap:
+                self.gaps.append((head.at - gap, head.at))
+        elif kind == "action":
+            if _read_glances(decision).events[0].type == "incident_reopened":
+                self.reopened[incident_number(head.incident)] = head.seq
+        elif kind == "delivery" or kind == "cancelled":
+            self._delivery(decision)
+        if _NOTIFIED in decision:
+            self._notified(decision)
+
+    def _alert(self, decision: bytes) -> None:
+        for event in _read_glances(decision).events:
+            fires = event.type in ("alert_fired", "alert_seen")
+            if fires or event.type in ("alert_green", "alert_cleared"):
+                self.sightings.looked(event.id, fires=fires, repeats=event.repeats, last_at=event.last_at)
+                return
+
+    def _outcome(self, at: int, decision: bytes, private: bytes) -> None:
+        event = _read_glances(decision).events[0]
+        ended = event.type == "delivery_ended"
+        place = self._pending.pop(event.delivery, None) if ended else self._pending.get(event.delivery)
+        if place is None:
+            return  # A dry run, which says nothing about the channel.
+        state = DeliveryState(event.state) if ended else None
+        told = None
+        if private and state in (None, DeliveryState.DEAD):
+            told = read_private(private).outcome
+        outcome = outcome_of(state, told, event.because)
+        if outcome is not None:
+            self.outcomes.add(*place, at, outcome)
+
+    def _notified(self, decision: bytes) -> None:
+        for event in _read_glances(decision).events:
+            if event.type == "delivery_ended":  # Merged into what is told now.
+                self._pending.pop(event.delivery, None)
+            elif not event.dry_run:
+                for new in event.deliveries:
+                    self._pending[new.delivery] = new.target, new.channel
+
+    def _delivery(self, decision: bytes) -> None:
+        for event in _read_glances(decision).events:
+            if event.type == "delivery_revived" and not event.dry_run:
+                self._pending[event.delivery] = event.target, event.channel
+            elif event.type == "delivery_ended":
+                self._pending.pop(event.delivery, None)
+
+    def _policy(self, header: bytes, decision: bytes, private: bytes) -> None:
+        entry = read_entry(header, decision, private)
+        for event in entry.decision.events:
+            if isinstance(event, ev.PolicyAdopted) and event.policy is not None:
+                addresses = entry.private.addresses if entry.private is not None else {}
+                self.newest = with_addresses(event.policy, addresses)
+                for target in self.newest.targets:
+                    known = self.targets.pop(target.id, target)
+                    self.targets[target.id] = target if target.address else known
+
+
+class _New(msgspec.Struct, gc=False):
+    delivery: int
+    channel: str
+    target: str
+
+
+class _Glance(msgspec.Struct, gc=False):
+    """The few fields of any event that are of interest here."""
+
+    type: str
+    because: str = ""
+    channel: str = ""
+    delivery: int = 0
+    deliveries: tuple[_New, ...] = ()
+    dry_run: bool = False
+    gap: int = 0
+    id: str = ""
+    last_at: int = 0
+    repeats: int = 0
+    state: str = ""
+    target: str = ""
+
+
+class _Glances(msgspec.Struct, gc=False):
+    events: tuple[_Glance, ...]
+
+
+class _Head(msgspec.Struct, gc=False):
+    at: int
+    cause: int | None
+    incident: str | None
+    kind: str
+    seq: int
+
+
+_read_head = msgspec.json.Decoder(_Head).decode
+_read_glances = msgspec.json.Decoder(_Glances).decode
+
+
+def _cleared(events: tuple[_Glance, ...]) -> _Glance:
+    return next(event for event in events if event.type == "alert_cleared")
+
+
+def look_ahead(entries: Iterable[Parts], on_progress: Callable[[int], None] = lambda entries: None) -> Ahead:
+    """Pass over a whole ledger. Raises: msgspec's errors if an entry cannot be read."""
+    ahead = Ahead()
+    take = ahead.take
+    for header, decision, private in entries:
+        take(header, decision, private)
+        if not ahead.size % PROGRESS_EVERY:
+            on_progress(ahead.size)
+    return ahead

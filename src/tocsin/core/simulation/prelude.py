@@ -1,0 +1,94 @@
+"""Prelude: what came before the period: folded, and ready to be taken over by both branches."""
+
+from typing import NamedTuple
+
+from tocsin.core.engine.route import incident_key
+from tocsin.core.engine.state import State
+from tocsin.core.ledger.encoding import Entry
+from tocsin.core.model import event as ev
+from tocsin.core.simulation.archive import Archive
+from tocsin.core.simulation.branch import BRANCH_KEY, Span
+from tocsin.core.simulation.course import Opening
+from tocsin.core.simulation.fold import Fold
+from tocsin.core.simulation.lookahead import NEVER_AGAIN, Ahead
+
+Look = ev.AlertFired | ev.AlertSeen | ev.AlertGreen | ev.AlertCleared
+LOOKS = (ev.AlertFired, ev.AlertSeen, ev.AlertGreen, ev.AlertCleared)
+
+
+class Looked(NamedTuple):
+    """The last look at an alert that fires. vouched: the sender gave an end."""
+
+    span: Span
+    vouched: bool
+
+
+class Prelude:
+    """The state as it was, and how long each alert in it was going to be seen."""
+
+    def __init__(self, ahead: Ahead) -> None:
+        self._ahead = ahead
+        self._fold = Fold(archive=Archive(wanted=ahead.reopened), key_of=_key_of)
+        self.looks = 0
+        self.looked: dict[bytes, Looked] = {}
+
+    @property
+    def state(self) -> State:
+        return self._fold.state
+
+    @property
+    def archive(self) -> Archive:
+        return self._fold.archive
+
+    @property
+    def at(self) -> int:
+        return self._fold.state.at
+
+    def take(self, entry: Entry) -> None:
+        """Fold the next entry."""
+        self._fold.take(entry)
+        header = entry.header
+        if header.cause is None and header.kind in ("alert", "expiry"):
+            look = look_of(entry.decision.events)
+            span = self.span(header.at) if header.kind == "alert" else None
+            self._note(look, span)
+
+    def span(self, at: int) -> Span:
+        """Give how long an alert was seen after the next look that left an entry."""
+        sightings, number = self._ahead.sightings, self.looks
+        self.looks += 1
+        last_at = sightings.last_at[number]
+        return Span(at, last_at or at, sightings.repeats[number] if last_at != NEVER_AGAIN else 0)
+
+    def _note(self, look: Look, span: Span | None) -> None:
+        id_ = bytes.fromhex(look.id)
+        if isinstance(look, ev.AlertCleared):
+            self.looked.pop(id_, None)
+        elif span is not None and not isinstance(look, ev.AlertGreen):
+            self.looked[id_] = Looked(span, look.ends_at is not None)
+
+    def wanted(self) -> dict[int, Opening]:
+        """Give the incidents that are over and that people will want back."""
+        found: dict[int, Opening] = {}
+        for number, incident in self.archive.incidents.items():
+            opening = found[number] = Opening(number, incident.opened_at, incident.route)
+            opening.alerts = {id_.hex(): None for id_ in self.archive.members[number]}
+        return found
+
+
+def look_of(events: tuple[ev.Decided, ...]) -> Look:
+    """Find what an entry of an alert says of the look at it."""
+    for event in events:
+        if isinstance(event, LOOKS):
+            return event
+    raise AssertionError("an entry of an alert has a look")
+
+
+def _key_of(event: ev.IncidentOpened, entry: Entry, state: State) -> str:
+    """Name the incident as the branches will name it; as it was recorded where its alert was erased."""
+    alert = entry.private.alert if entry.private is not None else None
+    if alert is None:
+        return event.key
+    plan = state.policies[event.policy].by_name[event.route]
+    id_ = bytes.fromhex(look_of(entry.decision.events).id)
+    return incident_key(plan, alert, id_, BRANCH_KEY).hex()
