@@ -30,7 +30,7 @@ from tocsin.core.model.input import AlertExpired, AlertReceived, Input, NodeStar
 from tocsin.core.model.notification import Outcome
 from tocsin.core.model.policy import MINUTE, SECOND
 from tocsin.core.simulation.archive import TOUCHED_KEPT, Archive
-from tocsin.core.simulation.course import Course
+from tocsin.core.simulation.course import Course, Opening, opening_of
 from tocsin.core.simulation.critical import Criticals
 from tocsin.core.simulation.hours import Hours
 from tocsin.core.simulation.lookahead import NEVER_AGAIN, Ahead
@@ -45,11 +45,16 @@ BRANCH_KEY = b"tocsin what-if".ljust(32, b"\x00")
 
 
 class Span(NamedTuple):
-    """How long an alert was seen after a look that left an entry: at equal intervals until last_at."""
+    """How long an alert was seen after a look that left an entry: at equal intervals until last_at.
+
+    last_at: NEVER_AGAIN if nobody knows, because no later entry tells.
+    vouched: its sender gave an end, so the record says when it expires, and not the route.
+    """
 
     at: int
     last_at: int
     repeats: int
+    vouched: bool = False
 
     def next_after(self, at: int) -> int:
         """Give the first repeat after a moment, 0 if there is none."""
@@ -68,15 +73,22 @@ class Span(NamedTuple):
 class Branch:
     """One state, the course that it takes, and the clockwork around it.
 
-    archive: what the state has forgotten already; it is copied.
+    quiet: see `Course`; archive: what the state has forgotten already; it is copied.
     wanted: alerts (as state keys them) of incidents that people reopen later: such incidents are kept.
     """
 
     def __init__(
-        self, state: State, ahead: Ahead, hours: Hours, archive: Archive, wanted: dict[bytes, None]
+        self,
+        state: State,
+        ahead: Ahead,
+        hours: Hours,
+        *,
+        quiet: int,
+        archive: Archive,
+        wanted: dict[bytes, None],
     ) -> None:
         self.state = state
-        self.course = Course(hours, self._opener_of)
+        self.course = Course(hours, quiet, self._past)
         self.criticals = Criticals(state, self.course)
         self._outcomes = ahead.outcomes
         self._gaps = ahead.gaps
@@ -93,16 +105,11 @@ class Branch:
         """Take over what is on its way when the period begins."""
         self.course.begin(self.state)
         self.criticals.begin()
-        for opening in self.course.openings.values():
-            opening.plan = self.state.plan(self.state.incidents[opening.number])
         for delivery in self.state.deliveries.values():
             heapq.heappush(self._attempts, (delivery.due, delivery.number))
 
-    def knows(self, id_: bytes, span: Span, *, is_vouched: bool) -> None:
-        """Take over how long an alert was seen whose last look came before the period began.
-
-        is_vouched: that look had `ends_at`.
-        """
+    def knows(self, id_: bytes, span: Span) -> None:
+        """Take over how long an alert was seen whose last look came before the period began."""
         live = self.state.alerts.get(id_)
         if live is None or not live.firing_in:
             return
@@ -110,7 +117,7 @@ class Branch:
             self._spans[id_] = span
         if not live.lease:
             return
-        if is_vouched or span.last_at == NEVER_AGAIN:
+        if span.vouched or span.last_at == NEVER_AGAIN:
             live.lease = 0
             return
         # The state's lease counts from the look, and has grown by the time that nodes were away since.
@@ -125,7 +132,7 @@ class Branch:
 
     def take(self, given: Input, at: int, actor: str) -> str:
         """Decide an input that is no alert; gives the word for its outcome. Raises: TocsinError as `step` does."""
-        self._begin(at)
+        self.move_to(at)
         decided, drafts = advance(self.state, given, at=at, actor=actor)
         if drafts:
             self._follow(drafts, at)
@@ -134,7 +141,7 @@ class Branch:
     def receive(self, given: AlertReceived, at: int, actor: str, span: Span | None) -> None:
         """Decide a look at an alert. span: how long it was seen after it; None if that does not matter."""
         state, id_ = self.state, given.id
-        self._begin(at)
+        self.move_to(at)
         recalled = None
         if id_ not in state.alerts:
             recalled = self.archive.give_alert(state, id_)
@@ -156,7 +163,7 @@ class Branch:
         if live is None or not live.firing_in:
             self._spans.pop(id_, None)
         elif given.alert.status is Status.FIRING:
-            self._lease(live, given.alert.ends_at, at, span)
+            self._lease(live, at, span)
         elif given.alert.status is Status.GREEN and span is not None and before:
             self._goes_on_green(live, given.alert, at, at - before)
 
@@ -219,7 +226,7 @@ class Branch:
         return due
 
     def _wake(self, at: int) -> None:
-        self._begin(at)
+        self.move_to(at)
         state = self.state
         if state.leases and state.leases[0][0] <= at:
             for alert in leases_due(state, at):
@@ -234,7 +241,8 @@ class Branch:
         while attempts and attempts[0][0] <= at:
             self._attempt(heapq.heappop(attempts)[1], at)
 
-    def _begin(self, at: int) -> None:
+    def move_to(self, at: int) -> None:
+        """Move on to a moment; before anything is recalled for what happens in it."""
         state = self.state
         begin(state, at)
         if state.touched.forgotten_incidents or len(state.touched.ended) > TOUCHED_KEPT:
@@ -251,12 +259,12 @@ class Branch:
         drafts = advance(self.state, reported, at=at, actor=SYSTEM)[1]
         self._follow(drafts, at)
 
-    def _opener_of(self, incident: int) -> str:
-        return min((member.id.hex() for member in self.state.members[incident]), default="")
+    def _past(self, number: int) -> Opening:
+        return opening_of(self.state, self.state.incidents[number])
 
     # Looks that left no entry
 
-    def _lease(self, live: LiveAlert, ends_at: int | None, at: int, span: Span | None) -> None:
+    def _lease(self, live: LiveAlert, at: int, span: Span | None) -> None:
         """Give an alert the lease that its repeats gave it, which left no entry."""
         if span is not None:
             if span.repeats:
@@ -265,14 +273,13 @@ class Branch:
                 self._spans.pop(live.id, None)
         if not live.lease:
             return
-        if ends_at is not None:
-            live.lease = 0  # The record says when it runs out.
-            return
         if span is None:
             span = self._spans.get(live.id)
             if span is None:
                 return
-        if span.last_at == NEVER_AGAIN:
+        if span.vouched:
+            live.lease = 0  # The record says when it runs out.
+        elif span.last_at == NEVER_AGAIN:
             live.lease = 0  # Nobody knows how long it was seen, so it is taken to be seen for good.
         elif span.interval() <= live.expires_after:
             live.lease = max(at, span.last_at) + live.expires_after

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tocsin.core.engine.route import Plan
-from tocsin.core.engine.state import SCOPE, State
+from tocsin.core.engine.state import SCOPE, LiveIncident, State
 from tocsin.core.model import event as ev
 from tocsin.core.model.alert import Severity, severity_rank
 from tocsin.core.model.notification import DeliveryState, NotificationKind
@@ -17,7 +17,7 @@ from tocsin.core.model.policy import HOUR
 from tocsin.core.simulation.hours import Hours
 
 QUIET = HOUR
-"""An opening is over this long after its last event, once it is resolved."""
+"""An opening is over this long after its last event or later, once it is resolved."""
 
 TELLS = (
     NotificationKind.OPENED,
@@ -35,7 +35,8 @@ Decision = tuple[int, str, tuple[str, ...], str]
 class Opening:
     """One opening of an incident: from when it opened or reopened until it is over, or opens again.
 
-    opener: the alert that opened it (32 hex digits); alerts: all that fired in it, as an ordered set.
+    opener: the alert that opened it (32 hex digits); alerts: all that fired in it, as an ordered set; firing: how many
+    fire now.
     since: 0 if it was there before the period began; told_at: of the first notification; critical_at: when somebody
     was first told at CRITICAL; all 0 for never. last_at: of its last event.
     recorded: the number that the record knows it by, 0 for none.
@@ -49,6 +50,7 @@ class Opening:
         "critical_at",
         "decisions",
         "earlier",
+        "firing",
         "generation",
         "is_over",
         "labels",
@@ -70,7 +72,7 @@ class Opening:
 
     def __init__(self, number: int, opened_at: int, route: str, *, generation: int = 1) -> None:
         self.number = number
-        self.recorded = 0
+        self.recorded = self.firing = 0
         self.opened_at = self.since = self.last_at = opened_at
         self.route = route
         self.generation = generation
@@ -92,18 +94,36 @@ class Opening:
             self.severity = severity
 
 
+def opening_of(state: State, incident: LiveIncident) -> Opening:
+    """Say what a state knows of an incident."""
+    opening = Opening(incident.number, incident.opened_at, incident.route, generation=incident.generation)
+    members = state.members[incident.number]
+    opening.alerts = {member.id.hex(): None for member in members}
+    opening.opener = min(opening.alerts, default="?")
+    opening.labels = next(
+        (SCOPE.decode(member.scope) for member in members if member.scope and member.id.hex() == opening.opener),
+        {},
+    )
+    opening.plan = state.plan(incident)
+    opening.rule_id, opening.severity = incident.rule_id, incident.severity
+    opening.firing, opening.resolved_at = incident.firing, incident.resolved_at
+    return opening
+
+
 class Course:
     """What came to pass in one course.
 
-    openers: gives the alert by which to know an incident that a person reopens and that is no longer at hand.
+    quiet: how long after the last event a resolved incident counts as over; no alert reopens it after that.
+    past: gives what is known of an incident that is over and that a person reopens, None if nothing is.
     openings: by the number of the incident; fresh, over: those that began and ended since somebody last took them.
     kinds: notifications by kind; hours: by target, how many it got in each hour of the day; withheld: intents by
     reason; waits: from each opening to its first notification, in microseconds.
     """
 
-    def __init__(self, hours: Hours, opener_of: Callable[[int], str]) -> None:
+    def __init__(self, hours: Hours, quiet: int, past: Callable[[int], Opening | None]) -> None:
         self._hours = hours
-        self._opener_of = opener_of
+        self._quiet = quiet
+        self._past = past
         self.openings: dict[int, Opening] = {}
         self.fresh: list[Opening] = []
         self.over: list[Opening] = []
@@ -119,20 +139,9 @@ class Course:
     def begin(self, state: State) -> None:
         """Take over the incidents that were there before the period began."""
         for incident in state.incidents.values():
-            opening = Opening(
-                incident.number, incident.opened_at, incident.route, generation=incident.generation
-            )
-            opening.alerts = {member.id.hex(): None for member in state.members[incident.number]}
-            opening.opener = min(opening.alerts, default="")
-            opening.rule_id = incident.rule_id
-            for member in state.members[incident.number]:
-                if member.id.hex() == opening.opener and member.scope:
-                    opening.labels = SCOPE.decode(member.scope)
-            opening.severity = incident.severity
+            opening = self.openings[incident.number] = opening_of(state, incident)
             opening.since = 0
-            opening.resolved_at = incident.resolved_at
             opening.last_at = state.at
-            self.openings[incident.number] = opening
             if incident.resolved_at:
                 self._rest(opening)
 
@@ -144,7 +153,7 @@ class Course:
                 note(self, event, at)
         for opening in self.fresh:
             if not opening.opener:
-                opening.opener = self._opener_of(opening.number)
+                opening.opener = min(opening.alerts, default="?")
 
     def move(self, at: int) -> None:
         """Time passes: what is resolved and was quiet for an hour is over."""
@@ -153,7 +162,10 @@ class Course:
             opening = heapq.heappop(resting)[2]
             if opening.is_over:
                 continue
-            if opening.last_at + QUIET > at:
+            if opening.firing:  # Resolved by hand: it may come back at any time.
+                opening.last_at = max(opening.last_at, at - self._quiet // 2)
+                self._rest(opening)
+            elif opening.last_at + self._quiet > at:
                 self._rest(opening)
             else:
                 self._end(opening)
@@ -165,7 +177,7 @@ class Course:
 
     def _rest(self, opening: Opening) -> None:
         self._rested += 1
-        heapq.heappush(self._resting, (opening.last_at + QUIET, self._rested, opening))
+        heapq.heappush(self._resting, (opening.last_at + self._quiet, self._rested, opening))
 
     def _end(self, opening: Opening) -> None:
         opening.is_over = True
@@ -193,11 +205,14 @@ class Course:
     def _incident_reopened(self, e: ev.IncidentReopened, at: int) -> None:
         self.reopened += 1
         before = self.openings.get(e.incident)
-        opening = Opening(e.incident, at, before.route if before is not None else "", generation=e.generation)
+        past = before or self._past(e.incident)
+        opening = Opening(e.incident, at, past.route if past is not None else "", generation=e.generation)
+        if past is not None:
+            opening.alerts = dict(past.alerts)
+            opening.rule_id, opening.severity = past.rule_id, past.severity
+            opening.labels, opening.plan = past.labels, past.plan
         if before is not None:
-            opening.alerts = dict(before.alerts)
-            opening.opener, opening.rule_id, opening.severity = before.opener, before.rule_id, before.severity
-            opening.labels, opening.plan = before.labels, before.plan
+            opening.opener, opening.firing = before.opener, before.firing
             self._end(before)
         self.openings[e.incident] = opening
         opening.decisions.append((at, "reopened", (), e.because))
@@ -207,6 +222,7 @@ class Course:
         opening = self.openings.get(e.incident)
         if opening is not None:
             opening.alerts[e.id] = None
+            opening.firing += 1
             opening.rule_id = e.rule_id
             opening.last_at = at
             opening.rises(e.severity)
@@ -224,6 +240,7 @@ class Course:
     def _alert_cleared(self, e: ev.AlertCleared, at: int) -> None:
         opening = self.openings.get(e.incident)
         if opening is not None:
+            opening.firing -= 1
             opening.last_at = at
 
     def _incident_resolved(self, e: ev.IncidentResolved, at: int) -> None:

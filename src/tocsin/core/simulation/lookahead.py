@@ -12,7 +12,7 @@ import msgspec
 from tocsin.core.ledger.encoding import read_entry, read_private
 from tocsin.core.model import event as ev
 from tocsin.core.model.notification import DeliveryState, Target
-from tocsin.core.model.policy import Policy, with_addresses
+from tocsin.core.model.policy import MINUTE, Policy, Route, with_addresses
 from tocsin.core.simulation.fold import incident_number
 from tocsin.core.simulation.outcomes import Outcomes, outcome_of
 
@@ -20,7 +20,11 @@ Parts = tuple[bytes, bytes, bytes]
 """An entry as it lies in a segment: header, decision, private part (empty if it was erased)."""
 
 NEVER_AGAIN = -1
+LATE_MAX = MINUTE
+"""By so much a timer may come late while somebody listens."""
+
 PROGRESS_EVERY = 20_000
+_LOOKS = ("alert_fired", "alert_seen", "alert_green", "alert_cleared")
 _NOTIFIED = b'"type":"notified"'
 
 
@@ -29,27 +33,56 @@ class Sightings:
 
     last_at: when it was last seen before its next entry; 0 for only then, NEVER_AGAIN if there is no next entry.
     repeats: how many looks there were in between.
+    vouched: 1 if the alert then expired otherwise than by its route's resolve_timeout: by an end that its sender gave.
     """
 
     def __init__(self) -> None:
         self.last_at = array("q")
         self.repeats = array("I")
-        self._firing: dict[str, int] = {}
+        self.vouched = bytearray()
+        self._firing: dict[str, _Firing] = {}
 
-    def looked(self, id_: str, *, fires: bool, repeats: int, last_at: int) -> None:
+    def looked(self, look: "_Glance", at: int) -> None:
         """Take the next look that left an entry."""
-        self.ended(id_, repeats=repeats, last_at=last_at)
+        before = self._firing.get(look.id)
+        if before is not None:
+            self._told(before, look)
+        fires = look.type in ("alert_fired", "alert_seen")
         if fires:
-            self._firing[id_] = len(self.last_at)
+            timeout = before.timeout if before is not None else look.expires_after
+            self._firing[look.id] = _Firing(len(self.last_at), at, timeout)
+        elif look.type == "alert_cleared":
+            self._firing.pop(look.id, None)
         self.last_at.append(NEVER_AGAIN if fires else 0)
         self.repeats.append(0)
+        self.vouched.append(0)
 
-    def ended(self, id_: str, *, repeats: int, last_at: int) -> None:
-        """Take what an entry says of the time since the last one of that alert."""
-        before = self._firing.pop(id_, None)
+    def expired(self, look: "_Glance", at: int, awake_since: int) -> None:
+        """Take an expiry. awake_since: when somebody last began to listen."""
+        before = self._firing.pop(look.id, None)
         if before is not None:
-            self.last_at[before] = last_at if repeats else 0
-            self.repeats[before] = repeats
+            self._told(before, look)
+            late = at - before.seen_at - before.timeout
+            by_route = before.timeout and (0 <= late <= LATE_MAX or (late > 0 and awake_since > before.seen_at))
+            self.vouched[before.place] = not by_route
+
+    def _told(self, before: "_Firing", look: "_Glance") -> None:
+        """Take what an entry says of the time since the last firing look; what comes after a green look is no news."""
+        if not before.is_told:
+            before.is_told = True
+            self.last_at[before.place] = look.last_at if look.repeats else 0
+            self.repeats[before.place] = look.repeats
+            if look.repeats:
+                before.seen_at = look.last_at
+
+
+class _Firing(msgspec.Struct, gc=False):
+    """An alert that fires: the place of its last firing look, when it was last seen, and its route's timeout."""
+
+    place: int
+    seen_at: int
+    timeout: int
+    is_told: bool = False
 
 
 class Ahead:
@@ -58,7 +91,7 @@ class Ahead:
     gaps: (from, to) of each time in which nobody listened, in order.
     reopened: numbers of the incidents that a person reopened, with the seq of the last time.
     targets: every target of any policy, with its address if that is known; the newest policy's last.
-    policies: how many were adopted; size: entries.
+    newest: the last policy that was adopted; reopen_within: the longest of any policy; size: entries.
     """
 
     def __init__(self) -> None:
@@ -68,6 +101,7 @@ class Ahead:
         self.reopened: dict[int, int] = {}
         self.targets: dict[str, Target] = {}
         self.newest: Policy | None = None
+        self.reopen_within = 0
         self.size = 0
         self.last_at = 0
         self._pending: dict[int, tuple[str, str]] = {}
@@ -80,15 +114,15 @@ class Ahead:
         kind = head.kind
         if kind == "alert":
             if head.cause is None:
-                self._alert(decision)
+                self._alert(decision, head.at)
             elif _NOTIFIED not in decision:
                 return
         elif kind == "outcome":
             self._outcome(head.at, decision, private)
         elif kind == "expiry":
             if head.cause is None:
-                cleared = _cleared(_read_glances(decision).events)
-                self.sightings.ended(cleared.id, repeats=cleared.repeats, last_at=cleared.last_at)
+                awake_since = self.gaps[-1][1] if self.gaps else 0
+                self.sightings.expired(_look(_read_glances(decision).events), head.at, awake_since)
         elif kind == "policy":
             self._policy(header, decision, private)
         elif kind == "node":
@@ -103,12 +137,8 @@ class Ahead:
         if _NOTIFIED in decision:
             self._notified(decision)
 
-    def _alert(self, decision: bytes) -> None:
-        for event in _read_glances(decision).events:
-            fires = event.type in ("alert_fired", "alert_seen")
-            if fires or event.type in ("alert_green", "alert_cleared"):
-                self.sightings.looked(event.id, fires=fires, repeats=event.repeats, last_at=event.last_at)
-                return
+    def _alert(self, decision: bytes, at: int) -> None:
+        self.sightings.looked(_look(_read_glances(decision).events), at)
 
     def _outcome(self, at: int, decision: bytes, private: bytes) -> None:
         event = _read_glances(decision).events[0]
@@ -145,6 +175,7 @@ class Ahead:
             if isinstance(event, ev.PolicyAdopted) and event.policy is not None:
                 addresses = entry.private.addresses if entry.private is not None else {}
                 self.newest = with_addresses(event.policy, addresses)
+                self.reopen_within = max(self.reopen_within, longest_reopening(event.policy.routes))
                 for target in self.newest.targets:
                     known = self.targets.pop(target.id, target)
                     self.targets[target.id] = target if target.address else known
@@ -165,6 +196,7 @@ class _Glance(msgspec.Struct, gc=False):
     delivery: int = 0
     deliveries: tuple[_New, ...] = ()
     dry_run: bool = False
+    expires_after: int = 0
     gap: int = 0
     id: str = ""
     last_at: int = 0
@@ -189,8 +221,13 @@ _read_head = msgspec.json.Decoder(_Head).decode
 _read_glances = msgspec.json.Decoder(_Glances).decode
 
 
-def _cleared(events: tuple[_Glance, ...]) -> _Glance:
-    return next(event for event in events if event.type == "alert_cleared")
+def _look(events: tuple[_Glance, ...]) -> _Glance:
+    return next(event for event in events if event.type in _LOOKS)
+
+
+def longest_reopening(route: Route) -> int:
+    """Give the longest `reopen_within` in a tree of routes."""
+    return max([route.reopen_within or 0, *map(longest_reopening, route.routes)])
 
 
 def look_ahead(entries: Iterable[Parts], on_progress: Callable[[int], None] = lambda entries: None) -> Ahead:

@@ -23,6 +23,7 @@ from tocsin.core.model.input import (
 )
 from tocsin.core.model.silence import Maintenance, Silence
 from tocsin.core.simulation.branch import Branch
+from tocsin.core.simulation.course import Opening
 
 ACTIONS: dict[type, Action] = {
     ev.IncidentAcknowledged: Action.ACK,
@@ -49,16 +50,15 @@ class People:
         self._known = branch.state.counters.silence, branch.state.counters.maintenance
         self.nothing = self.conflicts = 0
 
-    def act(
-        self, did: ev.Decided, alerts: dict[str, None], route: str, opened_at: int, at: int, actor: str
-    ) -> None:
+    def act(self, did: ev.Decided, recorded: Opening, twin: Opening | None, at: int, actor: str) -> None:
         """Do to an incident's counterparts what somebody did to it.
 
-        alerts, route, opened_at: of the recorded incident; alerts by their ids in 32 hex digits.
+        twin: the opening in this branch that began as the recorded one did, if there is one.
         """
+        self._branch.move_to(at)
         action = ACTIONS[type(did)]
         until = did.until if isinstance(did, ev.IncidentSilenced) else 0
-        numbers = self._counterparts(alerts, route, opened_at, is_over=action is Action.REOPEN)
+        numbers = self._counterparts(recorded, twin, is_over=action is Action.REOPEN)
         if not numbers:
             self.nothing += 1
             return
@@ -80,13 +80,11 @@ class People:
             return False
         return True
 
-    def _counterparts(
-        self, alerts: dict[str, None], route: str, opened_at: int, *, is_over: bool
-    ) -> list[int]:
-        """Find the incidents that hold these alerts: for each alert the one that opened nearest in time."""
+    def _counterparts(self, recorded: Opening, twin: Opening | None, *, is_over: bool) -> list[int]:
+        """Find the incidents that hold its alerts: for each alert the twin, or the one that opened nearest in time."""
         state, archive = self._branch.state, self._branch.archive
         found: dict[int, None] = {}
-        for id_ in alerts:
+        for id_ in recorded.alerts:
             key = bytes.fromhex(id_)
             live = state.alerts.get(key)
             numbers = live.incidents if live is not None else ()
@@ -97,9 +95,11 @@ class People:
                 ]
             fits = [one for one in candidates if (one.state is IncidentState.RESOLVED) is is_over]
             fits = fits or candidates
-            fits = [one for one in fits if one.route == route] or fits
+            fits = [one for one in fits if one.route == recorded.route] or fits
+            if twin is not None:
+                fits = [one for one in fits if one.number == twin.number] or fits
             if fits:
-                found[min(fits, key=_distance(opened_at)).number] = None
+                found[min(fits, key=_distance(recorded.opened_at)).number] = None
         return list(found)
 
     # Silences

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from tocsin.core.engine.route import DEFAULTS
 from tocsin.core.ledger.encoding import read_decision, read_entry, read_private
 from tocsin.core.model import event as ev
 from tocsin.core.model.alert import Status
@@ -16,11 +17,11 @@ from tocsin.core.model.notification import NotificationKind
 from tocsin.core.model.policy import MINUTE, Policy, with_addresses
 from tocsin.core.simulation.branch import BRANCH_KEY, Branch, Span
 from tocsin.core.simulation.comparison import Comparison
-from tocsin.core.simulation.course import Course
+from tocsin.core.simulation.course import QUIET, Course
 from tocsin.core.simulation.critical import Watch
 from tocsin.core.simulation.fold import copy_of
 from tocsin.core.simulation.hours import Hours
-from tocsin.core.simulation.lookahead import Ahead
+from tocsin.core.simulation.lookahead import Ahead, longest_reopening
 from tocsin.core.simulation.people import ACTIONS, People
 from tocsin.core.simulation.prelude import Prelude, look_of
 
@@ -44,8 +45,10 @@ class Period:
         self._wanted_alerts = {
             bytes.fromhex(id_): None for opening in self._wanted.values() for id_ in opening.alerts
         }
-        self._vouched = {id_: None for id_, looked in prelude.looked.items() if looked.vouched}
-        self.recorded = Course(hours, lambda number: min(self._wanted[number].alerts, default=""))
+        self._vouched = {id_: None for id_, span in prelude.seen.items() if span.vouched}
+        longest = max(ahead.reopen_within, longest_reopening(candidate.routes), DEFAULTS.reopen_within or 0)
+        self._quiet = QUIET + longest
+        self.recorded = Course(hours, self._quiet, self._wanted.get)
         self.again, self.candidate = (self._branch(hours) for _ in range(2))
         self.branches = self.again, self.candidate
         self.people = tuple(People(branch) for branch in self.branches)
@@ -67,10 +70,17 @@ class Period:
     def _branch(self, hours: Hours) -> Branch:
         prelude = self._prelude
         state = copy_of(prelude.state, id_key=BRANCH_KEY)
-        branch = Branch(state, self.ahead, hours, prelude.archive, self._wanted_alerts)
+        branch = Branch(
+            state,
+            self.ahead,
+            hours,
+            quiet=self._quiet,
+            archive=prelude.archive,
+            wanted=self._wanted_alerts,
+        )
         branch.begin()
-        for id_, looked in prelude.looked.items():
-            branch.knows(id_, looked.span, is_vouched=looked.vouched)
+        for id_, span in prelude.seen.items():
+            branch.knows(id_, span)
         return branch
 
     def take(self, header: bytes, decision: bytes, private: bytes, end: int) -> bool:
@@ -106,15 +116,21 @@ class Period:
         self.candidate.course.move(at)
         self._compare()
 
+    def _pair(self) -> None:
+        """Find what belongs together of that which began since the last time."""
+        recorded, again, candidate = self.recorded, self.again.course, self.candidate.course
+        if not (recorded.fresh or again.fresh or candidate.fresh):
+            return
+        for opening in recorded.fresh:
+            opening.recorded = opening.number
+        self.drift.meet(recorded.fresh, again.fresh)
+        self.effect.meet(again.fresh, candidate.fresh)
+        for course in (recorded, again, candidate):
+            course.fresh.clear()
+
     def _compare(self) -> None:
         recorded, again, candidate = self.recorded, self.again.course, self.candidate.course
-        if recorded.fresh or again.fresh or candidate.fresh:
-            for opening in recorded.fresh:
-                opening.recorded = opening.number
-            self.drift.meet(recorded.fresh, again.fresh)
-            self.effect.meet(again.fresh, candidate.fresh)
-            for course in (recorded, again, candidate):
-                course.fresh.clear()
+        self._pair()
         self.watch.look()
         if recorded.over:
             for opening in recorded.over:
@@ -162,12 +178,13 @@ class Period:
             return
         look = look_of(events)
         id_ = bytes.fromhex(look.id)
-        span: Span | None = self._prelude.span(at)
+        span: Span | None = self._prelude.span(look, at)
         match look:
-            case ev.AlertFired(ends_at=ends_at) | ev.AlertSeen(ends_at=ends_at) if ends_at is not None:
-                self._vouched[id_] = None
             case ev.AlertFired() | ev.AlertSeen():
-                self._vouched.pop(id_, None)
+                if span is not None and span.vouched:
+                    self._vouched[id_] = None
+                else:
+                    self._vouched.pop(id_, None)
             case ev.AlertCleared(status=status):
                 self._vouched.pop(id_, None)
                 span = span if status is Status.GREEN else None
@@ -227,12 +244,15 @@ class Period:
         if type(did) in ACTIONS:
             self._count("actions")
             number: int = did.incident  # type: ignore[union-attr]  # all of them are about an incident
+            self._pair()
             opening = self.recorded.openings.get(number) or self._wanted.get(number)
+            twin = opening
             for people in self.people:
+                twin = twin.later if twin is not None else None
                 if opening is None:
                     people.nothing += 1
                 else:
-                    people.act(did, opening.alerts, opening.route, opening.opened_at, head.at, head.actor)
+                    people.act(did, opening, twin, head.at, head.actor)
         else:
             self._count("notes")
         self.recorded.take(events, head.at)

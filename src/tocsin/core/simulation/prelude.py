@@ -1,7 +1,5 @@
 """Prelude: what came before the period: folded, and ready to be taken over by both branches."""
 
-from typing import NamedTuple
-
 from tocsin.core.engine.route import incident_key
 from tocsin.core.engine.state import State
 from tocsin.core.ledger.encoding import Entry
@@ -10,17 +8,10 @@ from tocsin.core.simulation.archive import Archive
 from tocsin.core.simulation.branch import BRANCH_KEY, Span
 from tocsin.core.simulation.course import Opening
 from tocsin.core.simulation.fold import Fold
-from tocsin.core.simulation.lookahead import NEVER_AGAIN, Ahead
+from tocsin.core.simulation.lookahead import Ahead
 
 Look = ev.AlertFired | ev.AlertSeen | ev.AlertGreen | ev.AlertCleared
 LOOKS = (ev.AlertFired, ev.AlertSeen, ev.AlertGreen, ev.AlertCleared)
-
-
-class Looked(NamedTuple):
-    """The last look at an alert that fires. vouched: the sender gave an end."""
-
-    span: Span
-    vouched: bool
 
 
 class Prelude:
@@ -30,7 +21,7 @@ class Prelude:
         self._ahead = ahead
         self._fold = Fold(archive=Archive(wanted=ahead.reopened), key_of=_key_of)
         self.looks = 0
-        self.looked: dict[bytes, Looked] = {}
+        self.seen: dict[bytes, Span] = {}
 
     @property
     def state(self) -> State:
@@ -48,24 +39,24 @@ class Prelude:
         """Fold the next entry."""
         self._fold.take(entry)
         header = entry.header
-        if header.cause is None and header.kind in ("alert", "expiry"):
-            look = look_of(entry.decision.events)
-            span = self.span(header.at) if header.kind == "alert" else None
-            self._note(look, span)
-
-    def span(self, at: int) -> Span:
-        """Give how long an alert was seen after the next look that left an entry."""
-        sightings, number = self._ahead.sightings, self.looks
-        self.looks += 1
-        last_at = sightings.last_at[number]
-        return Span(at, last_at or at, sightings.repeats[number] if last_at != NEVER_AGAIN else 0)
-
-    def _note(self, look: Look, span: Span | None) -> None:
+        if header.cause is not None or header.kind not in ("alert", "expiry"):
+            return
+        look = look_of(entry.decision.events)
         id_ = bytes.fromhex(look.id)
+        span = self.span(look, header.at) if header.kind == "alert" else None
         if isinstance(look, ev.AlertCleared):
-            self.looked.pop(id_, None)
+            self.seen.pop(id_, None)
         elif span is not None and not isinstance(look, ev.AlertGreen):
-            self.looked[id_] = Looked(span, look.ends_at is not None)
+            self.seen[id_] = span
+
+    def span(self, look: Look, at: int) -> Span:
+        """Give how long an alert was seen after a look that left an entry; to be asked for each of them in order."""
+        sightings, place = self._ahead.sightings, self.looks
+        self.looks += 1
+        vouched = isinstance(look, ev.AlertFired | ev.AlertSeen) and (
+            look.ends_at is not None or sightings.vouched[place] > 0
+        )
+        return Span(at, sightings.last_at[place] or at, sightings.repeats[place], vouched)
 
     def wanted(self) -> dict[int, Opening]:
         """Give the incidents that are over and that people will want back."""
