@@ -32,6 +32,10 @@ RULES = ("disk", "load", "latency", "errors", "certificate")
 SEVERITIES = ("info", "warning", "warning", "error", "critical")
 
 
+WHAT = ("again",) * 14 + ("green",) * 3 + ("over",) * 2 + ("silent",)
+"""What becomes of an alert that fires; it is looked at again and again before it ends."""
+
+
 def month_policy(limit: int | None = 10, **root: object) -> Policy:
     """The policy of the house: teams, grouping, waits, a limit."""
     fields = {
@@ -51,7 +55,13 @@ def month_policy(limit: int | None = 10, **root: object) -> Policy:
         "chat@teams",
         rate_limit=RateLimit(limit=limit) if limit is not None else None,
         routes=(
-            a_route("critical", "severity=critical", group_wait=0, group_by=("...",), channels=("email", "webhook")),
+            a_route(
+                "critical",
+                "severity=critical",
+                group_wait=0,
+                group_by=("...",),
+                channels=("email", "webhook"),
+            ),
             a_route("database", "team=db", channels=("email",), continue_=True, greens=2),
             a_route("web", "team=~web|shop", group_interval=2 * MINUTE, channels=("teams",)),
         ),
@@ -106,7 +116,7 @@ def record(policy: Policy, inputs: int, *, seed: int = 1) -> Iterator[Parts]:
         given += 1
         what = chance.randrange(1000)
         if what < 960:
-            _alert(house, chance, hosts, firing)
+            _alert(house, chance, hosts, max(8, 30 * MINUTE // step), firing)
         elif what < 985:
             _person(house, chance)
         else:
@@ -117,12 +127,14 @@ def record(policy: Policy, inputs: int, *, seed: int = 1) -> Iterator[Parts]:
     yield from house.parts
 
 
-def _alert(house: Month, chance: random.Random, hosts: int, firing: dict[tuple[str, int], list[int]]) -> None:
+def _alert(
+    house: Month, chance: random.Random, hosts: int, pool: int, firing: dict[tuple[str, int], list[int]]
+) -> None:
     """Something begins, goes on, is seen green, or ends; what goes on is repeated a few times first."""
-    if firing and chance.randrange(100) < 70:
-        rule, host = key = chance.choice([*firing][:50])
+    if firing and chance.randrange(100) < 91:
+        rule, host = key = chance.choice([*firing][:pool])
         severity, vouched, begun = firing[key]
-        what = chance.choice(("again", "again", "again", "green", "green", "over", "over", "silent"))
+        what = chance.choice(WHAT)
     else:
         rule, host = key = chance.choice(RULES), chance.randrange(hosts)
         severity, vouched, begun = chance.randrange(5), chance.randrange(4), house.at
@@ -131,11 +143,11 @@ def _alert(house: Month, chance: random.Random, hosts: int, firing: dict[tuple[s
     ends_at = house.at + 3 * HOUR if not vouched else None
     window = begun - MINUTE, begun
     if what == "again":
-        for _ in range(chance.randrange(4)):
+        for _ in range(chance.randrange(5) if chance.randrange(20) == 0 else 0):
             house.until(house.at + MINUTE)
             _look(house, rule, host, severity, "firing", window, house.at + 3 * HOUR if not vouched else None)
         window = house.at - MINUTE, house.at
-        severity = firing[key][0] = min(4, severity + chance.randrange(8) // 7)
+        severity = firing[key][0] = min(4, severity + chance.randrange(40) // 39)
         ends_at = house.at + 3 * HOUR if not vouched else None
     elif what != "fires":
         window = house.at - MINUTE, house.at
@@ -147,7 +159,13 @@ def _alert(house: Month, chance: random.Random, hosts: int, firing: dict[tuple[s
 
 
 def _look(
-    house: Month, rule: str, host: int, severity: int, status: str, window: tuple[int, int], ends_at: int | None
+    house: Month,
+    rule: str,
+    host: int,
+    severity: int,
+    status: str,
+    window: tuple[int, int],
+    ends_at: int | None,
 ) -> None:
     team = ("db", "web", "shop", "core")[host % 4]
     alert = an_alert(
@@ -176,7 +194,16 @@ def _some_incident(house: Month, chance: random.Random, *, is_over: bool = False
 
 def _person(house: Month, chance: random.Random) -> None:
     action = chance.choice(
-        (Action.ACK, Action.ACK, Action.ACK, Action.RESOLVE, Action.SILENCE, Action.NOTE, Action.UNACK, Action.REOPEN)
+        (
+            Action.ACK,
+            Action.ACK,
+            Action.ACK,
+            Action.RESOLVE,
+            Action.SILENCE,
+            Action.NOTE,
+            Action.UNACK,
+            Action.REOPEN,
+        )
     )
     incident = _some_incident(house, chance, is_over=action is Action.REOPEN)
     number = incident.number if incident is not None else 0
@@ -188,7 +215,9 @@ def _person(house: Month, chance: random.Random) -> None:
     actor = chance.choice(("user:anna", "user:ben"))
     try:
         if chance.randrange(10) == 0:
-            house.feed(BulkActed(action=action, incidents=(number, number + 1, number + 2), until=until), actor=actor)
+            house.feed(
+                BulkActed(action=action, incidents=(number, number + 1, number + 2), until=until), actor=actor
+            )
         else:
             house.feed(Acted(action=action, incident=number, until=until, note="so it is"), actor=actor)
     except TocsinError:
@@ -220,7 +249,9 @@ def _house(house: Month, chance: random.Random) -> None:
             )
         elif what == 8:
             alert = an_alert("by-hand", "error", host="none", source="manual")
-            house.send(alert, manual=Manual(channels=chance.choice(((), ("teams",))), dry_run=chance.random() < 0.3))
+            house.send(
+                alert, manual=Manual(channels=chance.choice(((), ("teams",))), dry_run=chance.random() < 0.3)
+            )
         elif what == 9 and chance.randrange(20) == 0:
             house.at += 20 * MINUTE
             house.feed(NodeStart(gap=20 * MINUTE), actor="system")

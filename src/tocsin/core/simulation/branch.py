@@ -5,7 +5,7 @@ come due at their exact times, and makes attempts, which take no time and end as
 """
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -75,6 +75,7 @@ class Branch:
 
     quiet: see `Course`; archive: what the state has forgotten already; it is copied.
     wanted: alerts (as state keys them) of incidents that people reopen later: such incidents are kept.
+    keeps_news: see `Criticals`.
     """
 
     def __init__(
@@ -86,10 +87,11 @@ class Branch:
         quiet: int,
         archive: Archive,
         wanted: dict[bytes, None],
+        keeps_news: bool,
     ) -> None:
         self.state = state
         self.course = Course(hours, quiet, self._past)
-        self.criticals = Criticals(state, self.course)
+        self.criticals = Criticals(state, self.course, keeps_news=keeps_news)
         self._outcomes = ahead.outcomes
         self._gaps = ahead.gaps
         self._gap = 0
@@ -140,32 +142,42 @@ class Branch:
 
     def receive(self, given: AlertReceived, at: int, actor: str, span: Span | None) -> None:
         """Decide a look at an alert. span: how long it was seen after it; None if that does not matter."""
-        state, id_ = self.state, given.id
+        state, id_, alert = self.state, given.id, given.alert
         self.move_to(at)
-        recalled = None
-        if id_ not in state.alerts:
-            recalled = self.archive.give_alert(state, id_)
+        live = state.alerts.get(id_)
+        is_recalled = False
+        if live is None:
+            live = self.archive.give_alert(state, id_)
+            is_recalled = live is not None
         elif self._greens:
             self._greens.pop(id_, None)
-        live = state.alerts.get(id_)
         before = live.seen_at if live is not None else 0
         drafts = advance(state, given, at=at, actor=actor)[1]
-        if recalled is not None and not recalled.incidents:  # Nothing came of it.
-            del state.alerts[id_], state.touched.alerts[id_]
-            self.archive.alerts[id_] = recalled
         if drafts:
             self._follow(drafts, at)
             for opening in self.course.fresh:
                 if opening.plan is None:
                     opening.plan = state.plan(state.incidents[opening.number])
-                    opening.labels = given.alert.scope
-        live = state.alerts.get(id_)
-        if live is None or not live.firing_in:
+                    opening.labels = alert.scope
+        live = live or state.alerts.get(id_)
+        if live is None:
+            return
+        if is_recalled and not live.incidents:  # Nothing came of it.
+            del state.alerts[id_], state.touched.alerts[id_]
+            self.archive.alerts[id_] = live
+        if not live.firing_in:
             self._spans.pop(id_, None)
-        elif given.alert.status is Status.FIRING:
-            self._lease(live, at, span)
-        elif given.alert.status is Status.GREEN and span is not None and before:
-            self._goes_on_green(live, given.alert, at, at - before)
+        elif alert.status is Status.FIRING:
+            if span is None:
+                span = self._spans.get(id_)
+            elif span.repeats:
+                self._spans[id_] = span
+            elif id_ in self._spans:
+                del self._spans[id_]
+            if span is not None:
+                self._lease(live, at, span)
+        elif alert.status is Status.GREEN and span is not None and before:
+            self._goes_on_green(live, alert, at, at - before)
 
     def expire(self, id_: bytes, at: int) -> None:
         """The sender no longer vouches for an alert; the record says when."""
@@ -189,64 +201,77 @@ class Branch:
     # Time
 
     def run(self, until: int) -> None:
-        """Let everything happen that is due before a moment, each at its own."""
+        """Let everything happen that is due before a moment, each at its own, and what is overdue now."""
         state = self.state
-        while True:
-            due = self._next()
-            if due >= until:
-                return
-            due = self._awake(max(due, state.at))
+        timers, leases, attempts, looks = state.timers, state.leases, self._attempts, self._looks
+        while (
+            (timers and timers[0][0] < until)
+            or (attempts and attempts[0][0] < until)
+            or (leases and leases[0][0] < until)
+            or (looks and looks[0][0] < until)
+        ):
+            due = self._awake(max(self._next(), state.at))
             if due >= until:
                 return
             self._wake(due)
 
-    def settle(self, at: int) -> None:
-        """Let what is due by now happen, after the inputs of this moment."""
-        if self._next() <= at:
-            self._wake(at)
-
     def _next(self) -> int:
+        """Say when something is due; what is planned and out of date is dropped, which most of it is."""
         state = self.state
-        due = state.timers[0][0] if state.timers else NO_TIME
-        if state.leases and state.leases[0][0] < due:
-            due = state.leases[0][0]
-        if self._attempts and self._attempts[0][0] < due:
-            due = self._attempts[0][0]
-        if self._looks and self._looks[0][0] < due:
-            due = self._looks[0][0]
-        return due
+        timers, leases = state.timers, state.leases
+        due = NO_TIME
+        while timers:
+            planned, kind, ref = timers[0]
+            incident = state.incidents.get(ref) if kind == "flush" else None
+            if kind != "flush" or (incident is not None and incident.flush_at == planned):
+                due = planned
+                break
+            heapq.heappop(timers)
+        while leases:
+            planned, id_ = leases[0]
+            alert = state.alerts.get(id_)
+            if alert is not None and alert.timer == planned:
+                if alert.lease:
+                    due = min(due, planned)
+                    break
+                alert.timer = 0  # The record says when it expires.
+            heapq.heappop(leases)
+        if self._attempts:
+            due = min(due, self._attempts[0][0])
+        return min(due, self._looks[0][0]) if self._looks else due
 
     def _awake(self, due: int) -> int:
         """Give the first moment from then on at which somebody listened."""
         gaps = self._gaps
-        while self._gap < len(gaps) and gaps[self._gap][1] <= due:
+        while self._gap < len(gaps):
+            began, ended = gaps[self._gap]
+            if due < ended:
+                return ended if due > began else due
             self._gap += 1
-        if self._gap < len(gaps) and gaps[self._gap][0] < due:
-            return gaps[self._gap][1]
         return due
 
     def _wake(self, at: int) -> None:
         self.move_to(at)
-        state = self.state
+        state, attempts = self.state, self._attempts
         if state.leases and state.leases[0][0] <= at:
             for alert in leases_due(state, at):
-                self.take(AlertExpired(id=alert.id), at, SYSTEM)
+                self._decide(AlertExpired(id=alert.id), at)
                 self._comes_back(alert.id, at)
         if state.timers and state.timers[0][0] <= at:
-            self.take(TICK, at, SYSTEM)
+            self._decide(TICK, at)
         while self._looks and self._looks[0][0] <= at:
             due, id_, kind = heapq.heappop(self._looks)
             self._look(id_, kind, due, at)
-        attempts = self._attempts
         while attempts and attempts[0][0] <= at:
             self._attempt(heapq.heappop(attempts)[1], at)
 
     def move_to(self, at: int) -> None:
         """Move on to a moment; before anything is recalled for what happens in it."""
         state = self.state
-        begin(state, at)
-        if state.touched.forgotten_incidents or len(state.touched.ended) > TOUCHED_KEPT:
-            self.archive.follow(state)
+        if at > state.at:
+            begin(state, at)
+            if state.touched.forgotten_incidents:
+                self.archive.follow(state)
 
     def _attempt(self, number: int, at: int) -> None:
         delivery = self.state.deliveries.get(number)
@@ -255,33 +280,29 @@ class Branch:
         outcome: Outcome = DRY_RUN
         if not delivery.dry_run:
             outcome = self._outcomes.nearest(delivery.target, delivery.channel, at)
-        reported = OutcomeReported(delivery=number, attempt=delivery.attempts + 1, outcome=outcome)
-        drafts = advance(self.state, reported, at=at, actor=SYSTEM)[1]
-        self._follow(drafts, at)
+        attempt = delivery.attempts + 1
+        self._decide(OutcomeReported(delivery=number, attempt=attempt, outcome=outcome), at)
+
+    def _decide(self, given: Input, at: int) -> None:
+        """Decide what time brought about."""
+        drafts = advance(self.state, given, at=at, actor=SYSTEM)[1]
+        if drafts:
+            self._follow(drafts, at)
 
     def _past(self, number: int) -> Opening:
         return opening_of(self.state, self.state.incidents[number])
 
     # Looks that left no entry
 
-    def _lease(self, live: LiveAlert, at: int, span: Span | None) -> None:
+    def _lease(self, live: LiveAlert, at: int, span: Span) -> None:
         """Give an alert the lease that its repeats gave it, which left no entry."""
-        if span is not None:
-            if span.repeats:
-                self._spans[live.id] = span
-            else:
-                self._spans.pop(live.id, None)
         if not live.lease:
             return
-        if span is None:
-            span = self._spans.get(live.id)
-            if span is None:
-                return
-        if span.vouched:
-            live.lease = 0  # The record says when it runs out.
-        elif span.last_at == NEVER_AGAIN:
-            live.lease = 0  # Nobody knows how long it was seen, so it is taken to be seen for good.
-        elif span.interval() <= live.expires_after:
+        if span.vouched or span.last_at == NEVER_AGAIN:
+            live.lease = (
+                0  # The record says when it expires; or nobody knows how long it was seen: then for good.
+            )
+        elif span.repeats and span.interval() <= live.expires_after:
             live.lease = max(at, span.last_at) + live.expires_after
             if not live.timer or live.lease < live.timer:
                 plan_lease(self.state, live)
@@ -328,42 +349,53 @@ class Branch:
     # What was decided
 
     def _follow(self, drafts: Iterable[Draft], at: int) -> None:
-        course, criticals = self.course, self.criticals
         for draft in drafts:
-            events = draft.events
-            course.take(events, at)
-            for event in events:
-                kind = type(event)
-                if kind is ev.FlushPlanned or kind is ev.Flushed:
-                    continue
-                if kind is ev.AlertFired:
-                    assert isinstance(event, ev.AlertFired)
-                    if event.severity is Severity.CRITICAL:
-                        criticals.fired(event, at)
-                    if self._wanted_alerts:
-                        self._joined(event)
-                elif kind is ev.Notified:
-                    assert isinstance(event, ev.Notified)
-                    for new in event.deliveries:
-                        heapq.heappush(self._attempts, (at, new.delivery))
-                    criticals.notified(event)
-                elif kind is ev.DeliveryEnded:
-                    assert isinstance(event, ev.DeliveryEnded)
-                    criticals.delivery_ended(event, at)
-                elif kind is ev.AlertCleared:
-                    assert isinstance(event, ev.AlertCleared)
-                    criticals.cleared(event, at)
-                elif kind is ev.AlertSeen:
-                    assert isinstance(event, ev.AlertSeen)
-                    if event.severity is Severity.CRITICAL and event.change:
-                        criticals.fired(event, at)
-                elif kind is ev.DeliveryRetried:
-                    assert isinstance(event, ev.DeliveryRetried)
-                    heapq.heappush(self._attempts, (event.due, event.delivery))
-                elif kind is ev.IncidentResolved:
-                    assert isinstance(event, ev.IncidentResolved)
-                    if not event.auto and self._spans:
-                        self._held(self.state.incidents[event.incident])
+            for event in draft.events:
+                note = _NOTES.get(type(event))
+                if note is not None:
+                    note(self, event, at)
+        if self.course.fresh:
+            self.course.name_openers()
+
+    def _alert_fired(self, e: ev.AlertFired, at: int) -> None:
+        self.course.alert_fired(e, at)
+        if e.severity is Severity.CRITICAL:
+            self.criticals.fired(e, at)
+        if self._wanted_alerts:
+            self._joined(e)
+
+    def _alert_seen(self, e: ev.AlertSeen, at: int) -> None:
+        self.course.alert_seen(e, at)
+        if e.severity is Severity.CRITICAL and e.change:
+            self.criticals.fired(e, at)
+
+    def _alert_cleared(self, e: ev.AlertCleared, at: int) -> None:
+        self.course.alert_cleared(e, at)
+        self.criticals.cleared(e, at)
+
+    def _incident_resolved(self, e: ev.IncidentResolved, at: int) -> None:
+        self.course.incident_resolved(e, at)
+        if not e.auto and self._spans:
+            self._held(self.state.incidents[e.incident])
+
+    def _notified(self, e: ev.Notified, at: int) -> None:
+        self.course.notified(e, at)
+        for new in e.deliveries:
+            heapq.heappush(self._attempts, (at, new.delivery))
+        self.criticals.notified(e)
+
+    def _delivery_retried(self, e: ev.DeliveryRetried, at: int) -> None:
+        heapq.heappush(self._attempts, (e.due, e.delivery))
+
+    def _delivery_ended(self, e: ev.DeliveryEnded, at: int) -> None:
+        self.course.delivery_ended(e, at)
+        self.criticals.delivery_ended(e, at)
+        ended = self.state.touched.ended
+        if len(ended) > TOUCHED_KEPT:
+            ended.clear()
+
+    def _elsewhere(self, e: ev.Decided, at: int) -> None:
+        self.course.take((e,), at)
 
     def _joined(self, event: ev.AlertFired) -> None:
         """Note who is in an incident that somebody will want back."""
@@ -371,6 +403,24 @@ class Branch:
         if number in self._wanted_incidents or bytes.fromhex(event.id) in self._wanted_alerts:
             self._wanted_incidents[number] = None
             self.archive.joined(number, [member.id for member in self.state.members[number]])
+
+
+_NOTES: dict[type, Callable[..., None]] = {
+    ev.IncidentOpened: Branch._elsewhere,
+    ev.IncidentReopened: Branch._elsewhere,
+    ev.AlertFired: Branch._alert_fired,
+    ev.AlertSeen: Branch._alert_seen,
+    ev.AlertCleared: Branch._alert_cleared,
+    ev.IncidentResolved: Branch._incident_resolved,
+    ev.IncidentAcknowledged: Branch._elsewhere,
+    ev.IncidentUnacknowledged: Branch._elsewhere,
+    ev.IncidentSilenced: Branch._elsewhere,
+    ev.IncidentUnsilenced: Branch._elsewhere,
+    ev.Notified: Branch._notified,
+    ev.NotificationWithheld: Branch._elsewhere,
+    ev.DeliveryRetried: Branch._delivery_retried,
+    ev.DeliveryEnded: Branch._delivery_ended,
+}
 
 
 def _again(live: LiveAlert) -> Alert:

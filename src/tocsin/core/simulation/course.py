@@ -101,7 +101,11 @@ def opening_of(state: State, incident: LiveIncident) -> Opening:
     opening.alerts = {member.id.hex(): None for member in members}
     opening.opener = min(opening.alerts, default="?")
     opening.labels = next(
-        (SCOPE.decode(member.scope) for member in members if member.scope and member.id.hex() == opening.opener),
+        (
+            SCOPE.decode(member.scope)
+            for member in members
+            if member.scope and member.id.hex() == opening.opener
+        ),
         {},
     )
     opening.plan = state.plan(incident)
@@ -127,7 +131,7 @@ class Course:
         self.openings: dict[int, Opening] = {}
         self.fresh: list[Opening] = []
         self.over: list[Opening] = []
-        self._resting: list[tuple[int, int, Opening]] = []
+        self.resting: list[tuple[int, int, Opening]] = []
         self._rested = 0
         self.opened = self.reopened = self.resolved_by_itself = self.resolved_by_hand = self.merged = 0
         self.kinds: dict[str, int] = {}
@@ -151,13 +155,18 @@ class Course:
             note = _NOTES.get(type(event))
             if note is not None:
                 note(self, event, at)
+        if self.fresh:
+            self.name_openers()
+
+    def name_openers(self) -> None:
+        """Name those that no alert opened, so that their counterparts are found all the same."""
         for opening in self.fresh:
             if not opening.opener:
-                opening.opener = min(opening.alerts, default="?")
+                opening.opener = min(opening.alerts, default="")
 
     def move(self, at: int) -> None:
         """Time passes: what is resolved and was quiet for an hour is over."""
-        resting = self._resting
+        resting = self.resting
         while resting and resting[0][0] <= at:
             opening = heapq.heappop(resting)[2]
             if opening.is_over:
@@ -177,7 +186,7 @@ class Course:
 
     def _rest(self, opening: Opening) -> None:
         self._rested += 1
-        heapq.heappush(self._resting, (opening.last_at + self._quiet, self._rested, opening))
+        heapq.heappush(self.resting, (opening.last_at + self._quiet, self._rested, opening))
 
     def _end(self, opening: Opening) -> None:
         opening.is_over = True
@@ -218,7 +227,8 @@ class Course:
         opening.decisions.append((at, "reopened", (), e.because))
         self.fresh.append(opening)
 
-    def _alert_fired(self, e: ev.AlertFired, at: int) -> None:
+    def alert_fired(self, e: ev.AlertFired, at: int) -> None:
+        """An alert fires in an incident."""
         opening = self.openings.get(e.incident)
         if opening is not None:
             opening.alerts[e.id] = None
@@ -229,7 +239,8 @@ class Course:
             if not opening.opener:
                 opening.opener = e.id
 
-    def _alert_seen(self, e: ev.AlertSeen, at: int) -> None:
+    def alert_seen(self, e: ev.AlertSeen, at: int) -> None:
+        """It was seen again."""
         opening = self.openings.get(e.incident)
         if opening is not None:
             opening.last_at = at
@@ -237,13 +248,15 @@ class Course:
             if not opening.opener:
                 opening.opener = e.id
 
-    def _alert_cleared(self, e: ev.AlertCleared, at: int) -> None:
+    def alert_cleared(self, e: ev.AlertCleared, at: int) -> None:
+        """It is over."""
         opening = self.openings.get(e.incident)
         if opening is not None:
             opening.firing -= 1
             opening.last_at = at
 
-    def _incident_resolved(self, e: ev.IncidentResolved, at: int) -> None:
+    def incident_resolved(self, e: ev.IncidentResolved, at: int) -> None:
+        """An incident is over."""
         if e.auto:
             self.resolved_by_itself += 1
         else:
@@ -256,7 +269,8 @@ class Course:
     def _state_changed(self, e: Any, at: int) -> None:
         self._decided(e.incident, at, _STATES[type(e)], (), e.because)
 
-    def _notified(self, e: ev.Notified, at: int) -> None:
+    def notified(self, e: ev.Notified, at: int) -> None:
+        """People are told."""
         if e.dry_run:
             return
         self.kinds[e.kind] = self.kinds.get(e.kind, 0) + 1
@@ -281,7 +295,8 @@ class Course:
         self.withheld[e.reason] = self.withheld.get(e.reason, 0) + len(e.targets)
         self._decided(e.incident, at, _WITHHELD[e.kind] + e.reason, e.targets, e.because)
 
-    def _delivery_ended(self, e: ev.DeliveryEnded, at: int) -> None:
+    def delivery_ended(self, e: ev.DeliveryEnded, at: int) -> None:
+        """A delivery has no further attempt."""
         if e.state is DeliveryState.MERGED:
             self.merged += 1
 
@@ -297,15 +312,15 @@ _STATES: dict[type, str] = {
 _NOTES: dict[type, Callable[..., None]] = {
     ev.IncidentOpened: Course._incident_opened,
     ev.IncidentReopened: Course._incident_reopened,
-    ev.AlertFired: Course._alert_fired,
-    ev.AlertSeen: Course._alert_seen,
-    ev.AlertCleared: Course._alert_cleared,
-    ev.IncidentResolved: Course._incident_resolved,
+    ev.AlertFired: Course.alert_fired,
+    ev.AlertSeen: Course.alert_seen,
+    ev.AlertCleared: Course.alert_cleared,
+    ev.IncidentResolved: Course.incident_resolved,
     ev.IncidentAcknowledged: Course._state_changed,
     ev.IncidentUnacknowledged: Course._state_changed,
     ev.IncidentSilenced: Course._state_changed,
     ev.IncidentUnsilenced: Course._state_changed,
-    ev.Notified: Course._notified,
+    ev.Notified: Course.notified,
     ev.NotificationWithheld: Course._withheld,
-    ev.DeliveryEnded: Course._delivery_ended,
+    ev.DeliveryEnded: Course.delivery_ended,
 }

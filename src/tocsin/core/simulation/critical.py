@@ -51,10 +51,12 @@ class First(NamedTuple):
 class Criticals:
     """Follows what is critical in one course.
 
-    firsts: since somebody last took them; news: alerts that somebody was told of or that ended since then, in order.
+    firsts, news (alerts that somebody was told of, or that ended): since somebody last took them, in order.
+    keeps_news: news are kept, and no firsts; without it, firsts and no news.
     """
 
-    def __init__(self, state: State, course: Course) -> None:
+    def __init__(self, state: State, course: Course, *, keeps_news: bool) -> None:
+        self._keeps_news = keeps_news
         self._state = state
         self._course = course
         self.episodes: dict[str, Episode] = {}
@@ -94,7 +96,8 @@ class Criticals:
         episode = self.episodes.get(e.id)
         if episode is not None and not episode.ended_at:
             episode.ended_at = at
-            self.news.append(e.id)
+            if self._keeps_news:
+                self.news.append(e.id)
         if e.id in self._waiting.get(e.incident, ()):
             self._heard(e.incident, e.id)
 
@@ -139,11 +142,13 @@ class Criticals:
             since[id_] = episode.since
             if not episode.told_at:
                 episode.told_at = at
-                self.news.append(id_)
+                if self._keeps_news:
+                    self.news.append(id_)
         opening = self._course.openings.get(incident)
         if opening is not None and not opening.critical_at:
             opening.critical_at = at
-            self.firsts.append(First(opening, at, since))
+            if not self._keeps_news:
+                self.firsts.append(First(opening, at, since))
 
     def _heard(self, incident: int, id_: str) -> None:
         waiting = self._waiting[incident]
@@ -183,15 +188,16 @@ class Watch:
 
     def look(self) -> None:
         """Compare what happened since the last look."""
-        for id_ in self._candidate.news:
-            if id_ in self._open:
-                self._happened(id_)
-        for first in self._again.firsts:
-            self._compare(first)
-        self._again.firsts.clear()
-        self._again.news.clear()
-        self._candidate.firsts.clear()
-        self._candidate.news.clear()
+        news, firsts = self._candidate.news, self._again.firsts
+        if news:
+            for id_ in news:
+                if id_ in self._open:
+                    self._happened(id_)
+            news.clear()
+        if firsts:
+            for first in firsts:
+                self._compare(first)
+            firsts.clear()
 
     def end(self) -> None:
         """The period is over: who was not told by now is counted as never told."""

@@ -63,7 +63,9 @@ class Sightings:
         if before is not None:
             self._told(before, look)
             late = at - before.seen_at - before.timeout
-            by_route = before.timeout and (0 <= late <= LATE_MAX or (late > 0 and awake_since > before.seen_at))
+            by_route = before.timeout and (
+                0 <= late <= LATE_MAX or (late > 0 and awake_since > before.seen_at)
+            )
             self.vouched[before.place] = not by_route
 
     def _told(self, before: "_Firing", look: "_Glance") -> None:
@@ -89,7 +91,8 @@ class Ahead:
     """What a pass over the ledger found.
 
     gaps: (from, to) of each time in which nobody listened, in order.
-    reopened: numbers of the incidents that a person reopened, with the seq of the last time.
+    reopened: numbers of the incidents that a person reopened; recalled: of all that somebody may have wanted back when
+    they were long over.
     targets: every target of any policy, with its address if that is known; the newest policy's last.
     newest: the last policy that was adopted; reopen_within: the longest of any policy; size: entries.
     """
@@ -98,7 +101,8 @@ class Ahead:
         self.sightings = Sightings()
         self.outcomes = Outcomes()
         self.gaps: list[tuple[int, int]] = []
-        self.reopened: dict[int, int] = {}
+        self.reopened: dict[int, None] = {}
+        self.recalled: dict[int, None] = {}
         self.targets: dict[str, Target] = {}
         self.newest: Policy | None = None
         self.reopen_within = 0
@@ -114,8 +118,11 @@ class Ahead:
         kind = head.kind
         if kind == "alert":
             if head.cause is None:
-                self._alert(decision, head.at)
-            elif _NOTIFIED not in decision:
+                events = _read_glances(decision).events
+                self.sightings.looked(_look(events), head.at)
+                for event in events:
+                    if event.type == "notified":
+                        self._notified(events)
                 return
         elif kind == "outcome":
             self._outcome(head.at, decision, private)
@@ -130,15 +137,18 @@ class Ahead:
             if gap:
                 self.gaps.append((head.at - gap, head.at))
         elif kind == "action":
-            if _read_glances(decision).events[0].type == "incident_reopened":
-                self.reopened[incident_number(head.incident)] = head.seq
-        elif kind == "delivery" or kind == "cancelled":
+            did = _read_glances(decision).events[0].type
+            if did in ("incident_reopened", "incident_noted"):
+                number = incident_number(head.incident)
+                self.recalled[number] = None
+                if did == "incident_reopened":
+                    self.reopened[number] = None
+        elif kind in ("delivery", "cancelled"):
+            if kind == "delivery":
+                self.recalled[incident_number(head.incident)] = None
             self._delivery(decision)
         if _NOTIFIED in decision:
-            self._notified(decision)
-
-    def _alert(self, decision: bytes, at: int) -> None:
-        self.sightings.looked(_look(_read_glances(decision).events), at)
+            self._notified(_read_glances(decision).events)
 
     def _outcome(self, at: int, decision: bytes, private: bytes) -> None:
         event = _read_glances(decision).events[0]
@@ -154,8 +164,8 @@ class Ahead:
         if outcome is not None:
             self.outcomes.add(*place, at, outcome)
 
-    def _notified(self, decision: bytes) -> None:
-        for event in _read_glances(decision).events:
+    def _notified(self, events: "tuple[_Glance, ...]") -> None:
+        for event in events:
             if event.type == "delivery_ended":  # Merged into what is told now.
                 self._pending.pop(event.delivery, None)
             elif not event.dry_run:

@@ -49,14 +49,16 @@ class Period:
         longest = max(ahead.reopen_within, longest_reopening(candidate.routes), DEFAULTS.reopen_within or 0)
         self._quiet = QUIET + longest
         self.recorded = Course(hours, self._quiet, self._wanted.get)
-        self.again, self.candidate = (self._branch(hours) for _ in range(2))
+        self.again = self._branch(hours, keeps_news=False)
+        self.candidate = self._branch(hours, keeps_news=True)
         self.branches = self.again, self.candidate
+        self._courses = self.recorded, self.again.course, self.candidate.course
         self.people = tuple(People(branch) for branch in self.branches)
         self.drift = Comparison(tolerance=DRIFT_TOLERANCE)
         self.effect = Comparison()
         self.watch = Watch(self.again.criticals, self.candidate.criticals)
         self.inputs: dict[str, int] = {}
-        self.erased = self.deliveries = 0
+        self.alerts = self.repeats = self.erased = self.deliveries = 0
         self.recorded.begin(prelude.state)
         for opening in self.recorded.openings.values():
             opening.recorded = opening.number
@@ -67,7 +69,7 @@ class Period:
         self.again.take(Tick(), since, ACTOR)  # What is due at this very moment comes first in both.
         self.candidate.take(PolicyChanged(policy=candidate), since, ACTOR)
 
-    def _branch(self, hours: Hours) -> Branch:
+    def _branch(self, hours: Hours, *, keeps_news: bool) -> Branch:
         prelude = self._prelude
         state = copy_of(prelude.state, id_key=BRANCH_KEY)
         branch = Branch(
@@ -77,6 +79,7 @@ class Period:
             quiet=self._quiet,
             archive=prelude.archive,
             wanted=self._wanted_alerts,
+            keeps_news=keeps_news,
         )
         branch.begin()
         for id_, span in prelude.seen.items():
@@ -100,37 +103,37 @@ class Period:
     def end(self, at: int) -> None:
         """The period is over."""
         self._move(at)
-        for course in (self.recorded, self.again.course, self.candidate.course):
+        for course in self._courses:
             course.end()
         self._compare()
         self.watch.end()
 
     def _move(self, at: int) -> None:
         """Finish the turn that was, and let time pass."""
-        for branch in self.branches:
-            branch.settle(self.at)
-            branch.run(at)
+        self.again.run(at)
+        self.candidate.run(at)
         self.at = at
-        self.recorded.move(at)
-        self.again.course.move(at)
-        self.candidate.course.move(at)
+        for course in self._courses:
+            if course.resting and course.resting[0][0] <= at:
+                course.move(at)
         self._compare()
 
     def _pair(self) -> None:
         """Find what belongs together of that which began since the last time."""
-        recorded, again, candidate = self.recorded, self.again.course, self.candidate.course
+        recorded, again, candidate = self._courses
         if not (recorded.fresh or again.fresh or candidate.fresh):
             return
         for opening in recorded.fresh:
             opening.recorded = opening.number
         self.drift.meet(recorded.fresh, again.fresh)
         self.effect.meet(again.fresh, candidate.fresh)
-        for course in (recorded, again, candidate):
+        for course in self._courses:
             course.fresh.clear()
 
     def _compare(self) -> None:
-        recorded, again, candidate = self.recorded, self.again.course, self.candidate.course
-        self._pair()
+        recorded, again, candidate = self._courses
+        if recorded.fresh or again.fresh or candidate.fresh:
+            self._pair()
         self.watch.look()
         if recorded.over:
             for opening in recorded.over:
@@ -160,12 +163,12 @@ class Period:
         """A timer of the record: whatever is due in the branches by now has come before what follows."""
         if head.cause is None:
             for branch in self.branches:
-                branch.settle(head.at)
+                branch.run(head.at + 1)
         self._record(head, decision, private)
 
     def _outcome(self, head: "_Head", decision: bytes, private: bytes) -> None:
         for branch in self.branches:
-            branch.settle(head.at)
+            branch.run(head.at + 1)
         if _TOLD[0] in decision or _TOLD[1] in decision:
             self._record(head, decision, private)
 
@@ -177,26 +180,27 @@ class Period:
         if head.cause is not None:
             return
         look = look_of(events)
+        kind = type(look)
         id_ = bytes.fromhex(look.id)
         span: Span | None = self._prelude.span(look, at)
-        match look:
-            case ev.AlertFired() | ev.AlertSeen():
-                if span is not None and span.vouched:
-                    self._vouched[id_] = None
-                else:
-                    self._vouched.pop(id_, None)
-            case ev.AlertCleared(status=status):
-                self._vouched.pop(id_, None)
-                span = span if status is Status.GREEN else None
-            case ev.AlertGreen():
+        assert span is not None
+        if kind is ev.AlertCleared:
+            self._vouched.pop(id_, None)
+            if look.status is not Status.GREEN:  # type: ignore[union-attr]  # as its kind says
                 span = None
+        elif kind is ev.AlertGreen:
+            span = None
+        elif span.vouched:
+            self._vouched[id_] = None
+        elif self._vouched:
+            self._vouched.pop(id_, None)
         alert = read_private(private).alert if private else None
         if alert is None:
             self._erased(events)
             return
-        self._count("alerts")
-        if span is not None and span.repeats:
-            self._count("repeats", span.repeats)
+        self.alerts += 1
+        if span is not None:
+            self.repeats += span.repeats
         for opening in self.recorded.fresh:
             opening.labels = opening.labels or alert.scope
         given = AlertReceived(alert, id_, b"", _manual(events), id_)
@@ -293,7 +297,7 @@ class Period:
     def _silence_due(self, head: "_Head", decision: bytes, private: bytes) -> None:
         if head.cause is None:
             for branch in self.branches:
-                branch.settle(head.at)
+                branch.run(head.at + 1)
 
     def _policy(self, header: bytes, decision: bytes, private: bytes) -> None:
         entry = read_entry(header, decision, private)
@@ -321,7 +325,7 @@ class Period:
 def _manual(events: tuple[ev.Decided, ...]) -> Manual | None:
     """Say whether somebody sent this by hand, and to which channels."""
     for event in events:
-        if isinstance(event, ev.Notified) and event.kind is NotificationKind.MANUAL:
+        if type(event) is ev.Notified and event.kind is NotificationKind.MANUAL:
             return Manual(channels=event.asked)
     return None
 

@@ -11,7 +11,7 @@ from tocsin.core.simulation.fold import Fold
 from tocsin.core.simulation.lookahead import Ahead
 
 Look = ev.AlertFired | ev.AlertSeen | ev.AlertGreen | ev.AlertCleared
-LOOKS = (ev.AlertFired, ev.AlertSeen, ev.AlertGreen, ev.AlertCleared)
+LOOKS = frozenset((ev.AlertFired, ev.AlertSeen, ev.AlertGreen, ev.AlertCleared))
 
 
 class Prelude:
@@ -19,7 +19,7 @@ class Prelude:
 
     def __init__(self, ahead: Ahead) -> None:
         self._ahead = ahead
-        self._fold = Fold(archive=Archive(wanted=ahead.reopened), key_of=_key_of)
+        self._fold = Fold(archive=Archive(wanted=ahead.recalled), key_of=_key_of)
         self.looks = 0
         self.seen: dict[bytes, Span] = {}
 
@@ -52,10 +52,11 @@ class Prelude:
     def span(self, look: Look, at: int) -> Span:
         """Give how long an alert was seen after a look that left an entry; to be asked for each of them in order."""
         sightings, place = self._ahead.sightings, self.looks
-        self.looks += 1
-        vouched = isinstance(look, ev.AlertFired | ev.AlertSeen) and (
-            look.ends_at is not None or sightings.vouched[place] > 0
-        )
+        self.looks = place + 1
+        vouched = sightings.vouched[place] > 0
+        if not vouched:
+            kind = type(look)
+            vouched = (kind is ev.AlertSeen or kind is ev.AlertFired) and look.ends_at is not None  # type: ignore[union-attr]
         return Span(at, sightings.last_at[place] or at, sightings.repeats[place], vouched)
 
     def wanted(self) -> dict[int, Opening]:
@@ -70,8 +71,8 @@ class Prelude:
 def look_of(events: tuple[ev.Decided, ...]) -> Look:
     """Find what an entry of an alert says of the look at it."""
     for event in events:
-        if isinstance(event, LOOKS):
-            return event
+        if type(event) in LOOKS:
+            return event  # type: ignore[return-value]  # as LOOKS says
     raise AssertionError("an entry of an alert has a look")
 
 

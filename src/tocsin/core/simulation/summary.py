@@ -45,7 +45,7 @@ def summarise(period: Period, *, since: int, until: int, zone: str) -> Report:
         since=since,
         until=until,
         zone=zone,
-        inputs=dict(sorted(period.inputs.items())),
+        inputs=dict(sorted({"alerts": period.alerts, "repeats": period.repeats, **period.inputs}.items())),
         assumptions=ASSUMPTIONS,
         left_out=LeftOut(
             erased=period.erased, nothing=nothing, conflicts=conflicts, deliveries=period.deliveries
