@@ -30,6 +30,11 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "channel": ("tocsin.cli.channel", "channel", "Ways to speak."),
     "config": ("tocsin.cli.config", "config", "The configuration, tocsin.yaml."),
     "ledger": ("tocsin.cli.ledger", "ledger", "Check the record of all decisions, and look into it."),
+    "whatif": (
+        "tocsin.cli.whatif",
+        "whatif",
+        "Decide the record again under another policy: what would have been different?",
+    ),
     "backup": (
         "tocsin.cli.backup",
         "backup",

@@ -139,47 +139,76 @@ def _rank(ordered: Sequence[int], percent: int) -> int | None:
     return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
 
 
+_CAUSES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("told reminder", ("repeat_interval", "targets")),
+    ("told resolved", ("send_resolved", "targets", "group_interval")),
+    ("told", ("group_wait", "group_interval", "targets", "group_by")),
+    ("withheld", ("group_wait", "group_interval", "repeat_interval", "group_by")),
+    ("unacknowledged", ("ack_timeout",)),
+    ("resolved", ("resolve_timeout", "greens", "group_by")),
+    ("opened", ("group_by", "reopen_within", "resolve_timeout", "greens")),
+    ("reopened", ("group_by", "reopen_within", "resolve_timeout", "greens")),
+)
+"""What was decided (its beginning) -> the settings that may have made it so, or made it come when it did."""
+
+
 class _Words:
     """Says what differs in the rules, in words."""
 
     def __init__(self, period: Period, targets: dict[str, Target]) -> None:
         self._targets = targets
-        self._limits = (
-            period.again.state.plans.policy.rate_limit,
-            period.candidate.state.plans.policy.rate_limit,
-        )
+        self._plans = period.again.state.plans, period.candidate.state.plans
 
-    def settings(self, before: Opening | None, after: Opening | None) -> tuple[str, ...]:
-        """Give what differs between the rules that two openings fell under."""
-        plans = before.plan if before else None, after.plan if after else None
-        found: list[str] = []
-        if plans[0] is not None and plans[1] is not None:
-            found += self._plans(plans[0], plans[1])
-        limits = [_limit(limit) for limit in self._limits]
-        limited = any(
-            "rate_limited" in what for one in (before, after) if one for _, what, _, _ in one.decisions
-        )
-        if limits[0] != limits[1] and limited:
-            found.append(f"rate_limit: {limits[0]} -> {limits[1]}")
-        return tuple(found)
+    def settings(
+        self, before: Opening | None, after: Opening | None, decisions: Iterable[Decision | None]
+    ) -> tuple[str, ...]:
+        """Give what differs between the rules that two openings fell under.
 
-    def _plans(self, before: Plan, after: Plan) -> list[str]:
-        found = [] if before.name == after.name else [f"route: {before.name} -> {after.name}"]
+        decisions: the first ones that are not the same; settings that have nothing to do with them are left out, unless
+        no others differ.
+        """
+        whats = [decision[1] for decision in decisions if decision is not None]
+        found = self._differing(before, after)
+        likely = [
+            name
+            for what in whats
+            for begin, names in _CAUSES
+            if what.startswith(begin)
+            for name in (*names, "route")
+        ]
+        told = [words for name, words in found if name in likely] or [words for _, words in found]
+        limits = [_limit(plans.policy.rate_limit) for plans in self._plans]
+        if limits[0] != limits[1] and any("rate_limited" in what or "digest" in what for what in whats):
+            told.insert(0, f"rate_limit: {limits[0]} -> {limits[1]}")
+        return tuple(told)
+
+    def _differing(self, before: Opening | None, after: Opening | None) -> list[tuple[str, str]]:
+        """Give the settings that differ, by name, in words. One that is not there is judged by the route's name."""
+        one = before.plan if before is not None else None
+        other = after.plan if after is not None else None
+        if one is None and other is not None:
+            one = self._plans[0].by_name.get(other.name)
+        elif other is None and one is not None:
+            other = self._plans[1].by_name.get(one.name)
+        if one is None or other is None:
+            gone = one or other
+            return [("route", f"route {gone.name}: only in one of the policies")] if gone is not None else []
+        found = [] if one.name == other.name else [("route", f"route: {one.name} -> {other.name}")]
         for field in Plan.__struct_fields__:
-            one, other = getattr(before, field), getattr(after, field)
-            if field in ("name", "policy") or one == other:
-                continue
-            if field == "targets":
-                one, other = ([target.id for target in targets] for targets in (one, other))
-                if one == other:
-                    continue
-                one, other = (", ".join(map(self.target, ids)) or "nobody" for ids in (one, other))
-            elif field == "group_by":
-                one, other = (", ".join(labels) or "nothing" for labels in (one, other))
-            elif field not in ("greens", "send_resolved"):
-                one, other = span(one), span(other)
-            found.append(f"{field}: {one} -> {other}")
+            was, now = self._setting(field, one), self._setting(field, other)
+            if field not in ("name", "policy") and was != now:
+                found.append((field, f"{field}: {was} -> {now}"))
         return found
+
+    def _setting(self, field: str, plan: Plan) -> str:
+        value = getattr(plan, field)
+        if field == "targets":
+            return ", ".join(self.target(target.id) for target in value) or "nobody"
+        if field == "group_by":
+            return ", ".join(value) or "nothing"
+        if field in ("name", "policy", "greens", "send_resolved"):
+            return str(value).lower()
+        return span(value)
 
     def target(self, id_: str) -> str:
         """Name a target: its channel, and its address where that is known and says more."""
@@ -240,7 +269,7 @@ def _difference(
         severity=one.severity,
         before=_side(before, firsts[0], words),
         after=_side(after, firsts[1], words),
-        settings=() if is_drift else words.settings(before, after),
+        settings=() if is_drift else words.settings(before, after, firsts),
     )
 
 
@@ -278,12 +307,14 @@ def _critical(late: Late, words: _Words) -> CriticalLate:
     opening, there = late.first.opening, late.there
     reasons: list[str] = []
     if there is not None:
-        withheld = [one for one in there.decisions if one[1].startswith("withheld")]
+        begun = min(late.first.alerts.values(), default=0)
+        withheld = [one for one in there.decisions if one[1].startswith("withheld") and one[0] >= begun]
         if withheld:
             reasons.append(f"{withheld[0][1]}, because {withheld[0][3]}")
         if there.plan is not None and not there.plan.targets:
             reasons.append(f"its route {there.plan.name} tells nobody")
-        reasons += words.settings(opening, there)
+        decisions = withheld[:1] or [(late.at, "told", (), "")]
+        reasons += words.settings(opening, there, decisions)
     return CriticalLate(
         recorded=opening.recorded,
         rule_id=opening.rule_id,
