@@ -172,6 +172,9 @@ class Branch:
                 span = self._spans.get(id_)
             elif span.repeats:
                 self._spans[id_] = span
+                for number in live.firing_in:
+                    if state.incidents[number].state is IncidentState.RESOLVED:
+                        self._held(state.incidents[number])
             elif id_ in self._spans:
                 del self._spans[id_]
             if span is not None:
@@ -334,7 +337,7 @@ class Branch:
 
     def _look(self, id_: bytes, kind: str, due: int, at: int) -> None:
         """Let a look come that left no entry in the record."""
-        live = self.state.alerts.get(id_)
+        live = self.state.alerts.get(id_) or self.archive.alerts.get(id_)
         if live is None:
             return
         if kind == "green":
