@@ -29,18 +29,15 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "token": ("tocsin.cli.tokens", "token", "Who may come in."),
     "channel": ("tocsin.cli.channel", "channel", "Ways to speak."),
     "config": ("tocsin.cli.config", "config", "The configuration, tocsin.yaml."),
-<<<<<<< HEAD
     "ledger": (
         "tocsin.cli.ledger",
         "ledger",
         "Check the record of all decisions, prove it, and look into it.",
-=======
-    "ledger": ("tocsin.cli.ledger", "ledger", "Check the record of all decisions, and look into it."),
+    ),
     "whatif": (
         "tocsin.cli.whatif",
         "whatif",
         "Decide the record again under another policy: what would have been different?",
->>>>>>> helper-c
     ),
     "backup": (
         "tocsin.cli.backup",

@@ -33,12 +33,8 @@ def file_settings(
     Raises: WrongFile; Invalid if a variable is wrong.
     """
     base = environment_settings(environment)
-<<<<<<< HEAD
-    source = _bytes_of(path)
-    around = Surroundings(environment, path.parent, running)
-=======
     variables = [name for name in CHANNEL_VARIABLES if environment.get(name)]
-    around = Surroundings(environment, path.parent)
+    around = Surroundings(environment, path.parent, running)
     source, document = _read(path)
     settings = _settings(path, document, around, base, variables, try_channel)
     return msgspec.structs.replace(settings, path=path, digest=hashlib.sha256(source).hexdigest())
@@ -58,7 +54,6 @@ def policy_settings(path: Path) -> Settings:
 
 def _read(path: Path) -> tuple[bytes, Document]:
     source = _bytes_of(path)
->>>>>>> helper-c
     try:
         return source, read_document(source)
     except Unreadable as unreadable:

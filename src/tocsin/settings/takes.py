@@ -39,20 +39,14 @@ HOW_TO_REFER = "Write {env: NAME} or {file: path}, and put the value there."
 class Surroundings(msgspec.Struct, frozen=True):
     """What a file may refer to. folder: in which relative paths begin.
 
-<<<<<<< HEAD
     running: a server reads its file anew, and its environment will not change any more.
-=======
     pretends: the policy alone is asked for, so no secret is fetched and no file that it refers to is opened.
->>>>>>> helper-c
     """
 
     environment: Mapping[str, str]
     folder: Path
-<<<<<<< HEAD
     running: bool = False
-=======
     pretends: bool = False
->>>>>>> helper-c
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:

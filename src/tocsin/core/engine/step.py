@@ -114,22 +114,13 @@ def advance(state: State, given: Input, *, at: int, actor: str, emit: Callable[[
         refresh(state, decided.refreshed, decided.ends_at, at)
     manual = given.manual if isinstance(given, AlertReceived) else None
     for draft in decided.drafts:
-<<<<<<< HEAD
-        _take(state, draft, at, given.manual if isinstance(given, AlertReceived) else None, emit)
-=======
-        drafts += _take(state, draft, at, manual)
->>>>>>> helper-c
+        _take(state, draft, at, manual, emit)
     while state.timers and state.timers[0][0] <= at:
         due, kind, ref = heapq.heappop(state.timers)
         draft_due = _timer(state, kind, ref, due, at)
         if draft_due is not None:
-<<<<<<< HEAD
             _take(state, draft_due, at, None, emit)
     return decided
-=======
-            drafts += _take(state, draft_due, at, None)
-    return decided, drafts
->>>>>>> helper-c
 
 
 def _take(
@@ -163,19 +154,10 @@ def _take(
             len(flushed) > 1
         ):  # Else people know all of it, and the comparison that was planned before still holds.
             _apply_all(state, flushed, at)
-<<<<<<< HEAD
             emit(Draft(kind="due_flush", actor=SYSTEM, events=flushed, incident=number, follows=True))
-    for event in draft.events:
-        if isinstance(event, ev.SilenceCreated) and event.starts_at <= at:
-            began = _began(state, event.silence)
-=======
-            drafts.append(
-                Draft(kind="due_flush", actor=SYSTEM, events=flushed, incident=number, follows=True)
-            )
     for silence in created:
         if silence.starts_at <= at:
             began = _began(state, silence.silence)
->>>>>>> helper-c
             apply(state, began, at, {})
             emit(Draft(kind="due_silence_begin", actor=SYSTEM, events=(began,), follows=True))
 

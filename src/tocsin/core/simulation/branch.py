@@ -135,7 +135,8 @@ class Branch:
     def take(self, given: Input, at: int, actor: str) -> str:
         """Decide an input that is no alert; gives the word for its outcome. Raises: TocsinError as `step` does."""
         self.move_to(at)
-        decided, drafts = advance(self.state, given, at=at, actor=actor)
+        drafts: list[Draft] = []
+        decided = advance(self.state, given, at=at, actor=actor, emit=drafts.append)
         if drafts:
             self._follow(drafts, at)
         return decided.outcome
@@ -152,7 +153,8 @@ class Branch:
         elif self._greens:
             self._greens.pop(id_, None)
         before = live.seen_at if live is not None else 0
-        drafts = advance(state, given, at=at, actor=actor)[1]
+        drafts: list[Draft] = []
+        advance(state, given, at=at, actor=actor, emit=drafts.append)
         if drafts:
             self._follow(drafts, at)
             for opening in self.course.fresh:
@@ -288,7 +290,8 @@ class Branch:
 
     def _decide(self, given: Input, at: int) -> None:
         """Decide what time brought about."""
-        drafts = advance(self.state, given, at=at, actor=SYSTEM)[1]
+        drafts: list[Draft] = []
+        advance(self.state, given, at=at, actor=SYSTEM, emit=drafts.append)
         if drafts:
             self._follow(drafts, at)
 
