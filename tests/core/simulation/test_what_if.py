@@ -385,7 +385,7 @@ def test_what_somebody_sends_by_hand_goes_where_they_said():
 
     assert report.is_same
     assert report.numbers.kinds == {"manual": three(1, 1, 1)}
-    assert report.numbers.channels == {"email": three(1, 1, 1), "webhook": three(1, 1, 1)}
+    assert report.numbers.channels == {"webhook": three(1, 1, 1)}
     assert report.inputs["sends"] == 1
 
 
