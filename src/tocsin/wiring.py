@@ -36,6 +36,7 @@ from tocsin.settings import (
     Settings,
     TeamsSettings,
     WebhookSettings,
+    read_policy_settings,
     read_settings,
 )
 from tocsin.stores.sqlite import SCHEMA_VERSION as SCHEMA_VERSION
@@ -187,6 +188,11 @@ def build_policy(settings: Settings, channels: Mapping[str, Channel], id_key: by
         for channel in channels.values()
         for address in channel.addresses
     )
+    return policy_of(settings, targets)
+
+
+def policy_of(settings: Settings, targets: tuple[Target, ...]) -> Policy:
+    """Make the policy with these targets."""
     return Policy(
         routes=settings.routes or Route(name="default", group_by=(ALL_LABELS,)),
         targets=targets,
@@ -194,6 +200,21 @@ def build_policy(settings: Settings, channels: Mapping[str, Channel], id_key: by
         retries=settings.retries,
         keep=settings.keep,
     )
+
+
+def read_candidate(path: Path) -> tuple[Policy, bool]:
+    """Read a configuration for the policy that it would bring, and say whether it has targets of its own.
+
+    No secret is fetched and no channel is made. The targets' ids are good for nothing but to tell them apart.
+    Raises: Invalid with all errors.
+    """
+    settings = read_policy_settings(path)
+    targets = tuple(
+        Target(id=target_id(channel.name, address, b"candidate"), channel=channel.name, address=address)
+        for channel in settings.channels
+        for address in (channel.recipients if isinstance(channel, EmailSettings) else (channel.name,))
+    )
+    return policy_of(settings, targets), settings.channels_in_file
 
 
 def target_id(channel: str, address: str, id_key: bytes) -> str:

@@ -92,8 +92,8 @@ def everything_said(face: Face) -> dict[str, str]:
             ask(f"/api/v1/incidents/{one['number']}{part}")
     ask("/api/v1/incidents/stats")
     for one in ask("/api/v1/deliveries?limit=200")["deliveries"]:
-        ask(f"/api/v1/deliveries/{one['delivery']}")
-        ask(f"/api/v1/deliveries/{one['delivery']}/preview")
+        ask(f"/api/v1/deliveries/{one['number']}")
+        ask(f"/api/v1/deliveries/{one['number']}/preview")
     for one in ask("/api/v1/silences")["silences"]:
         ask(f"/api/v1/silences/{one['silence_id']}")
     for one in ask("/api/v1/maintenances")["maintenances"]:

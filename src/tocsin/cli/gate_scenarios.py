@@ -546,11 +546,9 @@ SCENARIOS = (
     09:02  so      opened #1
     09:02  turn    #1 OPEN  because no incident with its route and group is open
     09:02  page    ops  manual #1 warning  because somebody asked for it
-    09:02  hold    anna  opened #1 rate_limited  because rule disk had 0 notifications in 60 min
     09:03  send    disk warning host=a
     09:03  so      occurrence #1
     09:03  page    anna, ops  manual #1 warning  because somebody asked for it
-    09:07  page    anna  digest #0 warning  because the rate limit withheld 1 notifications
     09:10  quiet
 """,
     ),

@@ -34,6 +34,11 @@ VERBS: dict[str, tuple[str, str, str]] = {
         "ledger",
         "Check the record of all decisions, prove it, and look into it.",
     ),
+    "whatif": (
+        "tocsin.cli.whatif",
+        "whatif",
+        "Decide the record again under another policy: what would have been different?",
+    ),
     "backup": (
         "tocsin.cli.backup",
         "backup",

@@ -33,6 +33,7 @@ __all__ = [
     "child_environment",
     "find_file",
     "parse_duration",
+    "read_policy_settings",
     "read_settings",
     "write_duration",
 ]
@@ -63,6 +64,13 @@ def read_settings(
     from tocsin.settings.file import file_settings
 
     return file_settings(path, env, try_channel, running=running)
+
+
+def read_policy_settings(path: Path) -> Settings:
+    """Read a file for its policy alone, see `file.policy_settings`. Raises: Invalid with all errors."""
+    from tocsin.settings.file import policy_settings
+
+    return policy_settings(path)
 
 
 def find_file(

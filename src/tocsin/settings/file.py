@@ -17,10 +17,10 @@ from tocsin.settings.document import BYTES_MAX, Document, Place, Unreadable, rea
 from tocsin.settings.environment import CHANNEL_VARIABLES, environment_settings
 from tocsin.settings.explain import explain
 from tocsin.settings.forms import FileForm
-from tocsin.settings.meaning import TryChannel, meaning_problems
-from tocsin.settings.model import Settings
+from tocsin.settings.meaning import TryChannel, channels_named, meaning_problems
+from tocsin.settings.model import Secret, Settings, WebhookSettings
 from tocsin.settings.problems import FOUND_MAX, Problem, WrongFile
-from tocsin.settings.takes import Surroundings
+from tocsin.settings.takes import PRETENDED, Surroundings
 from tocsin.settings.variables import tried
 
 
@@ -33,14 +33,43 @@ def file_settings(
     Raises: WrongFile; Invalid if a variable is wrong.
     """
     base = environment_settings(environment)
-    source = _bytes_of(path)
+    variables = [name for name in CHANNEL_VARIABLES if environment.get(name)]
     around = Surroundings(environment, path.parent, running)
+    source, document = _read(path)
+    settings = _settings(path, document, around, base, variables, try_channel)
+    return msgspec.structs.replace(settings, path=path, digest=hashlib.sha256(source).hexdigest())
+
+
+def policy_settings(path: Path) -> Settings:
+    """Read a file for its policy alone: no secret is fetched, no channel is made, the environment says nothing.
+
+    A file without channels may name any in its routes: they are those of some server, which is not asked.
+    Raises: WrongFile.
+    """
+    _, document = _read(path)
+    named = [WebhookSettings(name=name, url=Secret(PRETENDED)) for name in channels_named(document)]
+    around = Surroundings({}, path.parent, pretends=True)
+    return _settings(path, document, around, Settings(channels=tuple(named)), [], lambda channel: None)
+
+
+def _read(path: Path) -> tuple[bytes, Document]:
+    source = _bytes_of(path)
     try:
-        document = read_document(source)
+        return source, read_document(source)
     except Unreadable as unreadable:
         raise WrongFile(
             path, [Problem(flaw.place, flaw.key, flaw.message) for flaw in unreadable.flaws]
         ) from None
+
+
+def _settings(
+    path: Path,
+    document: Document,
+    around: Surroundings,
+    base: Settings,
+    variables: list[str],
+    try_channel: TryChannel,
+) -> Settings:
     problems = [Problem(flaw.place, flaw.key, flaw.message) for flaw in document.flaws]
     form = None
     try:
@@ -48,13 +77,12 @@ def file_settings(
     except ValidationError as error:
         # What stands in the file may be a secret, so pydantic's own words (and this exception) go no further.
         problems += [explain(one, document) for one in error.errors(include_url=False)[:FOUND_MAX]]
-    variables = [name for name in CHANNEL_VARIABLES if environment.get(name)]
     problems += islice(meaning_problems(document, around, base, variables, try_channel), FOUND_MAX)
     if form is None or problems:
         raise WrongFile(path, problems)
     settings = settings_of(form, tried(base, try_channel))
     _compile(settings, path, document)
-    return msgspec.structs.replace(settings, path=path, digest=hashlib.sha256(source).hexdigest())
+    return settings
 
 
 def _bytes_of(path: Path) -> bytes:

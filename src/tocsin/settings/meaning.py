@@ -66,6 +66,21 @@ def meaning_problems(
     yield from _route_problems(document, known)
 
 
+def channels_named(document: Document) -> list[str]:
+    """Give the channels that the routes name, each once; whatever is wrong with them is told elsewhere."""
+    data = document.data
+    if not isinstance(data, dict):
+        return []
+    places = [*_walk(data.get("routes"), ("routes",)), (("defaults",), data.get("defaults"))]
+    named: dict[str, None] = {}
+    for _, route in places:
+        channels = route.get("channels") if isinstance(route, dict) else None
+        for name in channels if isinstance(channels, list) else []:
+            if isinstance(name, str):
+                named[name] = None
+    return list(named)
+
+
 def _twice(names: list[Any], key_of: Callable[[int], Key], document: Document) -> Iterator[Problem]:
     first: dict[str, Key] = {}
     for index, name in enumerate(names):

@@ -30,6 +30,9 @@ NAME_CHARACTERS_MAX = 64
 SECRET_BYTES_MAX = 64 * 1024
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 KNOWN_MAX = 100
+PRETENDED = "https://pretended.invalid/"
+"""Stands for a secret that is not fetched; it would do as a URL too."""
+
 HOW_TO_REFER = "Write {env: NAME} or {file: path}, and put the value there."
 
 
@@ -37,11 +40,13 @@ class Surroundings(msgspec.Struct, frozen=True):
     """What a file may refer to. folder: in which relative paths begin.
 
     running: a server reads its file anew, and its environment will not change any more.
+    pretends: the policy alone is asked for, so no secret is fetched and no file that it refers to is opened.
     """
 
     environment: Mapping[str, str]
     folder: Path
     running: bool = False
+    pretends: bool = False
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
@@ -150,7 +155,10 @@ def _is_url(text: str) -> bool:
 
 def file_path(text: str, info: ValidationInfo) -> str:
     """Take the path of a file that can be read; relative to the folder of the configuration."""
-    path = surroundings(info).folder / text
+    around = surroundings(info)
+    path = around.folder / text
+    if around.pretends:
+        return str(path)
     try:
         with _opened(path):
             return str(path)
@@ -168,6 +176,8 @@ def reference(value: Any, info: ValidationInfo) -> Secret:
     if not isinstance(where, str) or not where:
         raise ValueError(f"This is no reference to a secret. {HOW_TO_REFER}")
     around = surroundings(info)
+    if around.pretends:
+        return Secret(PRETENDED, f"{way} {where}")
     return _from_environment(where, around) if way == "env" else _from_file(around.folder / where)
 
 

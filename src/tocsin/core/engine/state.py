@@ -289,10 +289,12 @@ def has_look(alert: LiveAlert, window_start: int, window_end: int, status: Statu
     """Say whether this look, with this status, came within the last 7 days and is among the last 16."""
     looks = alert.looks
     wanted = LOOK.pack(window_start, window_end, STATUS_CODE[status], 0)[:17]
-    for start in range(len(looks) - LOOK.size, -1, -LOOK.size):
-        if looks[start : start + 17] == wanted:
+    start = looks.rfind(wanted)
+    while start >= 0:
+        if start % LOOK.size == 0:  # Else these bytes lie across two looks.
             came: int = LOOK.unpack_from(looks, start)[3]
             return at - came <= LOOKS_KEPT_FOR
+        start = looks.rfind(wanted, 0, start + len(wanted) - 1)
     return False
 
 

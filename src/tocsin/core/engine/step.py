@@ -57,6 +57,8 @@ def step(state: State, given: Input, *, at: int, actor: str) -> Step:
             return receive.received(state, given, at, actor)
         case OutcomeReported():
             return house.outcome(state, given, deliver.reported(state, given, at))
+        case Tick():
+            return NOTHING
         case AlertExpired():
             return receive.expired(state, given, at)
         case Acted():
@@ -95,8 +97,6 @@ def step(state: State, given: Input, *, at: int, actor: str) -> Step:
             return record.erasure(state, given, actor)
         case RetentionDue():
             return record.retention(state, given)
-        case Tick():
-            return NOTHING
         case _:
             assert_never(given)
 
@@ -112,8 +112,9 @@ def advance(state: State, given: Input, *, at: int, actor: str, emit: Callable[[
     decided = step(state, given, at=at, actor=actor)
     if decided.refreshed is not None:
         refresh(state, decided.refreshed, decided.ends_at, at)
+    manual = given.manual if isinstance(given, AlertReceived) else None
     for draft in decided.drafts:
-        _take(state, draft, at, given.manual if isinstance(given, AlertReceived) else None, emit)
+        _take(state, draft, at, manual, emit)
     while state.timers and state.timers[0][0] <= at:
         due, kind, ref = heapq.heappop(state.timers)
         draft_due = _timer(state, kind, ref, due, at)
@@ -127,9 +128,12 @@ def _take(
 ) -> None:
     """Apply a draft, and decide what follows from it at once: in the same entry, or in entries of their own."""
     heard_again: list[int] = []
+    created: list[ev.SilenceCreated] = []
     for event in draft.events:
         if isinstance(event, ev.SilenceEnded):
             heard_again = covered_only_by(state, event.silence)
+        elif isinstance(event, ev.SilenceCreated):
+            created.append(event)
         apply(state, event, at, draft.private)
     incident = state.incidents.get(draft.incident)
     if incident is not None:
@@ -151,9 +155,9 @@ def _take(
         ):  # Else people know all of it, and the comparison that was planned before still holds.
             _apply_all(state, flushed, at)
             emit(Draft(kind="due_flush", actor=SYSTEM, events=flushed, incident=number, follows=True))
-    for event in draft.events:
-        if isinstance(event, ev.SilenceCreated) and event.starts_at <= at:
-            began = _began(state, event.silence)
+    for silence in created:
+        if silence.starts_at <= at:
+            began = _began(state, silence.silence)
             apply(state, began, at, {})
             emit(Draft(kind="due_silence_begin", actor=SYSTEM, events=(began,), follows=True))
 

@@ -1,1 +1,1 @@
-"""Time travel over a ledger: replay."""
+"""Time travel over a ledger: the state again, and what would have been under another policy."""
