@@ -5,7 +5,7 @@ come due at their exact times, and makes attempts, which take no time and end as
 """
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
@@ -99,6 +99,7 @@ class Branch:
         self._wanted_incidents: dict[int, None] = {}
         self.archive = archive.copy(self._wanted_incidents)
         self._attempts: list[tuple[int, int]] = []
+        self._now: list[int] = []
         self._looks: list[tuple[int, bytes, str]] = []
         self._spans: dict[bytes, Span] = {}
         self._greens: dict[bytes, tuple[int, Alert]] = {}
@@ -135,11 +136,7 @@ class Branch:
     def take(self, given: Input, at: int, actor: str) -> str:
         """Decide an input that is no alert; gives the word for its outcome. Raises: TocsinError as `step` does."""
         self.move_to(at)
-        drafts: list[Draft] = []
-        decided = advance(self.state, given, at=at, actor=actor, emit=drafts.append)
-        if drafts:
-            self._follow(drafts, at)
-        return decided.outcome
+        return advance(self.state, given, at=at, actor=actor, emit=self._follow).outcome
 
     def receive(self, given: AlertReceived, at: int, actor: str, span: Span | None) -> None:
         """Decide a look at an alert. span: how long it was seen after it; None if that does not matter."""
@@ -153,14 +150,11 @@ class Branch:
         elif self._greens:
             self._greens.pop(id_, None)
         before = live.seen_at if live is not None else 0
-        drafts: list[Draft] = []
-        advance(state, given, at=at, actor=actor, emit=drafts.append)
-        if drafts:
-            self._follow(drafts, at)
-            for opening in self.course.fresh:
-                if opening.plan is None:
-                    opening.plan = state.plan(state.incidents[opening.number])
-                    opening.labels = alert.scope
+        advance(state, given, at=at, actor=actor, emit=self._follow)
+        for opening in self.course.fresh:
+            if opening.plan is None:
+                opening.plan = state.plan(state.incidents[opening.number])
+                opening.labels = alert.scope
         live = live or state.alerts.get(id_)
         if live is None:
             return
@@ -207,6 +201,8 @@ class Branch:
 
     def run(self, until: int) -> None:
         """Let everything happen that is due before a moment, each at its own, and what is overdue now."""
+        if self._now:
+            self.send()
         state = self.state
         timers, leases, attempts, looks = state.timers, state.leases, self._attempts, self._looks
         while (
@@ -260,15 +256,24 @@ class Branch:
         state, attempts = self.state, self._attempts
         if state.leases and state.leases[0][0] <= at:
             for alert in leases_due(state, at):
-                self._decide(AlertExpired(id=alert.id), at)
+                advance(state, AlertExpired(id=alert.id), at=at, actor=SYSTEM, emit=self._follow)
                 self._comes_back(alert.id, at)
         if state.timers and state.timers[0][0] <= at:
-            self._decide(TICK, at)
+            advance(state, TICK, at=at, actor=SYSTEM, emit=self._follow)
         while self._looks and self._looks[0][0] <= at:
             due, id_, kind = heapq.heappop(self._looks)
             self._look(id_, kind, due, at)
         while attempts and attempts[0][0] <= at:
             self._attempt(heapq.heappop(attempts)[1], at)
+        if self._now:
+            self.send()
+
+    def send(self) -> None:
+        """Make the attempts of what was decided in this moment, and of what follows from them."""
+        numbers, at = self._now, self.state.at
+        for number in numbers:  # It grows meanwhile.
+            self._attempt(number, at)
+        numbers.clear()
 
     def move_to(self, at: int) -> None:
         """Move on to a moment; before anything is recalled for what happens in it."""
@@ -285,15 +290,8 @@ class Branch:
         outcome: Outcome = DRY_RUN
         if not delivery.dry_run:
             outcome = self._outcomes.nearest(delivery.target, delivery.channel, at)
-        attempt = delivery.attempts + 1
-        self._decide(OutcomeReported(delivery=number, attempt=attempt, outcome=outcome), at)
-
-    def _decide(self, given: Input, at: int) -> None:
-        """Decide what time brought about."""
-        drafts: list[Draft] = []
-        advance(self.state, given, at=at, actor=SYSTEM, emit=drafts.append)
-        if drafts:
-            self._follow(drafts, at)
+        reported = OutcomeReported(delivery=number, attempt=delivery.attempts + 1, outcome=outcome)
+        advance(self.state, reported, at=at, actor=SYSTEM, emit=self._follow)
 
     def _past(self, number: int) -> Opening:
         return opening_of(self.state, self.state.incidents[number])
@@ -354,12 +352,12 @@ class Branch:
 
     # What was decided
 
-    def _follow(self, drafts: Iterable[Draft], at: int) -> None:
-        for draft in drafts:
-            for event in draft.events:
-                note = _NOTES.get(type(event))
-                if note is not None:
-                    note(self, event, at)
+    def _follow(self, draft: Draft) -> None:
+        at = self.state.at
+        for event in draft.events:
+            note = _NOTES.get(type(event))
+            if note is not None:
+                note(self, event, at)
         if self.course.fresh:
             self.course.name_openers()
 
@@ -387,7 +385,7 @@ class Branch:
     def _notified(self, e: ev.Notified, at: int) -> None:
         self.course.notified(e, at)
         for new in e.deliveries:
-            heapq.heappush(self._attempts, (at, new.delivery))
+            self._now.append(new.delivery)
         self.criticals.notified(e)
 
     def _delivery_retried(self, e: ev.DeliveryRetried, at: int) -> None:
