@@ -16,6 +16,7 @@ from pathlib import Path
 import apsw
 import pytest
 from click.testing import CliRunner
+from tests.cli.running import serving
 from tests.core.ledger.ledgers import make_ledger, write_ledger
 
 from tocsin.cli.main import main
@@ -452,11 +453,9 @@ def test_a_part_that_is_gone_or_no_json_is_shown_as_it_is(data, ledger):
 
 @pytest.mark.skipif(shutil.which("xxd") is None, reason="the page uses xxd")
 def test_what_the_documentation_computes_by_hand_is_the_root(tmp_path):
-    store = SqliteStore(tmp_path)
-    write_ledger(store, turns=0)
-    end = store.head()
-    store.close()
-    (script,) = re.findall(r"```sh\n(.*?)```", DOCS.read_text(), flags=re.DOTALL)
+    with serving(tmp_path) as server:
+        server.stop()
+    (script,) = re.findall(r"```sh\n(.*?)```", DOCS.read_text().partition("## By hand")[2], flags=re.DOTALL)
     prelude = f'set -eu; tocsin() {{ {" ".join(TOCSIN)} "$@"; }}\n'
 
     done = subprocess.run(
@@ -468,10 +467,11 @@ def test_what_the_documentation_computes_by_hand_is_the_root(tmp_path):
     )
 
     assert done.returncode == 0, done.stderr
+    _, answer = verify(tmp_path)
     lines = done.stdout.splitlines()
-    assert end.size == 2
-    for entry in (lines[:4], lines[4:8]):
+    assert answer["size"] == 4
+    for entry in (lines[at : at + 4] for at in range(0, 16, 4)):
         assert entry[2] == f'"decision_hash":"{entry[0]}"'
         assert entry[3] == f'"private_hash":"{entry[1]}"'
-    assert lines[8] == end.root.hex()
-    assert lines[9].startswith("The ledger is sound")
+    assert lines[16] == lines[17] == answer["root"]
+    assert lines[18].startswith("The ledger is sound")

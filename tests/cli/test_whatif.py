@@ -120,15 +120,21 @@ def test_channels_of_the_file_are_told_and_no_secret_of_theirs_is_needed(data, t
 
 
 def test_a_file_that_is_wrong_is_told_with_its_line(data, tmp_path):
-    said = run("whatif", "--policy", wrote(tmp_path, "routes: {name: default, group_wait: 10}\n"), "--data", data)
+    said = run(
+        "whatif", "--policy", wrote(tmp_path, "routes: {name: default, group_wait: 10}\n"), "--data", data
+    )
 
     assert said.code == 2
     assert "new.yaml:1:" in said.err
 
 
 def test_a_route_may_name_only_channels_of_the_record_if_the_file_has_none(data, tmp_path):
-    good = run("whatif", "--policy", wrote(tmp_path, SAME + "defaults: {channels: [webhook]}\n"), "--data", data)
-    wrong = run("whatif", "--policy", wrote(tmp_path, SAME + "defaults: {channels: [pager]}\n"), "--data", data)
+    good = run(
+        "whatif", "--policy", wrote(tmp_path, SAME + "defaults: {channels: [webhook]}\n"), "--data", data
+    )
+    wrong = run(
+        "whatif", "--policy", wrote(tmp_path, SAME + "defaults: {channels: [pager]}\n"), "--data", data
+    )
 
     assert good.code == 9
     assert wrong.code == 2
@@ -140,7 +146,8 @@ def test_a_directory_without_a_ledger_exits_3(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [("--zone", "Nowhere/Land"), ("--since", "2027-01-17", "--until", "2027-01-16"), ("--output", "pdf")]
+    "wrong",
+    [("--zone", "Nowhere/Land"), ("--since", "2027-01-17", "--until", "2027-01-16"), ("--output", "pdf")],
 )
 def test_what_makes_no_sense_exits_2(data, tmp_path, wrong):
     assert run("whatif", "--policy", wrote(tmp_path, SAME), "--data", data, *wrong).code == 2
@@ -149,7 +156,11 @@ def test_what_makes_no_sense_exits_2(data, tmp_path, wrong):
 def test_the_report_can_be_written_to_a_file_whose_name_says_its_form(data, tmp_path):
     policy = wrote(tmp_path, SLOWER)
 
-    for name, begin in (("r.html", "<!doctype html>"), ("r.json", "{"), ("r.txt", "What would have been different")):
+    for name, begin in (
+        ("r.html", "<!doctype html>"),
+        ("r.json", "{"),
+        ("r.txt", "What would have been different"),
+    ):
         said = run("whatif", "--policy", policy, "--data", data, "--out", tmp_path / name)
         assert said.code == 9
         assert said.out == ""
@@ -198,7 +209,13 @@ def test_the_text_fits_80_columns_and_nothing_in_it_acts(evil, capsys, monkeypat
     assert max(map(len, shown.splitlines())) <= 80
     assert not set(shown) & {"\x1b", "\u202e", "\x07"}
     words = " ".join(shown.split())
-    for said in ("1 CRITICAL incident", "group_wait: 0s -> 10m", "half told within", "What this rests on", "Drift"):
+    for said in (
+        "1 CRITICAL incident",
+        "group_wait: 0s -> 10m",
+        "half told within",
+        "What this rests on",
+        "Drift",
+    ):
         assert said in words
 
 
@@ -226,7 +243,7 @@ def test_every_tag_of_the_page_is_one_of_a_few(evil):
     Reader().feed(page(evil))
 
     assert tags <= set(
-        "html meta title style h1 h2 p table tr th td svg rect text ul li article b span i".split()
+        ["html", "meta", "title", "style", "h1", "h2", "p", "table", "tr", "th", "td", "svg", "rect", "text", "ul", "li", "article", "b", "span", "i"]
     )
 
 

@@ -23,6 +23,7 @@ ENVIRONMENT = {
     "WEBHOOK_AUTHORIZATION": "Bearer b",
     "TEAMS_URL": "https://teams.example.org/1",
     "HEARTBEAT_URL": "https://beat.example.org/1",
+    "ENVELOPE_SECRET": "a secret that nobody guesses",
 }
 
 

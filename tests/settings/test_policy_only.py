@@ -63,7 +63,9 @@ def test_with_channels_its_routes_may_name_only_those(tmp_path):
         read_policy_settings(wrote(tmp_path, FULL + "defaults: {channels: [pager]}\n"))
 
 
-@pytest.mark.parametrize("text", ["rutes: {}\n", "[1]\n", "routes: {name: default, group_wait: 5}\n", "channels: [{kind: fax}]\n"])
+@pytest.mark.parametrize(
+    "text", ["rutes: {}\n", "[1]\n", "routes: {name: default, group_wait: 5}\n", "channels: [{kind: fax}]\n"]
+)
 def test_it_is_read_as_strictly_as_any_other(tmp_path, text):
     with pytest.raises(WrongFile):
         read_policy_settings(wrote(tmp_path, text))

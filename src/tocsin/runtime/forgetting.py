@@ -21,18 +21,22 @@ SUBJECT_CHARACTERS_MIN = 3
 
 
 class About(msgspec.Struct, kw_only=True):
-    """What entries are about. Dicts serve as ordered sets."""
+    """What entries are about. Dicts serve as ordered sets.
+
+    folds: one of them cannot be folded without its private part, as version 1 had policies and silences.
+    """
 
     alerts: dict[bytes, None] = {}
     incidents: dict[int, None] = {}
     silences: dict[int, None] = {}
     maintenances: dict[int, None] = {}
     policies: dict[int, None] = {}
+    folds: bool = False
 
     def add(self, header: bytes, decision: bytes) -> None:
         """Take an entry."""
-        incident = read_header(header).incident
-        number = number_of(incident) if incident is not None else None
+        read = read_header(header)
+        number = number_of(read.incident) if read.incident is not None else None
         if number is not None:
             self.incidents[number] = None
         for event in read_decision(decision).events:
@@ -41,10 +45,12 @@ class About(msgspec.Struct, kw_only=True):
                     self.alerts[bytes.fromhex(id_)] = None
                 case ev.SilenceCreated(silence=silence):
                     self.silences[silence] = None
+                    self.folds |= read.v == 1
                 case ev.MaintenanceCreated(maintenance=maintenance):
                     self.maintenances[maintenance] = None
                 case ev.PolicyAdopted(version=version):
                     self.policies[version] = None
+                    self.folds |= read.v == 1
                 case _:
                     pass
 

@@ -102,7 +102,9 @@ class Housekeeper:
         )
 
     def _is_over(self, about: About) -> bool:
-        """Say whether nothing that goes on needs what an entry about these says."""
+        """Say whether nothing that goes on, nor a replay, needs what an entry about these says."""
+        if about.folds:
+            return False
         store = self._store
         if any(store.is_live(number) for number in about.incidents):
             return False
