@@ -54,9 +54,11 @@ class Period:
         self.candidate = self._branch(hours, keeps_news=True)
         self.branches = self.again, self.candidate
         self._courses = self.recorded, self.again.course, self.candidate.course
-        self._waiting: tuple[list[Any], ...] = tuple(
-            some for course in self._courses for some in (course.fresh, course.over)
-        ) + (self.again.criticals.firsts, self.candidate.criticals.news)
+        self._waiting: tuple[list[Any], ...] = (
+            *(some for course in self._courses for some in (course.fresh, course.over)),
+            self.again.criticals.firsts,
+            self.candidate.criticals.news,
+        )
         self._look_at = since
         self.people = tuple(People(branch) for branch in self.branches)
         self.drift = Comparison(tolerance=DRIFT_TOLERANCE)
