@@ -5,8 +5,8 @@ from tests.support.builders import DAY, HOUR, MINUTE, SECOND, a_policy
 from tests.support.world import World
 
 from tocsin.core.model.input import NodeStart
-from tocsin.core.simulation.branch import Span
 from tocsin.core.simulation.lookahead import NEVER_AGAIN, look_ahead
+from tocsin.core.simulation.repeats import Span
 
 
 def seen(world: World, times: int, every: int = MINUTE, *, ends_in: int = 0, **scope: str) -> None:

@@ -16,7 +16,7 @@ from tocsin.core.model.alert import Status
 from tocsin.core.model.input import AlertReceived, Manual, PolicyChanged, Tick
 from tocsin.core.model.notification import NotificationKind
 from tocsin.core.model.policy import MINUTE, Policy, with_addresses
-from tocsin.core.simulation.branch import BRANCH_KEY, Branch, Span
+from tocsin.core.simulation.branch import BRANCH_KEY, Branch
 from tocsin.core.simulation.comparison import Comparison
 from tocsin.core.simulation.course import QUIET, Course
 from tocsin.core.simulation.critical import Watch
@@ -25,6 +25,7 @@ from tocsin.core.simulation.hours import Hours
 from tocsin.core.simulation.lookahead import Ahead, longest_reopening
 from tocsin.core.simulation.people import ACTIONS, People
 from tocsin.core.simulation.prelude import Prelude, look_of
+from tocsin.core.simulation.repeats import Span
 
 DRIFT_TOLERANCE = MINUTE
 """By so much a decision may come at another time than it was recorded and be no drift: real timers come a little late,
@@ -90,7 +91,7 @@ class Period:
         )
         branch.begin()
         for id_, span in prelude.seen.items():
-            branch.knows(id_, span)
+            branch.repeats.knows(id_, span)
         return branch
 
     def take(self, header: bytes, decision: bytes, private: bytes, end: int) -> bool:
