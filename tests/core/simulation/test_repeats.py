@@ -5,8 +5,8 @@ from tests.support.builders import DAY, HOUR, MINUTE, SECOND, a_policy
 from tests.support.world import World
 
 from tocsin.core.model.input import NodeStart
-from tocsin.core.simulation.branch import Span
 from tocsin.core.simulation.lookahead import NEVER_AGAIN, look_ahead
+from tocsin.core.simulation.repeats import Span
 
 
 def seen(world: World, times: int, every: int = MINUTE, *, ends_in: int = 0, **scope: str) -> None:
@@ -202,3 +202,72 @@ def test_greens_that_the_record_no_longer_needed_go_on():
     assert difference.before.resolved_at == cleared_at
     assert difference.after.resolved_at == cleared_at + 3 * MINUTE
     assert difference.settings == ("greens: 2 -> 5",)
+
+
+# A period that begins while alerts fire
+
+
+def test_what_is_being_repeated_when_the_period_begins_expires_when_it_did():
+    policy = a_policy(resolve_timeout=20 * MINUTE)
+    world = World(policy)
+    seen(world, 15)
+    since = world.at
+    begun = world.at - 15 * MINUTE
+    for _ in range(15):
+        world.wait(MINUTE)
+        world.fire(window=(begun - MINUTE, begun), host="a")
+    world.wait(HOUR)
+
+    report = again(recording(world), policy, since=since, until=world.at)
+
+    assert report.numbers.resolved_by_itself.recorded == report.numbers.resolved_by_itself.again == 1
+    assert report.drift.found == report.effect.found == 0
+
+
+def test_what_was_last_seen_before_the_period_expires_by_what_nodes_were_away_later():
+    policy = a_policy(resolve_timeout=3 * HOUR)
+    world = World(policy)
+    seen(world, 5)
+    world.wait(MINUTE)
+    world.at += HOUR
+    world.feed(NodeStart(gap=HOUR))
+    world.wait(MINUTE)
+    since = world.at
+    world.wait(5 * HOUR)
+
+    report = again(recording(world), policy, since=since, until=world.at)
+
+    assert report.numbers.resolved_by_itself.again == 1
+    assert report.drift.found == report.effect.found == 0
+
+
+def test_an_end_that_a_sender_gave_before_the_period_holds_in_it():
+    policy = a_policy(resolve_timeout=MINUTE)
+    world = World(policy)
+    seen(world, 5, ends_in=HOUR)
+    since = world.at + 1
+    world.wait(3 * HOUR)
+
+    report = again(recording(world), policy, since=since, until=world.at)
+
+    assert report.inputs["expiries"] == 1
+    assert report.drift.found == report.effect.found == 0
+
+
+def test_a_node_that_starts_does_not_extend_what_is_seen_after_it():
+    policy = a_policy(resolve_timeout=30 * MINUTE)
+    world = World(policy)
+    seen(world, 3)
+    begun = world.at - 3 * MINUTE
+    world.wait(MINUTE)
+    world.at += 2 * HOUR
+    world.feed(NodeStart(gap=2 * HOUR))
+    for _ in range(5):
+        world.wait(MINUTE)
+        world.fire(window=(begun - MINUTE, begun), host="a")
+    world.wait(HOUR)
+
+    report = again(recording(world), policy, until=world.at)
+
+    assert report.numbers.resolved_by_itself.again == 1
+    assert report.drift.found == report.effect.found == 0

@@ -553,3 +553,91 @@ def test_a_candidate_may_match_on_anything_that_an_alert_has():
     report = on(world, a_policy(routes=(late,)))
 
     assert report.effect.differences[0].settings == ("route: default -> night", "group_wait: 0s -> 1m")
+
+
+# Long after
+
+
+def test_what_somebody_reopens_weeks_later_is_found_again_also_if_it_ended_before_the_period():
+    world = World(a_policy(ack_timeout=HOUR))
+    for host in "ab":
+        world.fire(host=host)
+        world.wait(MINUTE)
+        world.clear(host=host)
+        world.wait(3 * DAY)
+    since = world.at
+    world.fire(host="c")
+    world.wait(MINUTE)
+    world.clear(host="c")
+    world.wait(20 * DAY)
+    world.act("reopen", 2)
+    world.wait(MINUTE)
+    world.act("reopen", 3)
+    world.act("ack", 3)
+    world.wait(DAY)
+
+    report = on(world, a_policy(ack_timeout=HOUR), since=since)
+
+    assert report.inputs["actions"] == 3
+    assert report.numbers.reopened == three(2, 2, 2)
+    assert report.left_out.nothing == report.left_out.conflicts == three(0, 0, 0)
+    assert report.drift.found == report.effect.found == 0
+
+
+def test_what_is_critical_and_untold_when_the_period_begins_can_still_be_late():
+    world = World(a_policy(group_wait=10 * MINUTE))
+    world.fire("disk", "critical", host="told")
+    world.wait(HOUR)
+    world.fire("disk", "critical", host="untold")
+    world.wait(MINUTE)
+    since = world.at
+    world.fire("load", "warning")
+    world.wait(DAY)
+
+    report = on(world, a_policy("ben", group_wait=10 * MINUTE), since=since)
+
+    assert report.critical == (), "ben hears at once of what is new to him"
+    assert report.numbers.kinds["opened"].again == 2
+    assert report.drift.found == 0
+
+
+def test_a_critical_alert_that_ends_untold_under_both_policies_is_nobodys_loss():
+    world = World(a_policy(group_wait=HOUR))
+    world.wait(MINUTE)
+    world.fire("disk", "critical")
+    world.wait(MINUTE)
+    world.clear("disk")
+    world.wait(DAY)
+
+    report = on(world, a_policy(group_wait=2 * HOUR))
+
+    assert report.critical == ()
+
+
+def test_a_critical_alert_in_two_incidents_is_told_of_once_for_each():
+    both = (a_route("one", "severity=critical", continue_=True), a_route("two", "severity=critical"))
+    world = World(a_policy(routes=both))
+    world.wait(MINUTE)
+    world.fire("disk", "critical")
+    world.wait(HOUR)
+    world.clear("disk")
+    world.wait(HOUR)
+    one_less = (a_route("one", "severity=critical", continue_=True, channels=()), both[1])
+
+    report = on(world, a_policy(routes=one_less))
+
+    assert report.critical == (), "the other incident told them"
+    assert report.effect.differing == 1
+
+
+def test_when_the_first_to_tell_is_late_everybody_who_waited_is_named():
+    world = World(a_policy())
+    for number in range(3):
+        world.wait(MINUTE)
+        world.fire("disk", "critical", host=f"h{number}")
+    world.wait(HOUR)
+
+    report = on(world, a_policy(group_by=("rule_id",), group_wait=10 * MINUTE))
+
+    assert [late.recorded for late in report.critical] == [1, 2, 3]
+    assert len({late.late_at for late in report.critical}) == 1

@@ -171,10 +171,17 @@ def unheard_at(state: State, incident: LiveIncident, at: int) -> int:
     A comparison is planned with whatever makes news, unless somebody sent it by hand to a few.
     """
     plan = state.plan(incident)
+    latest = max(incident.fire_change, incident.muted_change, incident.clear_change)
     times = []
     for target in present(state, plan):
         told = told_for(incident, target.id)
-        news = _news(incident, plan, told, at) if told is None or not told.delivery else None
+        if told is not None:
+            if told.delivery:
+                continue
+            knows_all = told.change >= latest and not told.resolved and told.generation == incident.generation
+            if knows_all and at < _reminder_at(told, plan):
+                continue
+        news = _news(incident, plan, told, at)
         if news is not None:
             times.append(_news_at(incident, plan, news, told, at))
     if not times:

@@ -108,7 +108,8 @@ def advance(state: State, given: Input, *, at: int, actor: str, emit: Callable[[
     the ones that follow from it after.
     Raises: as `step`, before anything changed.
     """
-    begin(state, at)
+    if at > state.at:
+        begin(state, at)
     decided = step(state, given, at=at, actor=actor)
     if decided.refreshed is not None:
         refresh(state, decided.refreshed, decided.ends_at, at)

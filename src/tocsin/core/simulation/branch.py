@@ -5,36 +5,23 @@ come due at their exact times, and makes attempts, which take no time and end as
 """
 
 import heapq
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable
 
-import msgspec
-
-from tocsin.core.engine.state import (
-    LOOK,
-    SCOPE,
-    LiveAlert,
-    LiveIncident,
-    State,
-    begin,
-    leases_due,
-    plan_lease,
-)
+from tocsin.core.engine.state import State, begin, leases_due
 from tocsin.core.engine.step import advance
 from tocsin.core.engine.verdict import SYSTEM
 from tocsin.core.model import event as ev
-from tocsin.core.model.alert import Alert, Severity, Status
+from tocsin.core.model.alert import Severity
 from tocsin.core.model.entry import Draft
-from tocsin.core.model.incident import IncidentState
 from tocsin.core.model.input import AlertExpired, AlertReceived, Input, NodeStart, OutcomeReported, Tick
 from tocsin.core.model.notification import Outcome
-from tocsin.core.model.policy import MINUTE, SECOND
 from tocsin.core.simulation.archive import TOUCHED_KEPT, Archive
 from tocsin.core.simulation.course import Course, Opening, opening_of
 from tocsin.core.simulation.critical import Criticals
 from tocsin.core.simulation.hours import Hours
-from tocsin.core.simulation.lookahead import NEVER_AGAIN, Ahead
+from tocsin.core.simulation.lookahead import Ahead
 from tocsin.core.simulation.outcomes import DRY_RUN
+from tocsin.core.simulation.repeats import Repeats, Span
 
 TICK = Tick()
 NO_TIME = 1 << 62
@@ -42,32 +29,6 @@ NO_TIME = 1 << 62
 
 BRANCH_KEY = b"tocsin what-if".ljust(32, b"\x00")
 """What the branches' own names are made with. It is no secret: only whoever reads a report sees them."""
-
-
-class Span(NamedTuple):
-    """How long an alert was seen after a look that left an entry: at equal intervals until last_at.
-
-    last_at: NEVER_AGAIN if nobody knows, because no later entry tells.
-    vouched: its sender gave an end, so the record says when it expires, and not the route.
-    """
-
-    at: int
-    last_at: int
-    repeats: int
-    vouched: bool = False
-
-    def next_after(self, at: int) -> int:
-        """Give the first repeat after a moment, 0 if there is none."""
-        if not self.repeats or at >= self.last_at:
-            return 0
-        length = self.last_at - self.at
-        number = max(0, at - self.at) * self.repeats // length + 1
-        moment = self.at + length * number // self.repeats
-        return moment if moment > at else self.at + length * (number + 1) // self.repeats
-
-    def interval(self) -> int:
-        """Give the time between two repeats, 0 if there are none."""
-        return (self.last_at - self.at) // self.repeats if self.repeats else 0
 
 
 class Branch:
@@ -99,9 +60,8 @@ class Branch:
         self._wanted_incidents: dict[int, None] = {}
         self.archive = archive.copy(self._wanted_incidents)
         self._attempts: list[tuple[int, int]] = []
-        self._looks: list[tuple[int, bytes, str]] = []
-        self._spans: dict[bytes, Span] = {}
-        self._greens: dict[bytes, tuple[int, Alert]] = {}
+        self._now: list[int] = []
+        self.repeats = Repeats(state, self.archive)
 
     def begin(self) -> None:
         """Take over what is on its way when the period begins."""
@@ -110,39 +70,15 @@ class Branch:
         for delivery in self.state.deliveries.values():
             heapq.heappush(self._attempts, (delivery.due, delivery.number))
 
-    def knows(self, id_: bytes, span: Span) -> None:
-        """Take over how long an alert was seen whose last look came before the period began."""
-        live = self.state.alerts.get(id_)
-        if live is None or not live.firing_in:
-            return
-        if span.repeats:
-            self._spans[id_] = span
-        if not live.lease:
-            return
-        if span.vouched or span.last_at == NEVER_AGAIN:
-            live.lease = 0
-            return
-        # The state's lease counts from the look, and has grown by the time that nodes were away since.
-        lease = live.lease + span.last_at - span.at
-        if span.last_at > self.state.at:
-            lease = min(lease, span.last_at + live.expires_after)
-        live.lease = lease
-        if not live.timer or lease < live.timer:
-            plan_lease(self.state, live)
-
     # Inputs
 
     def take(self, given: Input, at: int, actor: str) -> str:
         """Decide an input that is no alert; gives the word for its outcome. Raises: TocsinError as `step` does."""
         self.move_to(at)
-        drafts: list[Draft] = []
-        decided = advance(self.state, given, at=at, actor=actor, emit=drafts.append)
-        if drafts:
-            self._follow(drafts, at)
-        return decided.outcome
+        return advance(self.state, given, at=at, actor=actor, emit=self._follow).outcome
 
     def receive(self, given: AlertReceived, at: int, actor: str, span: Span | None) -> None:
-        """Decide a look at an alert. span: how long it was seen after it; None if that does not matter."""
+        """Decide a look at an alert. span: how long it was seen after it, see `Repeats.looked`."""
         state, id_, alert = self.state, given.id, given.alert
         self.move_to(at)
         live = state.alerts.get(id_)
@@ -150,46 +86,26 @@ class Branch:
         if live is None:
             live = self.archive.give_alert(state, id_)
             is_recalled = live is not None
-        elif self._greens:
-            self._greens.pop(id_, None)
         before = live.seen_at if live is not None else 0
-        drafts: list[Draft] = []
-        advance(state, given, at=at, actor=actor, emit=drafts.append)
-        if drafts:
-            self._follow(drafts, at)
-            for opening in self.course.fresh:
-                if opening.plan is None:
-                    opening.plan = state.plan(state.incidents[opening.number])
-                    opening.labels = alert.scope
+        advance(state, given, at=at, actor=actor, emit=self._follow)
+        for opening in self.course.fresh:
+            if opening.plan is None:
+                opening.plan = state.plan(state.incidents[opening.number])
+                opening.labels = alert.scope
         live = live or state.alerts.get(id_)
         if live is None:
             return
         if is_recalled and not live.incidents:  # Nothing came of it.
             del state.alerts[id_], state.touched.alerts[id_]
             self.archive.alerts[id_] = live
-        if not live.firing_in:
-            self._spans.pop(id_, None)
-        elif alert.status is Status.FIRING:
-            if span is None:
-                span = self._spans.get(id_)
-            elif span.repeats:
-                self._spans[id_] = span
-                for number in live.firing_in:
-                    if state.incidents[number].state is IncidentState.RESOLVED:
-                        self._held(state.incidents[number])
-            elif id_ in self._spans:
-                del self._spans[id_]
-            if span is not None:
-                self._lease(live, at, span)
-        elif alert.status is Status.GREEN and span is not None and before:
-            self._goes_on_green(live, alert, at, at - before)
+        self.repeats.looked(live, alert, at, before, span)
 
     def expire(self, id_: bytes, at: int) -> None:
         """The sender no longer vouches for an alert; the record says when."""
         live = self.state.alerts.get(id_)
         if live is not None and live.firing_in:
             live.lease = at
-            self._spans.pop(id_, None)
+            self.repeats.over(id_)
             self.take(AlertExpired(id=id_), at, SYSTEM)
 
     def start_node(self, gap: int, at: int, actor: str) -> None:
@@ -197,7 +113,7 @@ class Branch:
         known = [
             (alert, alert.lease)
             for alert in self.state.alerts.values()
-            if alert.lease and alert.id in self._spans and self._spans[alert.id].last_at > at
+            if alert.lease and self.repeats.last_at(alert.id) > at
         ]
         self.take(NodeStart(gap=gap), at, actor)
         for alert, lease in known:
@@ -207,8 +123,10 @@ class Branch:
 
     def run(self, until: int) -> None:
         """Let everything happen that is due before a moment, each at its own, and what is overdue now."""
+        if self._now:
+            self.send()
         state = self.state
-        timers, leases, attempts, looks = state.timers, state.leases, self._attempts, self._looks
+        timers, leases, attempts, looks = state.timers, state.leases, self._attempts, self.repeats.looks
         while (
             (timers and timers[0][0] < until)
             or (attempts and attempts[0][0] < until)
@@ -243,7 +161,7 @@ class Branch:
             heapq.heappop(leases)
         if self._attempts:
             due = min(due, self._attempts[0][0])
-        return min(due, self._looks[0][0]) if self._looks else due
+        return min(due, self.repeats.looks[0][0]) if self.repeats.looks else due
 
     def _awake(self, due: int) -> int:
         """Give the first moment from then on at which somebody listened."""
@@ -260,15 +178,25 @@ class Branch:
         state, attempts = self.state, self._attempts
         if state.leases and state.leases[0][0] <= at:
             for alert in leases_due(state, at):
-                self._decide(AlertExpired(id=alert.id), at)
-                self._comes_back(alert.id, at)
+                advance(state, AlertExpired(id=alert.id), at=at, actor=SYSTEM, emit=self._follow)
+                self.repeats.comes_back(alert.id, at)
         if state.timers and state.timers[0][0] <= at:
-            self._decide(TICK, at)
-        while self._looks and self._looks[0][0] <= at:
-            due, id_, kind = heapq.heappop(self._looks)
-            self._look(id_, kind, due, at)
+            advance(state, TICK, at=at, actor=SYSTEM, emit=self._follow)
+        while self.repeats.looks and self.repeats.looks[0][0] <= at:
+            again = self.repeats.take()
+            if again is not None:
+                self.receive(again, at, SYSTEM, None)
         while attempts and attempts[0][0] <= at:
             self._attempt(heapq.heappop(attempts)[1], at)
+        if self._now:
+            self.send()
+
+    def send(self) -> None:
+        """Make the attempts of what was decided in this moment, and of what follows from them."""
+        numbers, at = self._now, self.state.at
+        for number in numbers:  # It grows meanwhile.
+            self._attempt(number, at)
+        numbers.clear()
 
     def move_to(self, at: int) -> None:
         """Move on to a moment; before anything is recalled for what happens in it."""
@@ -285,81 +213,20 @@ class Branch:
         outcome: Outcome = DRY_RUN
         if not delivery.dry_run:
             outcome = self._outcomes.nearest(delivery.target, delivery.channel, at)
-        attempt = delivery.attempts + 1
-        self._decide(OutcomeReported(delivery=number, attempt=attempt, outcome=outcome), at)
-
-    def _decide(self, given: Input, at: int) -> None:
-        """Decide what time brought about."""
-        drafts: list[Draft] = []
-        advance(self.state, given, at=at, actor=SYSTEM, emit=drafts.append)
-        if drafts:
-            self._follow(drafts, at)
+        reported = OutcomeReported(delivery=number, attempt=delivery.attempts + 1, outcome=outcome)
+        advance(self.state, reported, at=at, actor=SYSTEM, emit=self._follow)
 
     def _past(self, number: int) -> Opening:
         return opening_of(self.state, self.state.incidents[number])
 
-    # Looks that left no entry
-
-    def _lease(self, live: LiveAlert, at: int, span: Span) -> None:
-        """Give an alert the lease that its repeats gave it, which left no entry."""
-        if not live.lease:
-            return
-        if span.vouched or span.last_at == NEVER_AGAIN:
-            live.lease = (
-                0  # The record says when it expires; or nobody knows how long it was seen: then for good.
-            )
-        elif span.repeats and span.interval() <= live.expires_after:
-            live.lease = max(at, span.last_at) + live.expires_after
-            if not live.timer or live.lease < live.timer:
-                plan_lease(self.state, live)
-
-    def _comes_back(self, id_: bytes, at: int) -> None:
-        """Plan the next repeat of an alert that expired between two of them."""
-        span = self._spans.get(id_)
-        if span is not None and (moment := span.next_after(at)):
-            heapq.heappush(self._looks, (moment, id_, "repeat"))
-        else:
-            self._spans.pop(id_, None)
-
-    def _held(self, incident: LiveIncident) -> None:
-        """Plan the repeats that come once a person's resolution holds them back no more."""
-        held_until = incident.resolved_at + self.state.plan(incident).reopen_within
-        for member in self.state.members[incident.number]:
-            span = self._spans.get(member.id) if incident.number in member.firing_in else None
-            if span is not None and (moment := span.next_after(held_until)):
-                heapq.heappush(self._looks, (moment, member.id, "repeat"))
-
-    def _goes_on_green(self, live: LiveAlert, alert: Alert, at: int, interval: int) -> None:
-        """The record has no more greens, because they cleared it; here it needs more, so they go on."""
-        interval = interval if interval >= SECOND else MINUTE
-        green = msgspec.structs.replace(
-            alert, window_start=alert.window_start + interval, window_end=alert.window_end + interval
-        )
-        self._greens[live.id] = at + interval, green
-        heapq.heappush(self._looks, (at + interval, live.id, "green"))
-
-    def _look(self, id_: bytes, kind: str, due: int, at: int) -> None:
-        """Let a look come that left no entry in the record."""
-        live = self.state.alerts.get(id_) or self.archive.alerts.get(id_)
-        if live is None:
-            return
-        if kind == "green":
-            planned, green = self._greens.get(id_, (0, None))
-            if planned == due and green is not None and live.firing_in:
-                self.receive(AlertReceived(green, id_, b"", None, id_), at, SYSTEM, Span(at, at, 0))
-            return
-        incidents = [self.state.incidents[number] for number in live.firing_in]
-        if not incidents or any(incident.state is IncidentState.RESOLVED for incident in incidents):
-            self.receive(AlertReceived(_again(live), id_, b"", None, id_), at, SYSTEM, None)
-
     # What was decided
 
-    def _follow(self, drafts: Iterable[Draft], at: int) -> None:
-        for draft in drafts:
-            for event in draft.events:
-                note = _NOTES.get(type(event))
-                if note is not None:
-                    note(self, event, at)
+    def _follow(self, draft: Draft) -> None:
+        at = self.state.at
+        for event in draft.events:
+            note = _NOTES.get(type(event))
+            if note is not None:
+                note(self, event, at)
         if self.course.fresh:
             self.course.name_openers()
 
@@ -381,13 +248,13 @@ class Branch:
 
     def _incident_resolved(self, e: ev.IncidentResolved, at: int) -> None:
         self.course.incident_resolved(e, at)
-        if not e.auto and self._spans:
-            self._held(self.state.incidents[e.incident])
+        if not e.auto:
+            self.repeats.held(self.state.incidents[e.incident])
 
     def _notified(self, e: ev.Notified, at: int) -> None:
         self.course.notified(e, at)
         for new in e.deliveries:
-            heapq.heappush(self._attempts, (at, new.delivery))
+            self._now.append(new.delivery)
         self.criticals.notified(e)
 
     def _delivery_retried(self, e: ev.DeliveryRetried, at: int) -> None:
@@ -427,20 +294,3 @@ _NOTES: dict[type, Callable[..., None]] = {
     ev.DeliveryRetried: Branch._delivery_retried,
     ev.DeliveryEnded: Branch._delivery_ended,
 }
-
-
-def _again(live: LiveAlert) -> Alert:
-    """Give the last firing look at an alert once more, as far as deciding asks for it."""
-    start = end = 0
-    for window_start, window_end, status, _ in LOOK.iter_unpack(live.looks):
-        if status == b"f":
-            start, end = window_start, window_end
-    return Alert(
-        rule_id=live.rule_id,
-        scope=SCOPE.decode(live.scope) if live.scope else {},
-        severity=live.severity,
-        message="",
-        window_start=start,
-        window_end=end,
-        source=live.source,
-    )

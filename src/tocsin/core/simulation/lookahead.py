@@ -44,16 +44,21 @@ class Sightings:
 
     def looked(self, look: "_Glance", at: int) -> None:
         """Take the next look that left an entry."""
-        before = self._firing.get(look.id)
+        firing, id_ = self._firing, look.id
+        before = firing.get(id_)
+        timeout = look.expires_after
         if before is not None:
-            self._told(before, look)
-        fires = look.type in ("alert_fired", "alert_seen")
-        if fires:
-            timeout = before.timeout if before is not None else look.expires_after
-            self._firing[look.id] = _Firing(len(self.last_at), at, timeout)
-        elif look.type == "alert_cleared":
-            self._firing.pop(look.id, None)
-        self.last_at.append(NEVER_AGAIN if fires else 0)
+            timeout = before.timeout
+            if not before.is_told:
+                self._told(before, look)
+        kind = look.type
+        if kind == "alert_seen" or kind == "alert_fired":
+            firing[id_] = _Firing(len(self.repeats), at, timeout)
+            self.last_at.append(NEVER_AGAIN)
+        else:
+            if kind == "alert_cleared" and before is not None:
+                del firing[id_]
+            self.last_at.append(0)
         self.repeats.append(0)
         self.vouched.append(0)
 
@@ -61,7 +66,8 @@ class Sightings:
         """Take an expiry. awake_since: when somebody last began to listen."""
         before = self._firing.pop(look.id, None)
         if before is not None:
-            self._told(before, look)
+            if not before.is_told:
+                self._told(before, look)
             late = at - before.seen_at - before.timeout
             by_route = before.timeout and (
                 0 <= late <= LATE_MAX or (late > 0 and awake_since > before.seen_at)
@@ -70,12 +76,11 @@ class Sightings:
 
     def _told(self, before: "_Firing", look: "_Glance") -> None:
         """Take what an entry says of the time since the last firing look; what comes after a green look is no news."""
-        if not before.is_told:
-            before.is_told = True
-            self.last_at[before.place] = look.last_at if look.repeats else 0
+        before.is_told = True
+        self.last_at[before.place] = 0
+        if look.repeats:
             self.repeats[before.place] = look.repeats
-            if look.repeats:
-                before.seen_at = look.last_at
+            self.last_at[before.place] = before.seen_at = look.last_at
 
 
 class _Firing(msgspec.Struct, gc=False):
@@ -113,19 +118,20 @@ class Ahead:
     def take(self, header: bytes, decision: bytes, private: bytes) -> None:
         """Look at the next entry."""
         head = _read_head(header)
-        self.size += 1
-        self.last_at = head.at
         kind = head.kind
+        self.size += 1
         if kind == "alert":
             if head.cause is None:
                 events = _read_glances(decision).events
-                self.sightings.looked(_look(events), head.at)
-                for event in events:
-                    if event.type == "notified":
-                        self._notified(events)
+                look = events[0]
+                self.sightings.looked(look if look.type in _LOOKS else _look(events), head.at)
+                if _NOTIFIED in decision:
+                    self._notified(events)
                 return
         elif kind == "outcome":
             self._outcome(head.at, decision, private)
+            if _NOTIFIED not in decision:
+                return
         elif kind == "expiry":
             if head.cause is None:
                 awake_since = self.gaps[-1][1] if self.gaps else 0
@@ -244,8 +250,11 @@ def look_ahead(entries: Iterable[Parts], on_progress: Callable[[int], None] = la
     """Pass over a whole ledger. Raises: msgspec's errors if an entry cannot be read."""
     ahead = Ahead()
     take = ahead.take
+    header = b""
     for header, decision, private in entries:
         take(header, decision, private)
         if not ahead.size % PROGRESS_EVERY:
             on_progress(ahead.size)
+    if header:
+        ahead.last_at = _read_head(header).at
     return ahead

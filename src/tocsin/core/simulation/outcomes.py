@@ -31,6 +31,8 @@ class Series:
 
     def nearest(self, at: int) -> int:
         """Give the code of the outcome nearest in time; of two that are equally near, the later one's."""
+        if len(self._codes) == 1:
+            return self._codes[0]
         run = bisect_right(self._first, at) - 1
         if run < 0:
             return self._codes[0]

@@ -5,6 +5,7 @@ on to the next one; only then are the three courses compared, so that all of the
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -15,7 +16,7 @@ from tocsin.core.model.alert import Status
 from tocsin.core.model.input import AlertReceived, Manual, PolicyChanged, Tick
 from tocsin.core.model.notification import NotificationKind
 from tocsin.core.model.policy import MINUTE, Policy, with_addresses
-from tocsin.core.simulation.branch import BRANCH_KEY, Branch, Span
+from tocsin.core.simulation.branch import BRANCH_KEY, Branch
 from tocsin.core.simulation.comparison import Comparison
 from tocsin.core.simulation.course import QUIET, Course
 from tocsin.core.simulation.critical import Watch
@@ -24,6 +25,7 @@ from tocsin.core.simulation.hours import Hours
 from tocsin.core.simulation.lookahead import Ahead, longest_reopening
 from tocsin.core.simulation.people import ACTIONS, People
 from tocsin.core.simulation.prelude import Prelude, look_of
+from tocsin.core.simulation.repeats import Span
 
 DRIFT_TOLERANCE = MINUTE
 """By so much a decision may come at another time than it was recorded and be no drift: real timers come a little late,
@@ -53,6 +55,12 @@ class Period:
         self.candidate = self._branch(hours, keeps_news=True)
         self.branches = self.again, self.candidate
         self._courses = self.recorded, self.again.course, self.candidate.course
+        self._waiting: tuple[list[Any], ...] = (
+            *(some for course in self._courses for some in (course.fresh, course.over)),
+            self.again.criticals.firsts,
+            self.candidate.criticals.news,
+        )
+        self._look_at = since
         self.people = tuple(People(branch) for branch in self.branches)
         self.drift = Comparison(tolerance=DRIFT_TOLERANCE)
         self.effect = Comparison()
@@ -83,16 +91,17 @@ class Period:
         )
         branch.begin()
         for id_, span in prelude.seen.items():
-            branch.knows(id_, span)
+            branch.repeats.knows(id_, span)
         return branch
 
     def take(self, header: bytes, decision: bytes, private: bytes, end: int) -> bool:
         """Take the next entry; False if it lies behind the end, and nothing came of it."""
         head = _read_head(header)
-        if head.at >= end:
-            return False
-        if head.at != self.at:
-            self._move(head.at)
+        at = head.at
+        if at != self.at:
+            if at >= end:
+                return False
+            self._move(at)
         take = _TAKE.get(head.kind)
         if take is not None:
             take(self, head, decision, private)
@@ -113,10 +122,14 @@ class Period:
         self.again.run(at)
         self.candidate.run(at)
         self.at = at
-        for course in self._courses:
-            if course.resting and course.resting[0][0] <= at:
+        if at >= self._look_at:
+            self._look_at = at + MINUTE
+            for course in self._courses:
                 course.move(at)
-        self._compare()
+        for some in self._waiting:
+            if some:
+                self._compare()
+                return
 
     def _pair(self) -> None:
         """Find what belongs together of that which began since the last time."""
@@ -132,8 +145,7 @@ class Period:
 
     def _compare(self) -> None:
         recorded, again, candidate = self._courses
-        if recorded.fresh or again.fresh or candidate.fresh:
-            self._pair()
+        self._pair()
         self.watch.look()
         if recorded.over:
             for opening in recorded.over:
@@ -167,8 +179,8 @@ class Period:
         self._record(head, decision, private)
 
     def _outcome(self, head: "_Head", decision: bytes, private: bytes) -> None:
-        for branch in self.branches:
-            branch.run(head.at + 1)
+        self.again.send()
+        self.candidate.send()
         if _TOLD[0] in decision or _TOLD[1] in decision:
             self._record(head, decision, private)
 

@@ -5,10 +5,11 @@ from tocsin.core.engine.state import State
 from tocsin.core.ledger.encoding import Entry
 from tocsin.core.model import event as ev
 from tocsin.core.simulation.archive import Archive
-from tocsin.core.simulation.branch import BRANCH_KEY, Span
+from tocsin.core.simulation.branch import BRANCH_KEY
 from tocsin.core.simulation.course import Opening
 from tocsin.core.simulation.fold import Fold
 from tocsin.core.simulation.lookahead import Ahead
+from tocsin.core.simulation.repeats import Span
 
 Look = ev.AlertFired | ev.AlertSeen | ev.AlertGreen | ev.AlertCleared
 LOOKS = frozenset((ev.AlertFired, ev.AlertSeen, ev.AlertGreen, ev.AlertCleared))
