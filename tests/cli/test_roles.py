@@ -1,5 +1,6 @@
 """Who may what at the terminal: every verb that talks to a server, with a token of every role."""
 
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,8 @@ from tocsin.core.model.access import GRANTS, Permission, Role
 READ, LEDGER = Permission.READ, Permission.READ_LEDGER
 SEND, RESPOND = Permission.SEND, Permission.RESPOND
 SILENCE, ADMINISTER = Permission.SILENCE, Permission.ADMINISTER
+
+FOLDER = tempfile.TemporaryDirectory()
 
 VERBS: list[tuple[str, Permission, list[str]]] = [
     ("send", SEND, ["--rule-id", "r", "--severity", "info", "--message", "m"]),
@@ -53,13 +56,17 @@ VERBS: list[tuple[str, Permission, list[str]]] = [
     ("ledger proof", LEDGER, ["--incident", "1"]),
     ("ledger proof", LEDGER, ["--since", "1"]),
     ("ledger envelope", LEDGER, ["1"]),
+    ("ledger export", LEDGER, ["--force", f"{FOLDER.name}/export.zip"]),
     ("ledger erase", ADMINISTER, ["--subject", "nobody at all", "--reason", "x", "--dry-run"]),
     ("ledger erase", ADMINISTER, ["--entry", "0", "--reason", "x", "--yes"]),
     ("ledger rotate-key", ADMINISTER, []),
     ("ledger retire-key", ADMINISTER, ["nobody's"]),
 ]
 
-FOR_THEMSELVES = {"doctor": "it tells what it finds, and what it may not see is one of the findings"}
+FOR_THEMSELVES = {
+    "doctor": "it tells what it finds, and what it may not see is one of the findings",
+    "gate": "the same",
+}
 """Verbs that talk to a server and yet never end with 5."""
 
 
