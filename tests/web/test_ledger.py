@@ -1,8 +1,12 @@
 """The record over HTTP: checkpoints, tiles and keys, and proofs of entries, of growth and of incidents."""
 
+import contextlib
 import hashlib
+import io
 import json
+import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +20,7 @@ from tocsin.core.ledger.merkle import EMPTY_ROOT
 from tocsin.core.ledger.note import Unverified, decode64, split
 from tocsin.core.model import event as ev
 from tocsin.core.model.access import Role
+from tocsin.runtime.export import verify_ledger, write_export
 from tocsin.runtime.signing import verify
 
 LEDGER = "/api/v1/ledger"
@@ -324,6 +329,63 @@ def test_what_was_decided_after_the_checkpoint_is_not_yet_proven(ledger: Face) -
 
     assert (status, problem["state"]) == (409, "unsigned")
     assert (of_all[0], of_all[2]["state"]) == (409, "unsigned")
+
+
+# Exports
+
+
+def verified(tmp_path: Path, data: bytes, *arguments: str) -> tuple[int, dict[str, Any]]:
+    """Judge an export as its own program does."""
+    (tmp_path / "export.zip").write_bytes(data)
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(io.StringIO()):
+        code = verify_ledger.main([str(tmp_path / "export.zip"), "--json", *arguments])
+    return code, json.loads(said.getvalue())
+
+
+def test_an_export_agrees_with_the_key_and_the_checkpoints_that_somebody_kept(
+    ledger: Face, tmp_path: Path
+) -> None:
+    (tmp_path / "older").write_text(get(ledger)["checkpoint"])
+    vkey = get(ledger)["keys"][0]["vkey"]
+    grow(ledger, 2)
+
+    status, headers, data = ledger.ask("GET", f"{LEDGER}/export", role=Role.AUDITOR)
+
+    assert (status, headers["content-type"]) == (200, "application/zip")
+    assert headers["cache-control"] == "no-store"
+    code, answer = verified(tmp_path, data, "--key", vkey, "--checkpoint", str(tmp_path / "older"))
+    assert (code, answer["sound"], answer["pinned"]) == (0, True, True)
+    assert len(answer["agrees"]) == 1
+    for role in Role:
+        if role not in (Role.ADMIN, Role.AUDITOR):
+            assert ledger.ask("GET", f"{LEDGER}/export", role=role)[0] == 403
+
+
+def test_what_is_erased_while_an_export_is_written_is_erased_in_it_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with a_face(signs=True) as face:
+        for _ in range(2):
+            face.post(ALERT | {"rule_id": "a", "message": "Anna"})
+        face.ask("POST", "/api/v1/incidents/1/resolve", {})
+        times = []
+
+        def erased_meanwhile(file: Any, **more: Any) -> None:
+            # Reading begins after the checkpoint was taken, and what is read is as it was erased in between.
+            if not times:
+                erase = {"subject": "Anna", "reason": "letter 7"}
+                assert face.ask("POST", f"{LEDGER}/erasures", erase)[0] == 200
+            times.append(1)
+            write_export(file, **more)
+
+        monkeypatch.setattr("tocsin.web.api.ledger.write_export", erased_meanwhile)
+        status, _, data = face.ask("GET", f"{LEDGER}/export")
+
+        assert (status, len(times)) == (200, 2)
+        code, answer = verified(tmp_path, data)
+        assert (code, answer["sound"]) == (0, True), answer
+        assert b"Anna" not in zipfile.ZipFile(tmp_path / "export.zip").read("entries.jsonl")
 
 
 # Who may
