@@ -27,12 +27,12 @@ from tocsin.core.ledger.encoding import Sealed, Segment, pack, unpack
 from tocsin.runtime.export import ExportFailed, verify_ledger, write_export
 
 FIRST = Signer("first")
-TEXT = Path(verify_ledger.__file__).with_name("export_readme.txt")
+TEXT = Path(verify_ledger.__file__).with_name("readme.txt")
 
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory):
-    ledger = make_ledger(tmp_path_factory.mktemp("ledger"), seed=3, turns=300)
+    ledger = make_ledger(tmp_path_factory.mktemp("ledger"), seed=3, turns=300, is_whole=True)
     return [entry for segment in ledger.segments for entry in unpack(segment.data)]
 
 

@@ -43,7 +43,7 @@ INCIDENT = "5d41402abc4b2a76b9719d91"
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory):
     """What a real pump wrote, entry by entry."""
-    ledger = make_ledger(tmp_path_factory.mktemp("ledger"), seed=3, turns=900)
+    ledger = make_ledger(tmp_path_factory.mktemp("ledger"), seed=3, turns=900, is_whole=True)
     return [entry for segment in ledger.segments for entry in unpack(segment.data)]
 
 

@@ -547,7 +547,7 @@ WAYS = [
 def cases(tmp_path_factory):
     """A small ledger, which is quick to judge, and one with tiles that are full and tiles that are not."""
     folder = tmp_path_factory.mktemp("ledger")
-    ledger = make_ledger(folder, seed=3, turns=300)
+    ledger = make_ledger(folder, seed=3, turns=300, is_whole=True)
     parts = [entry for segment in ledger.segments for entry in unpack(segment.data)]
     made = []
     for size in (31, 290):

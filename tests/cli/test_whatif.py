@@ -228,7 +228,7 @@ def test_the_page_stands_alone_and_everything_in_it_is_escaped(evil):
     assert not re.search(r"(?:src|href)=|url\(|@import|https?://", text)
     assert "default-src 'none'" in text
     assert text.count("<svg") >= 2
-    for said in ("1 CRITICAL incidents", "email anna@example.org", "group_wait: 0s -&gt; 10m"):
+    for said in ("1 CRITICAL incident", "email anna@example.org", "group_wait: 0s -&gt; 10m"):
         assert said in text
 
 
@@ -294,7 +294,7 @@ def test_what_was_left_out_is_counted_in_words(capsys):
 
     show_report(console(), found)
 
-    assert "1 inputs could not be decided again: their texts were erased" in " ".join(
+    assert "1 input could not be decided again: the texts were erased" in " ".join(
         capsys.readouterr().out.split()
     )
     assert "inputs whose texts were erased<td class=n>1" in page(found)

@@ -104,8 +104,6 @@ def _decide(
         policy, has_targets = read_candidate(candidate)
         now = EPOCH + timedelta(microseconds=build_clock().now())
         begin, end = (_instant(moment, now) if moment else None for moment in (since, until))
-        if begin is not None and end is not None and begin >= end:
-            raise click.UsageError("The period ends before it begins: give a --since before --until.")
         # The states that are built live as long as the process: the collector need not look at them again and again.
         gc.freeze()
         gc.set_threshold(200_000, 20, 50)

@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from tocsin.cli.plain import plain
-from tocsin.cli.show import labels
+from tocsin.cli.show import labels, several
 from tocsin.cli.times import span
 from tocsin.cli.whatif_text import COUNTED, inputs_of, person_of, side_of
 
@@ -60,7 +60,7 @@ def _verdict(found: dict[str, Any]) -> str:
     if found["same"]:
         return "<p class=good>Nothing: the other policy decides every one of them alike.</p>"
     effect = found["effect"]
-    return f"<p>{effect['found']} incidents would have gone otherwise, {effect['same']} alike.</p>"
+    return f"<p>{several(effect['found'], 'incident')} would have gone otherwise, {effect['same']} alike.</p>"
 
 
 def _rows(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
@@ -88,7 +88,8 @@ def _critical(critical: list[dict[str, Any]]) -> str:
         for one in critical
     ]
     head = ("incident", "what", "told", "then", "because")
-    title = f"<h2 class=bad>{len(critical)} CRITICAL incidents would have been told late, or not at all</h2>"
+    count = several(len(critical), "CRITICAL incident")
+    title = f"<h2 class=bad>{count} would have been told late, or not at all</h2>"
     return title + _rows(head, rows)
 
 
@@ -182,7 +183,8 @@ def _drift(found: dict[str, Any]) -> str:
     if not drift["found"]:
         said = "<p class=good>None: every incident came as it was recorded.</p>"
     else:
-        said = f"<p>{drift['found']} incidents came otherwise than recorded, {drift['same']} as recorded.</p>"
+        count = several(drift["found"], "incident")
+        said = f"<p>{count} came otherwise than recorded, {drift['same']} as recorded.</p>"
     title = "<h2>Drift: the recorded policy decided again, against the record</h2>"
     return title + said + _cases("Where it drifted", drift, "recorded", "again")
 

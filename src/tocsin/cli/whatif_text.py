@@ -209,14 +209,18 @@ def _show_drift(out: "Console", found: dict[str, Any]) -> None:
 
 def _show_left_out(out: "Console", left_out: dict[str, Any]) -> None:
     rows = [
-        (left_out["erased"], "inputs could not be decided again: their texts were erased"),
-        (left_out["nothing"]["candidate"], "actions found nothing to act on under the other policy"),
-        (left_out["conflicts"]["candidate"], "actions could not be taken under the other policy"),
-        (left_out["deliveries"], "times somebody retried or gave up a delivery, which is not done again"),
+        (left_out["erased"], "input", "could not be decided again: the texts were erased"),
+        (left_out["nothing"]["candidate"], "action", "found nothing to act on under the other policy"),
+        (left_out["conflicts"]["candidate"], "action", "could not be taken under the other policy"),
+        (left_out["deliveries"], "delivery", "retried or given up by somebody, which is not done again"),
     ]
-    told = [(count, words) for count, words in rows if count]
+    told = [
+        f"{several(count, what, 'deliveries' if what == 'delivery' else '')} {words}"
+        for count, what, words in rows
+        if count
+    ]
     if told:
         out.print()
         out.print(text("Left out", "bold"))
-        for count, words in told:
-            out.print(text(f"{count} {words}"))
+        for line in told:
+            out.print(text(line))

@@ -131,8 +131,8 @@ def an_alert(
     )
 
 
-def write_ledger(store: SqliteStore, *, seed: int = 1, turns: int = 150) -> None:
-    """Let a house full of trouble go on for so many turns."""
+def write_ledger(store: SqliteStore, *, seed: int = 1, turns: int = 150, is_whole: bool = False) -> None:
+    """Let a house full of trouble go on for so many turns. is_whole: nothing is erased in the end."""
     chance = random.Random(seed)
     clock = HandClock()
     waiting: list[tuple[int, int]] = []
@@ -157,6 +157,8 @@ def write_ledger(store: SqliteStore, *, seed: int = 1, turns: int = 150) -> None
             pump.turn([Request((PolicyChanged(policy=a_policy(2)),), "settings", answer)])
     clock.at += 2 * DAY
     pump.turn([])
+    if is_whole:
+        return
     vkey = "tests+89abcdef+AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyAh"
     size = store.head().size
     over = [seq for seq in range(2, size) if _is_over(store, pump, seq)]
@@ -260,11 +262,11 @@ def read_ledger(store: SqliteStore) -> Ledger:
     return Ledger(list(store.segments()), End(head.size, head.root, head.edge, head.at))
 
 
-def make_ledger(directory: Path, *, seed: int = 1, turns: int = 150) -> Ledger:
+def make_ledger(directory: Path, *, seed: int = 1, turns: int = 150, is_whole: bool = False) -> Ledger:
     """Write a ledger in a data directory, and leave it there."""
     store = SqliteStore(directory)
     try:
-        write_ledger(store, seed=seed, turns=turns)
+        write_ledger(store, seed=seed, turns=turns, is_whole=is_whole)
         return read_ledger(store)
     finally:
         store.close()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 from tocsin.core.engine.route import compile_policy
 from tocsin.core.ledger.encoding import read_entry
+from tocsin.core.model.errors import Invalid
 from tocsin.core.model.policy import Policy
 from tocsin.core.simulation.branch import BRANCH_KEY
 from tocsin.core.simulation.hours import Hours
@@ -41,8 +42,10 @@ def what_if(
     until: None for the end of the ledger. What would have come due by then is decided too, also after the last entry.
     zone: where the night is (an IANA name).
     keeps_targets: the candidate tells the targets that the record has, and its own are ignored.
-    Raises: Invalid if the policy or the zone is none; msgspec's errors if an entry cannot be read.
+    Raises: Invalid if the policy, the zone or the period is none; msgspec's errors if an entry cannot be read.
     """
+    if until is not None and until <= since:
+        raise Invalid("The period ends before it begins. Swap the two.", field="until")
     hours = Hours(zone)
     ahead = look_ahead(read(), lambda entries: on_progress("reading", entries))
     candidate = align(policy, ahead, keeps_targets=keeps_targets, key=BRANCH_KEY)

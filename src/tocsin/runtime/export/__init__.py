@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from tocsin.core.ledger.encoding import Segment, unpack
 from tocsin.core.ledger.merkle import EMPTY_ROOT, hash_leaf
-from tocsin.core.ledger.tiles import WIDTH, Bundle, Edge, pack_bundle, path
+from tocsin.core.ledger.tiles import ENTRY_BYTES_MAX, WIDTH, Bundle, Edge, pack_bundle, path
 
 LONG_AGO = (1980, 1, 1, 0, 0, 0)
 """The date of every file in it, the first that a zip can say."""
@@ -59,11 +59,12 @@ def write_export(
                     b'{"decision":%b,"header":%b,"private":%b}\n' % (decision, header, private or b"null")
                     for header, decision, private in some
                 )
-                try:
-                    bundle = pack_bundle(headers)
-                except ValueError as error:
-                    raise ExportFailed(f"Of the entries from {edge.size} on, {error}.") from error
-                waiting.add(path(Bundle(edge.size // WIDTH, len(some))), bundle)
+                for seq, header in enumerate(headers, edge.size):
+                    if len(header) > ENTRY_BYTES_MAX:
+                        raise ExportFailed(
+                            f"The header of entry {seq} has {len(header)} bytes, which no bundle can hold."
+                        )
+                waiting.add(path(Bundle(edge.size // WIDTH, len(some))), pack_bundle(headers))
                 for tile, content in edge.extend(map(hash_leaf, headers)):
                     waiting.add(path(tile), content)
         for tile, content in edge.partial():
