@@ -37,7 +37,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "whatif": (
         "tocsin.cli.whatif",
         "whatif",
-        "Decide the record again under another policy: what would have been different?",
+        "Decide the recorded inputs again under another policy, and show what would have been different.",
     ),
     "backup": (
         "tocsin.cli.backup",
