@@ -35,7 +35,8 @@ class Branch:
     """One state, the course that it takes, and the clockwork around it.
 
     quiet: see `Course`; archive: what the state has forgotten already; it is copied.
-    wanted: alerts (as state keys them) of incidents that people reopen later: such incidents are kept.
+    wanted: alerts (as state keys them) that fire now in recorded incidents which people reopen later: the incidents that
+    they fire in here are kept.
     keeps_news: see `Criticals`.
     """
 
@@ -240,7 +241,7 @@ class Branch:
         self.course.alert_fired(e, at)
         if e.severity is Severity.CRITICAL:
             self.criticals.fired(e, at)
-        if self._wanted_alerts:
+        if self._wanted_alerts or e.incident in self._wanted_incidents:
             self._joined(e)
 
     def _alert_seen(self, e: ev.AlertSeen, at: int) -> None:

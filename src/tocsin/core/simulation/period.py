@@ -45,9 +45,7 @@ class Period:
         self.policy = candidate
         self.since = self.at = since
         self._wanted = prelude.wanted()
-        self._wanted_alerts = {
-            bytes.fromhex(id_): None for opening in self._wanted.values() for id_ in opening.alerts
-        }
+        self._wanted_alerts: dict[bytes, None] = {}
         self._vouched = {id_: None for id_, span in prelude.seen.items() if span.vouched}
         longest = max(ahead.reopen_within, longest_reopening(candidate.routes), DEFAULTS.reopen_within or 0)
         self._quiet = QUIET + longest
@@ -153,6 +151,8 @@ class Period:
                 self.drift.over_earlier(opening)
                 if opening.number in self.ahead.reopened:
                     self._wanted[opening.number] = opening
+                    for id_ in opening.alerts:
+                        self._wanted_alerts.pop(bytes.fromhex(id_), None)
             recorded.over.clear()
         if again.over:
             for opening in again.over:

@@ -162,7 +162,7 @@ class Repeats:
     def take(self) -> AlertReceived | None:
         """Take the next look out; None if it decides nothing any more."""
         due, id_, kind = heapq.heappop(self.looks)
-        live = self._state.alerts.get(id_) or self._archive.alerts.get(id_)
+        live = self._state.alerts.get(id_) or self._archive.find_alert(id_)
         if live is None:
             return None
         if kind == "green":
