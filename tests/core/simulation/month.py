@@ -116,7 +116,7 @@ def record(policy: Policy, inputs: int, *, seed: int = 1) -> Iterator[Parts]:
         given += 1
         what = chance.randrange(1000)
         if what < 960:
-            _alert(house, chance, hosts, max(8, 30 * MINUTE // step), firing)
+            _alert(house, chance, hosts, max(8, 30 * MINUTE // step), min(MINUTE, 4 * step), firing)
         elif what < 985:
             _person(house, chance)
         else:
@@ -128,7 +128,12 @@ def record(policy: Policy, inputs: int, *, seed: int = 1) -> Iterator[Parts]:
 
 
 def _alert(
-    house: Month, chance: random.Random, hosts: int, pool: int, firing: dict[tuple[str, int], list[int]]
+    house: Month,
+    chance: random.Random,
+    hosts: int,
+    pool: int,
+    pace: int,
+    firing: dict[tuple[str, int], list[int]],
 ) -> None:
     """Something begins, goes on, is seen green, or ends; what goes on is repeated a few times first."""
     if firing and chance.randrange(100) < 91:
@@ -144,7 +149,7 @@ def _alert(
     window = begun - MINUTE, begun
     if what == "again":
         for _ in range(chance.randrange(5) if chance.randrange(20) == 0 else 0):
-            house.until(house.at + MINUTE)
+            house.until(house.at + pace)
             _look(house, rule, host, severity, "firing", window, house.at + 3 * HOUR if not vouched else None)
         window = house.at - MINUTE, house.at
         severity = firing[key][0] = min(4, severity + chance.randrange(40) // 39)

@@ -172,14 +172,17 @@ def unheard_at(state: State, incident: LiveIncident, at: int) -> int:
     """
     plan = state.plan(incident)
     latest = max(incident.fire_change, incident.muted_change, incident.clear_change)
+    # With a comparison that comes no later than the next group, what is not urgent needs no other.
+    is_planned = 0 < incident.flush_at <= max(at, incident.flushed_at + plan.group_interval)
     times = []
     for target in present(state, plan):
         told = told_for(incident, target.id)
         if told is not None:
             if told.delivery:
                 continue
-            knows_all = told.change >= latest and not told.resolved and told.generation == incident.generation
-            if knows_all and at < _reminder_at(told, plan):
+            is_told = told.change and not told.resolved and told.generation == incident.generation
+            knows = max(told.change, told.withheld) >= latest or (is_planned and not is_rise(incident, told))
+            if is_told and knows and at < _reminder_at(told, plan):
                 continue
         news = _news(incident, plan, told, at)
         if news is not None:

@@ -33,8 +33,13 @@ def received(state: State, given: AlertReceived, at: int, actor: str) -> Step:
             return Step((), "duplicate")
         return _fires(state, given, id_, live, at, actor)
     duplicate = manual is None and deduplicate.is_duplicate(live, alert, at)
-    incidents = [state.incidents[number] for number in live.firing_in]
-    if any(incident.state is IncidentState.RESOLVED for incident in incidents):
+    incidents: list[LiveIncident] = []
+    is_resolved = False
+    for firing_in in live.firing_in:
+        incident = state.incidents[firing_in]
+        incidents.append(incident)
+        is_resolved = is_resolved or incident.state is IncidentState.RESOLVED
+    if is_resolved:
         return _still_fires(state, live, alert, incidents, duplicate, manual, at, actor)
     if duplicate:
         concerned = tuple((incident.number, "duplicate") for incident in incidents)
@@ -231,7 +236,8 @@ def _seen_again(
                 private=private,
             )
         )
-    return Step(tuple(drafts), "occurrence", tuple((incident.number, "occurrence") for incident in incidents))
+    concerned = [(incident.number, "occurrence") for incident in incidents]
+    return Step(tuple(drafts), "occurrence", tuple(concerned))
 
 
 def _seen(

@@ -130,12 +130,13 @@ def _take(
     """Apply a draft, and decide what follows from it at once: in the same entry, or in entries of their own."""
     heard_again: list[int] = []
     created: list[ev.SilenceCreated] = []
+    private = draft.private
     for event in draft.events:
-        if isinstance(event, ev.SilenceEnded):
+        if type(event) is ev.SilenceEnded:
             heard_again = covered_only_by(state, event.silence)
-        elif isinstance(event, ev.SilenceCreated):
+        elif type(event) is ev.SilenceCreated:
             created.append(event)
-        apply(state, event, at, draft.private)
+        apply(state, event, at, private)
     incident = state.incidents.get(draft.incident)
     if incident is not None:
         more: tuple[ev.Decided, ...] = ()

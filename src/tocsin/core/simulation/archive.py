@@ -42,6 +42,7 @@ class Archive:
         self.incidents: dict[int, LiveIncident] = {}
         self.members: dict[int, dict[bytes, None]] = {}
         self._held: dict[bytes, None] = {}
+        self._old: dict[bytes, LiveAlert] = {}
         self.deliveries: dict[int, tuple[LiveDelivery, DeliveryState]] = {}
 
     def joined(self, incident: int, ids: Iterable[bytes]) -> None:
@@ -79,17 +80,18 @@ class Archive:
             touched.ended.clear()
 
     def _drop_old(self, at: int) -> None:
-        """Drop alerts whose looks count no more; those forgotten first stand first."""
+        """Drop alerts whose looks count no more; those forgotten first stand first. Those of kept incidents stay."""
         if self._keeps_all:
             return
-        old: list[bytes] = []
-        for id_, alert in self.alerts.items():
+        old: list[LiveAlert] = []
+        for alert in self.alerts.values():
             if at - alert.seen_at <= LOOKS_KEPT_FOR:
                 break
-            if id_ not in self._held:
-                old.append(id_)
-        for id_ in old:
-            del self.alerts[id_]
+            old.append(alert)
+        for alert in old:
+            del self.alerts[alert.id]
+            if alert.id in self._held:
+                self._old[alert.id] = alert
 
     def copy(self, wanted: dict[int, None]) -> "Archive":
         """Give the same archive once more, with nothing in common; `wanted` gets the numbers of what it holds."""
@@ -98,15 +100,23 @@ class Archive:
         copied.incidents = _copied(self.incidents, dict[int, LiveIncident])
         copied.members = {number: dict(members) for number, members in self.members.items()}
         copied._held = dict(self._held)
+        copied._old = _copied(self._old, dict[bytes, LiveAlert])
         wanted.update(dict.fromkeys(self.members))
         return copied
 
     def give_alert(self, state: State, id_: bytes) -> LiveAlert | None:
         """Give an alert back to the state, which does not know it; None if it is not here."""
-        alert = self.alerts.pop(id_, None)
+        alert = self._take(id_)
         if alert is not None:
             recall(state, alert)
         return alert
+
+    def find_alert(self, id_: bytes) -> LiveAlert | None:
+        """Look at an alert that is here."""
+        return self.alerts.get(id_) or self._old.get(id_)
+
+    def _take(self, id_: bytes) -> LiveAlert | None:
+        return self.alerts.pop(id_, None) or self._old.pop(id_, None)
 
     def give_incident(self, state: State, number: int) -> bool:
         """Give an incident back to the state, with its alerts; False if it is not here."""
@@ -115,7 +125,7 @@ class Archive:
             return False
         members: list[LiveAlert] = []
         for id_ in self.members[number]:
-            alert = state.alerts.get(id_) or self.alerts.pop(id_, None)
+            alert = state.alerts.get(id_) or self._take(id_)
             if alert is not None:
                 members.append(alert)
         recall_incident(state, incident, sorted(members, key=lambda alert: alert.number))

@@ -11,7 +11,7 @@ from tocsin.core.engine.state import State, begin, leases_due
 from tocsin.core.engine.step import advance
 from tocsin.core.engine.verdict import SYSTEM
 from tocsin.core.model import event as ev
-from tocsin.core.model.alert import Severity
+from tocsin.core.model.alert import Alert, Severity
 from tocsin.core.model.entry import Draft
 from tocsin.core.model.input import AlertExpired, AlertReceived, Input, NodeStart, OutcomeReported, Tick
 from tocsin.core.model.notification import Outcome
@@ -21,7 +21,7 @@ from tocsin.core.simulation.critical import Criticals
 from tocsin.core.simulation.hours import Hours
 from tocsin.core.simulation.lookahead import Ahead
 from tocsin.core.simulation.outcomes import DRY_RUN
-from tocsin.core.simulation.repeats import Repeats, Span
+from tocsin.core.simulation.repeats import ONCE, Repeats, Span
 
 TICK = Tick()
 NO_TIME = 1 << 62
@@ -35,7 +35,8 @@ class Branch:
     """One state, the course that it takes, and the clockwork around it.
 
     quiet: see `Course`; archive: what the state has forgotten already; it is copied.
-    wanted: alerts (as state keys them) of incidents that people reopen later: such incidents are kept.
+    wanted: alerts (as state keys them) that fire now in recorded incidents which people reopen later: the incidents that
+    they fire in here are kept.
     keeps_news: see `Criticals`.
     """
 
@@ -79,26 +80,32 @@ class Branch:
 
     def receive(self, given: AlertReceived, at: int, actor: str, span: Span | None) -> None:
         """Decide a look at an alert. span: how long it was seen after it, see `Repeats.looked`."""
-        state, id_, alert = self.state, given.id, given.alert
-        self.move_to(at)
+        state, repeats, id_ = self.state, self.repeats, given.id
+        if at > state.at:
+            self.move_to(at)
         live = state.alerts.get(id_)
-        is_recalled = False
+        recalled = None
         if live is None:
-            live = self.archive.give_alert(state, id_)
-            is_recalled = live is not None
+            live = recalled = self.archive.give_alert(state, id_)
         before = live.seen_at if live is not None else 0
         advance(state, given, at=at, actor=actor, emit=self._follow)
+        if self.course.fresh:
+            self._describe(given.alert)
+        if recalled is not None and not recalled.incidents:  # Nothing came of it.
+            del state.alerts[id_], state.touched.alerts[id_]
+            self.archive.alerts[id_] = recalled
+        if span is ONCE and id_ not in repeats.spans and not repeats.greens:
+            return
+        live = live or state.alerts.get(id_)
+        if live is not None:
+            repeats.looked(live, given.alert, at, before, span)
+
+    def _describe(self, alert: Alert) -> None:
+        """Note what is known of the incidents that this alert opened."""
         for opening in self.course.fresh:
             if opening.plan is None:
-                opening.plan = state.plan(state.incidents[opening.number])
+                opening.plan = self.state.plan(self.state.incidents[opening.number])
                 opening.labels = alert.scope
-        live = live or state.alerts.get(id_)
-        if live is None:
-            return
-        if is_recalled and not live.incidents:  # Nothing came of it.
-            del state.alerts[id_], state.touched.alerts[id_]
-            self.archive.alerts[id_] = live
-        self.repeats.looked(live, alert, at, before, span)
 
     def expire(self, id_: bytes, at: int) -> None:
         """The sender no longer vouches for an alert; the record says when."""
@@ -123,9 +130,9 @@ class Branch:
 
     def run(self, until: int) -> None:
         """Let everything happen that is due before a moment, each at its own, and what is overdue now."""
+        state = self.state
         if self._now:
             self.send()
-        state = self.state
         timers, leases, attempts, looks = state.timers, state.leases, self._attempts, self.repeats.looks
         while (
             (timers and timers[0][0] < until)
@@ -234,10 +241,14 @@ class Branch:
         self.course.alert_fired(e, at)
         if e.severity is Severity.CRITICAL:
             self.criticals.fired(e, at)
-        if self._wanted_alerts:
+        if self._wanted_alerts or e.incident in self._wanted_incidents:
             self._joined(e)
 
     def _alert_seen(self, e: ev.AlertSeen, at: int) -> None:
+        opening = self.course.openings.get(e.incident)
+        if opening is not None and opening.opener and not e.change:
+            opening.last_at = at  # Which is all that most of them say.
+            return
         self.course.alert_seen(e, at)
         if e.severity is Severity.CRITICAL and e.change:
             self.criticals.fired(e, at)
@@ -283,6 +294,7 @@ _NOTES: dict[type, Callable[..., None]] = {
     ev.IncidentReopened: Branch._elsewhere,
     ev.AlertFired: Branch._alert_fired,
     ev.AlertSeen: Branch._alert_seen,
+    ev.AlertGreen: Branch._elsewhere,
     ev.AlertCleared: Branch._alert_cleared,
     ev.IncidentResolved: Branch._incident_resolved,
     ev.IncidentAcknowledged: Branch._elsewhere,

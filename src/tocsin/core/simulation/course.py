@@ -152,7 +152,7 @@ class Course:
     def take(self, events: tuple[ev.Decided, ...], at: int) -> None:
         """Take the events of an entry or a draft."""
         for event in events:
-            note = _NOTES.get(type(event))
+            note = NOTES.get(type(event))
             if note is not None:
                 note(self, event, at)
         if self.fresh:
@@ -244,9 +244,16 @@ class Course:
         opening = self.openings.get(e.incident)
         if opening is not None:
             opening.last_at = at
-            opening.rises(e.severity)
+            if e.severity is not opening.severity:
+                opening.rises(e.severity)
             if not opening.opener:
                 opening.opener = e.id
+
+    def alert_green(self, e: ev.AlertGreen, at: int) -> None:
+        """A look found nothing wrong."""
+        opening = self.openings.get(e.incident)
+        if opening is not None:
+            opening.last_at = at
 
     def alert_cleared(self, e: ev.AlertCleared, at: int) -> None:
         """It is over."""
@@ -309,11 +316,12 @@ _STATES: dict[type, str] = {
     ev.IncidentSilenced: "silenced",
     ev.IncidentUnsilenced: "unsilenced",
 }
-_NOTES: dict[type, Callable[..., None]] = {
+NOTES: dict[type, Callable[..., None]] = {
     ev.IncidentOpened: Course._incident_opened,
     ev.IncidentReopened: Course._incident_reopened,
     ev.AlertFired: Course.alert_fired,
     ev.AlertSeen: Course.alert_seen,
+    ev.AlertGreen: Course.alert_green,
     ev.AlertCleared: Course.alert_cleared,
     ev.IncidentResolved: Course.incident_resolved,
     ev.IncidentAcknowledged: Course._state_changed,
@@ -324,3 +332,4 @@ _NOTES: dict[type, Callable[..., None]] = {
     ev.NotificationWithheld: Course._withheld,
     ev.DeliveryEnded: Course.delivery_ended,
 }
+"""What each event means for a course; the others mean nothing."""

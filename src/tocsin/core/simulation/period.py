@@ -10,22 +10,23 @@ from typing import Any
 import msgspec
 
 from tocsin.core.engine.route import DEFAULTS
-from tocsin.core.ledger.encoding import read_decision, read_entry, read_private
+from tocsin.core.ledger.encoding import Private, read_entry
 from tocsin.core.model import event as ev
 from tocsin.core.model.alert import Status
+from tocsin.core.model.entry import Decision
 from tocsin.core.model.input import AlertReceived, Manual, PolicyChanged, Tick
 from tocsin.core.model.notification import NotificationKind
 from tocsin.core.model.policy import MINUTE, Policy, with_addresses
 from tocsin.core.simulation.branch import BRANCH_KEY, Branch
 from tocsin.core.simulation.comparison import Comparison
-from tocsin.core.simulation.course import QUIET, Course
+from tocsin.core.simulation.course import NOTES, QUIET, Course
 from tocsin.core.simulation.critical import Watch
 from tocsin.core.simulation.fold import copy_of
 from tocsin.core.simulation.hours import Hours
 from tocsin.core.simulation.lookahead import Ahead, longest_reopening
 from tocsin.core.simulation.people import ACTIONS, People
-from tocsin.core.simulation.prelude import Prelude, look_of
-from tocsin.core.simulation.repeats import Span
+from tocsin.core.simulation.prelude import LOOKS, Prelude, look_of
+from tocsin.core.simulation.repeats import ONCE, Span
 
 DRIFT_TOLERANCE = MINUTE
 """By so much a decision may come at another time than it was recorded and be no drift: real timers come a little late,
@@ -44,9 +45,7 @@ class Period:
         self.policy = candidate
         self.since = self.at = since
         self._wanted = prelude.wanted()
-        self._wanted_alerts = {
-            bytes.fromhex(id_): None for opening in self._wanted.values() for id_ in opening.alerts
-        }
+        self._wanted_alerts: dict[bytes, None] = {}
         self._vouched = {id_: None for id_, span in prelude.seen.items() if span.vouched}
         longest = max(ahead.reopen_within, longest_reopening(candidate.routes), DEFAULTS.reopen_within or 0)
         self._quiet = QUIET + longest
@@ -152,6 +151,8 @@ class Period:
                 self.drift.over_earlier(opening)
                 if opening.number in self.ahead.reopened:
                     self._wanted[opening.number] = opening
+                    for id_ in opening.alerts:
+                        self._wanted_alerts.pop(bytes.fromhex(id_), None)
             recorded.over.clear()
         if again.over:
             for opening in again.over:
@@ -169,7 +170,7 @@ class Period:
     # What each kind of entry is: an input of the world's, or only a part of the record
 
     def _record(self, head: "_Head", decision: bytes, private: bytes) -> None:
-        self.recorded.take(read_decision(decision).events, head.at)
+        self.recorded.take(_read_decision(decision).events, head.at)
 
     def _due(self, head: "_Head", decision: bytes, private: bytes) -> None:
         """A timer of the record: whatever is due in the branches by now has come before what follows."""
@@ -185,37 +186,47 @@ class Period:
             self._record(head, decision, private)
 
     def _alert(self, head: "_Head", decision: bytes, private: bytes) -> None:
-        at, events = head.at, read_decision(decision).events
-        self.recorded.take(events, at)
+        at, recorded, events = head.at, self.recorded, _read_decision(decision).events
+        look: Any = None
+        manual = None
+        for event in events:
+            kind = type(event)
+            note = NOTES.get(kind)
+            if note is not None:
+                note(recorded, event, at)
+                if kind in LOOKS and look is None:
+                    look = event
+                elif type(event) is ev.Notified and event.kind is NotificationKind.MANUAL:
+                    manual = Manual(channels=event.asked)
+        if recorded.fresh:
+            recorded.name_openers()
         if self.ahead.reopened:
             self._note_wanted(events)
         if head.cause is not None:
             return
-        look = look_of(events)
         kind = type(look)
         id_ = bytes.fromhex(look.id)
         span: Span | None = self._prelude.span(look, at)
-        assert span is not None
         if kind is ev.AlertCleared:
             self._vouched.pop(id_, None)
-            if look.status is not Status.GREEN:  # type: ignore[union-attr]  # as its kind says
+            if look.status is not Status.GREEN:
                 span = None
         elif kind is ev.AlertGreen:
             span = None
-        elif span.vouched:
+        elif span is not ONCE and span is not None and span.vouched:
             self._vouched[id_] = None
         elif self._vouched:
             self._vouched.pop(id_, None)
-        alert = read_private(private).alert if private else None
+        alert = _read_private(private).alert if private else None
         if alert is None:
             self._erased(events)
             return
         self.alerts += 1
-        if span is not None:
+        if span is not None and span is not ONCE:
             self.repeats += span.repeats
-        for opening in self.recorded.fresh:
+        for opening in recorded.fresh:
             opening.labels = opening.labels or alert.scope
-        given = AlertReceived(alert, id_, b"", _manual(events), id_)
+        given = AlertReceived(alert, id_, b"", manual, id_)
         self.again.receive(given, at, head.actor, span)
         self.candidate.receive(given, at, head.actor, span)
 
@@ -232,18 +243,18 @@ class Period:
                 self._wanted_alerts[bytes.fromhex(event.id)] = None
 
     def _send(self, head: "_Head", decision: bytes, private: bytes) -> None:
-        alert = read_private(private).alert if private else None
+        alert = _read_private(private).alert if private else None
         if alert is None:
             self.erased += 1
             return
         self._count("sends")
-        asked = next(e.asked for e in read_decision(decision).events if isinstance(e, ev.Notified))
+        asked = next(e.asked for e in _read_decision(decision).events if isinstance(e, ev.Notified))
         given = AlertReceived(alert, bytes(32), b"", Manual(channels=asked, dry_run=True), bytes(16))
         for branch in self.branches:
             branch.take(given, head.at, head.actor)
 
     def _expiry(self, head: "_Head", decision: bytes, private: bytes) -> None:
-        events = read_decision(decision).events
+        events = _read_decision(decision).events
         self.recorded.take(events, head.at)
         if head.cause is not None:
             return
@@ -255,7 +266,7 @@ class Period:
                 branch.expire(id_, head.at)
 
     def _action(self, head: "_Head", decision: bytes, private: bytes) -> None:
-        events = read_decision(decision).events
+        events = _read_decision(decision).events
         did = events[0]
         if type(did) in ACTIONS:
             self._count("actions")
@@ -274,8 +285,8 @@ class Period:
         self.recorded.take(events, head.at)
 
     def _silence(self, head: "_Head", decision: bytes, private: bytes) -> None:
-        did = read_decision(decision).events[0]
-        wanted = read_private(private).silence if private else None
+        did = _read_decision(decision).events[0]
+        wanted = _read_private(private).silence if private else None
         if isinstance(did, ev.SilenceCreated) and wanted is None:
             self.erased += 1
             return
@@ -287,8 +298,8 @@ class Period:
                 people.change(did, head.at, head.actor)
 
     def _maintenance(self, head: "_Head", decision: bytes, private: bytes) -> None:
-        did = read_decision(decision).events[0]
-        wanted = read_private(private).maintenance if private else None
+        did = _read_decision(decision).events[0]
+        wanted = _read_private(private).maintenance if private else None
         if isinstance(did, ev.MaintenanceCreated) and wanted is None:
             self.erased += 1
             return
@@ -301,7 +312,7 @@ class Period:
 
     def _window(self, head: "_Head", decision: bytes, private: bytes) -> None:
         self._silence_due(head, decision, private)
-        for event in read_decision(decision).events:
+        for event in _read_decision(decision).events:
             if isinstance(event, ev.SilenceCreated):
                 for people in self.people:
                     people.made(event.silence, event.maintenance)
@@ -324,7 +335,7 @@ class Period:
 
     def _node(self, head: "_Head", decision: bytes, private: bytes) -> None:
         self._count("nodes")
-        for event in read_decision(decision).events:
+        for event in _read_decision(decision).events:
             if isinstance(event, ev.NodeStarted):
                 for branch in self.branches:
                     branch.start_node(event.gap, head.at, head.actor)
@@ -332,14 +343,6 @@ class Period:
     def _delivery(self, head: "_Head", decision: bytes, private: bytes) -> None:
         self.deliveries += 1
         self._record(head, decision, private)
-
-
-def _manual(events: tuple[ev.Decided, ...]) -> Manual | None:
-    """Say whether somebody sent this by hand, and to which channels."""
-    for event in events:
-        if type(event) is ev.Notified and event.kind is NotificationKind.MANUAL:
-            return Manual(channels=event.asked)
-    return None
 
 
 class _Head(msgspec.Struct, gc=False):
@@ -353,6 +356,8 @@ class _Head(msgspec.Struct, gc=False):
 
 
 _read_head = msgspec.json.Decoder(_Head).decode
+_read_decision = msgspec.json.Decoder(Decision).decode
+_read_private = msgspec.json.Decoder(Private).decode
 
 _TAKE: dict[str, Callable[[Period, _Head, bytes, bytes], None]] = {
     "alert": Period._alert,

@@ -9,7 +9,7 @@ from tocsin.core.simulation.branch import BRANCH_KEY
 from tocsin.core.simulation.course import Opening
 from tocsin.core.simulation.fold import Fold
 from tocsin.core.simulation.lookahead import Ahead
-from tocsin.core.simulation.repeats import Span
+from tocsin.core.simulation.repeats import ONCE, Span
 
 Look = ev.AlertFired | ev.AlertSeen | ev.AlertGreen | ev.AlertCleared
 LOOKS = frozenset((ev.AlertFired, ev.AlertSeen, ev.AlertGreen, ev.AlertCleared))
@@ -54,11 +54,14 @@ class Prelude:
         """Give how long an alert was seen after a look that left an entry; to be asked for each of them in order."""
         sightings, place = self._ahead.sightings, self.looks
         self.looks = place + 1
-        vouched = sightings.vouched[place] > 0
-        if not vouched:
-            kind = type(look)
-            vouched = (kind is ev.AlertSeen or kind is ev.AlertFired) and look.ends_at is not None  # type: ignore[union-attr]
-        return Span(at, sightings.last_at[place] or at, sightings.repeats[place], vouched)
+        last_at, repeats = sightings.last_at[place], sightings.repeats[place]
+        kind = type(look)
+        vouched = (kind is ev.AlertSeen or kind is ev.AlertFired) and (
+            look.ends_at is not None or sightings.vouched[place] > 0  # type: ignore[union-attr]
+        )
+        if not last_at and not vouched and (kind is ev.AlertSeen or kind is ev.AlertFired):
+            return ONCE
+        return Span(at, last_at or at, repeats, vouched)
 
     def wanted(self) -> dict[int, Opening]:
         """Give the incidents that are over and that people will want back."""

@@ -44,9 +44,14 @@ class Span(NamedTuple):
         return (self.last_at - self.at) // self.repeats if self.repeats else 0
 
 
+ONCE = Span(0, 0, 0)
+"""Stands for a firing look after which the alert was not seen until its next entry; most are such."""
+
+
 class Repeats:
     """What is known of the repeats of each alert that fires in a branch.
 
+    spans, greens: by alert, those that repeat, and the next green look of those that go on being green.
     looks: (due, alert's id, what) of those that will decide something, as a heap.
     """
 
@@ -54,8 +59,8 @@ class Repeats:
         self._state = state
         self._archive = archive
         self.looks: list[tuple[int, bytes, str]] = []
-        self._spans: dict[bytes, Span] = {}
-        self._greens: dict[bytes, tuple[int, Alert]] = {}
+        self.spans: dict[bytes, Span] = {}
+        self.greens: dict[bytes, tuple[int, Alert]] = {}
 
     def knows(self, id_: bytes, span: Span) -> None:
         """Take over how long an alert was seen whose last look came before the period began."""
@@ -63,7 +68,7 @@ class Repeats:
         if live is None or not live.firing_in:
             return
         if span.repeats:
-            self._spans[id_] = span
+            self.spans[id_] = span
         if not live.lease:
             return
         if span.vouched or span.last_at == NEVER_AGAIN:
@@ -82,12 +87,12 @@ class Repeats:
         span: for a firing look of the record how long it was seen after it; for a green one that cleared the alert in
         the record one of no length; None for any other, and for looks that are not in the record.
         """
-        if self._greens:
-            planned = self._greens.pop(live.id, None)
+        if self.greens:
+            planned = self.greens.pop(live.id, None)
             if planned is not None and planned[1] is alert:
                 span = Span(at, at, 0)  # It was one of those that go on.
         if not live.firing_in:
-            self._spans.pop(live.id, None)
+            self.spans.pop(live.id, None)
         elif alert.status is Status.FIRING:
             self._fires(live, at, span)
         elif alert.status is Status.GREEN and span is not None and before:
@@ -96,15 +101,15 @@ class Repeats:
     def _fires(self, live: LiveAlert, at: int, span: Span | None) -> None:
         """Give an alert the lease that its repeats gave it."""
         if span is None:
-            span = self._spans.get(live.id)
+            span = self.spans.get(live.id)
             if span is None:
                 return
         elif span.repeats:
-            self._spans[live.id] = span
+            self.spans[live.id] = span
             for number in live.firing_in:
                 self.held(self._state.incidents[number])
-        elif live.id in self._spans:
-            del self._spans[live.id]
+        elif live.id in self.spans:
+            del self.spans[live.id]
         if not live.lease:
             return
         if span.vouched or span.last_at == NEVER_AGAIN:
@@ -120,16 +125,16 @@ class Repeats:
 
     def last_at(self, id_: bytes) -> int:
         """Say when the last repeat of an alert comes, 0 if there is none."""
-        span = self._spans.get(id_)
+        span = self.spans.get(id_)
         return span.last_at if span is not None else 0
 
     def over(self, id_: bytes) -> None:
         """An alert is seen no more."""
-        self._spans.pop(id_, None)
+        self.spans.pop(id_, None)
 
     def comes_back(self, id_: bytes, at: int) -> None:
         """Plan the next repeat of an alert that expired between two of them."""
-        span = self._spans.get(id_)
+        span = self.spans.get(id_)
         if span is not None and (moment := span.next_after(at)):
             heapq.heappush(self.looks, (moment, id_, "repeat"))
         else:
@@ -137,11 +142,11 @@ class Repeats:
 
     def held(self, incident: LiveIncident) -> None:
         """Plan the repeats that come once a person's resolution holds them back no more; if it is resolved."""
-        if not self._spans or incident.state is not IncidentState.RESOLVED:
+        if not self.spans or incident.state is not IncidentState.RESOLVED:
             return
         held_until = incident.resolved_at + self._state.plan(incident).reopen_within
         for member in self._state.members[incident.number]:
-            span = self._spans.get(member.id) if incident.number in member.firing_in else None
+            span = self.spans.get(member.id) if incident.number in member.firing_in else None
             if span is not None and (moment := span.next_after(held_until)):
                 heapq.heappush(self.looks, (moment, member.id, "repeat"))
 
@@ -151,17 +156,17 @@ class Repeats:
         green = msgspec.structs.replace(
             alert, window_start=alert.window_start + interval, window_end=alert.window_end + interval
         )
-        self._greens[live.id] = at + interval, green
+        self.greens[live.id] = at + interval, green
         heapq.heappush(self.looks, (at + interval, live.id, "green"))
 
     def take(self) -> AlertReceived | None:
         """Take the next look out; None if it decides nothing any more."""
         due, id_, kind = heapq.heappop(self.looks)
-        live = self._state.alerts.get(id_) or self._archive.alerts.get(id_)
+        live = self._state.alerts.get(id_) or self._archive.find_alert(id_)
         if live is None:
             return None
         if kind == "green":
-            planned, green = self._greens.get(id_, (0, None))
+            planned, green = self.greens.get(id_, (0, None))
             is_due = planned == due and green is not None and bool(live.firing_in)
             return AlertReceived(green, id_, b"", None, id_) if is_due and green is not None else None
         incidents = [self._state.incidents[number] for number in live.firing_in]
