@@ -35,8 +35,8 @@ class Branch:
     """One state, the course that it takes, and the clockwork around it.
 
     quiet: see `Course`; archive: what the state has forgotten already; it is copied.
-    wanted: alerts (as state keys them) that fire now in recorded incidents which people reopen later: the incidents that
-    they fire in here are kept.
+    wanted: alerts (as state keys them) that fire now in recorded incidents which people reopen later: the incidents
+    that they fire in here are kept.
     keeps_news: see `Criticals`.
     """
 
