@@ -6,6 +6,7 @@ import hashlib
 import os
 import platform
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
@@ -29,6 +30,7 @@ from tocsin.runtime.node import Node
 from tocsin.runtime.pump import Pump
 from tocsin.runtime.rehearsal import Rehearsal
 from tocsin.runtime.replaying import Replay
+from tocsin.runtime.simulations import Simulations
 from tocsin.runtime.world import MachineClock, MachineIds
 from tocsin.settings import (
     ChannelSettings,
@@ -36,6 +38,7 @@ from tocsin.settings import (
     Settings,
     TeamsSettings,
     WebhookSettings,
+    child_environment,
     read_policy_settings,
     read_settings,
 )
@@ -285,6 +288,7 @@ def build_node(
         metrics=build_metrics(data),
         notary=notary,
         envelope_secrets=[secret.value for secret in settings.envelope_secrets],
+        simulations=build_simulations(data) if data is not None else None,
     )
     use_heartbeat(node, settings, outbound)
     if opened:
@@ -296,6 +300,12 @@ def build_node(
     gc.freeze()
     gc.set_threshold(200_000, 20, 50)
     return node
+
+
+def build_simulations(data: Path) -> Simulations:
+    """Make who decides again in a process of its own, which reads beside this one and needs no secret."""
+    command = [sys.executable, "-P", "-m", "tocsin.cli.main", "whatif", "--data", str(data.absolute())]
+    return Simulations(command, child_environment({}))
 
 
 def origin_of(store: Store, ids: Ids) -> str:

@@ -141,6 +141,26 @@ def test_a_route_may_name_only_channels_of_the_record_if_the_file_has_none(data,
     assert "pager" in wrong.err
 
 
+def test_lines_for_a_program_say_how_far_it_is_and_end_with_the_report_or_what_is_wrong(data, tmp_path):
+    asked = ("whatif", "--data", data, "-o", "ndjson", "--policy")
+
+    said = run(*asked, wrote(tmp_path, SLOWER))
+    lines = [json.loads(line) for line in said.out.splitlines()]
+    assert said.code == 9
+    assert lines[0] == {"doing": "deciding", "entries": 0, "of": 14}
+    assert lines[-1]["report"] == run(*asked[:3], "-o", "json", "--policy", tmp_path / "new.yaml").answer
+
+    said = run(*asked, wrote(tmp_path, "routes: {name: default, group_wait: 10}\n"))
+    (line,) = [json.loads(line) for line in said.out.splitlines()]
+    assert said.code == 2
+    assert line["error"]["invalid"] is True
+    assert [one["field"].rpartition("new.yaml:")[2] for one in line["error"]["errors"]] == ["1:37"]
+
+    said = run(*asked, wrote(tmp_path, SLOWER), "--out", tmp_path / "report")
+    assert said.code == 2
+    assert not (tmp_path / "report").exists()
+
+
 def test_a_directory_without_a_ledger_exits_3(tmp_path):
     assert run("whatif", "--policy", wrote(tmp_path, SAME), "--data", tmp_path).code == 3
 

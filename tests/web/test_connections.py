@@ -2,13 +2,21 @@
 
 import socket
 import time
+from collections.abc import Iterator
 
 import pytest
-from tests.web.faces import ALERT, Face
+from tests.web.faces import ALERT, Face, Hasty, a_face
 
 from tocsin.core.model.access import Role
 from tocsin.web.connections import HEAD_BYTES_MAX, PatientProtocol
 from tocsin.web.hot import PATH
+
+
+@pytest.fixture(scope="module")
+def face() -> Iterator[Face]:
+    """A server that soon loses patience."""
+    with a_face(protocol=Hasty) as one:
+        yield one
 
 
 def head(face: Face, *lines: str, method: str = "POST", path: str = PATH) -> bytes:

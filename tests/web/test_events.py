@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.cli.running import serving
-from tests.web.faces import ALERT, PEPPER, Face, Hasty
+from tests.web.faces import ALERT, PEPPER, Face
 from tests.web.following import Following, follow, following
 
 from tocsin.core.ledger import encoding
@@ -20,6 +20,7 @@ from tocsin.ports import StoreFailed
 from tocsin.runtime.feed import CLIENTS_MAX
 from tocsin.web.api import events
 from tocsin.web.auth import make_token
+from tocsin.web.connections import PatientProtocol
 
 
 def listen(face: Face, query: str = "", *, role: Role = Role.ADMIN, **headers: str) -> Any:
@@ -269,7 +270,8 @@ def test_one_who_sends_without_end_is_not_followed_any_further(
 
 
 def test_one_who_never_reads_is_given_up(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Hasty, "unread_s", 0.3)
+    monkeypatch.setattr(PatientProtocol, "unread_s", 0.3)
+    monkeypatch.setattr(PatientProtocol, "look_every_s", 0.05)
     deaf = follow(face.port, face.tokens[Role.VIEWER], "?after=-1", narrow=True)
     for storm in range(5):
         face.post([{**ALERT, "rule_id": f"deaf-{storm}-{n}"} for n in range(1_000)])

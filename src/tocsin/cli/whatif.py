@@ -5,15 +5,15 @@ Reads beside a running server, without its lock, and changes nothing.
 
 import gc
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tocsin.cli.exits import DIFFERENCES, PARTLY_DONE, UNEXPECTED, VERIFICATION_FAILED, Failure, told
+from tocsin.cli.exits import DIFFERENCES, PARTLY_DONE, UNEXPECTED, USAGE, VERIFICATION_FAILED, Failure, told
 from tocsin.cli.ledger import data_option
 from tocsin.cli.plain import plain
 from tocsin.cli.show import console, labels, moment, several, zone
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tocsin.core.simulation.report import Report
     from tocsin.core.simulation.what_if import Progress
 
-OUTPUTS = ("text", "json", "html")
+OUTPUTS = ("text", "json", "ndjson", "html")
 CRITICAL_NAMED = 50
 """So many are named on stderr; all of them stand in the report."""
 
@@ -55,7 +55,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
     "-o",
     "--output",
     type=click.Choice(OUTPUTS),
-    help="Default: what --out ends with; else text at a terminal, json in a pipe.",
+    help="Default: what --out ends with; else text at a terminal, json in a pipe. ndjson: with its progress.",
 )
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the report to this file.")
 def whatif(
@@ -75,7 +75,14 @@ def whatif(
     be decided again because their texts were erased.
     """
     form = output or _form_of(out)
-    report = _decide(candidate, since, until, night_zone, data)
+    if form == "ndjson" and out is not None:
+        raise click.UsageError("Lines of progress go to stdout. Leave out --out.")
+    try:
+        report = _decide(candidate, since, until, night_zone, data, _lines if form == "ndjson" else _watched)
+    except Failure as failure:
+        if form == "ndjson":
+            _line({"error": _problem_of(failure)})
+        raise
     from tocsin.cli.whatif_answer import answer
 
     found = answer(report)
@@ -92,9 +99,14 @@ def whatif(
 
 
 def _decide(
-    candidate: Path, since: Moment | None, until: Moment | None, night_zone: str, data: Path
+    candidate: Path,
+    since: Moment | None,
+    until: Moment | None,
+    night_zone: str,
+    data: Path,
+    watched: "Callable[[int], AbstractContextManager[Progress]]",
 ) -> "Report":
-    """Read the ledger, and decide it again."""
+    """Read the ledger, and decide it again. watched: shows how much of so many entries is done."""
     from tocsin.core.ledger.encoding import unpack
     from tocsin.core.ledger.verify import Damaged
     from tocsin.core.simulation.what_if import what_if
@@ -116,7 +128,7 @@ def _decide(
                     for segment in reader.segments():
                         yield from unpack(segment.data)
 
-                with _watched(ledger.size) as progress:
+                with watched(ledger.size) as progress:
                     return what_if(
                         read,
                         policy,
@@ -156,7 +168,9 @@ def void(_: object) -> None:
 
 
 def _render(form: str, found: dict[str, Any], write: Callable[[str], None], *, is_file: bool) -> None:
-    if form == "json":
+    if form == "ndjson":
+        _line({"report": found})
+    elif form == "json":
         import json
 
         write(json.dumps(found, indent=2, ensure_ascii=True).replace("\x7f", "\\u007f") + "\n")
@@ -172,6 +186,28 @@ def _render(form: str, found: dict[str, Any], write: Callable[[str], None], *, i
             show_report(out, found)
         shown = captured.get()
         write(click.unstyle(shown) if is_file else shown)
+
+
+def _line(said: dict[str, Any]) -> None:
+    import json
+
+    click.echo(json.dumps(said, separators=(",", ":")).replace("\x7f", "\\u007f"))
+    sys.stdout.flush()  # Whoever reads it waits for it.
+
+
+@contextmanager
+def _lines(size: int) -> Iterator["Progress"]:
+    yield lambda doing, entries: _line({"doing": doing, "entries": entries, "of": size})
+
+
+def _problem_of(failure: Failure) -> dict[str, Any]:
+    """Say what went wrong, to a program. invalid: it is what was asked for that is wrong."""
+    errors: Sequence[tuple[str, str]] = getattr(failure.__cause__, "errors", ())
+    return {
+        "detail": failure.message,
+        "invalid": failure.exit_code == USAGE,
+        "errors": [{"field": where, "message": what} for where, what in errors],
+    }
 
 
 def _name_critical(found: dict[str, Any]) -> None:

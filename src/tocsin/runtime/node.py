@@ -22,6 +22,7 @@ from tocsin.runtime.housekeeper import Housekeeper
 from tocsin.runtime.metrics import Figures, Metrics
 from tocsin.runtime.names import Names
 from tocsin.runtime.pump import Pump, Request
+from tocsin.runtime.simulations import Simulations
 from tocsin.runtime.turn import Result
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Node:
         metrics: Metrics | None = None,
         notary: "Notary | None" = None,
         envelope_secrets: Sequence[str] = (),
+        simulations: Simulations | None = None,
     ) -> None:
         self.store = store
         self.clock = clock
@@ -66,6 +68,7 @@ class Node:
         self.dry_run = dry_run
         self._notary = notary
         self.envelope_secrets = tuple(envelope_secrets)
+        self.simulations = simulations or Simulations()
         # Reads the configuration again for an actor, and says whether it is another one. Raises: Invalid, Unavailable.
         self.reload: Callable[[str], Awaitable[bool]] = _no_reload
         self._close = close

@@ -30,6 +30,7 @@ from tocsin.web.api import (
     silences,
     tokens,
     trace,
+    whatif,
 )
 from tocsin.web.auth import Doorkeeper
 from tocsin.web.bounded import Bounded
@@ -79,6 +80,7 @@ def build_api() -> FastAPI:
         policy.router,
         events.router,
         ledger.router,
+        whatif.router,
         meta.router,
     ):
         app.include_router(part)

@@ -32,6 +32,8 @@ def without_default(schema: dict[str, Any]) -> None:
 
 
 Text = Annotated[str, Field(max_length=16_384), AfterValidator(_is_text)]
+Document = Annotated[str, Field(min_length=1, max_length=500_000), AfterValidator(_is_text)]
+"""A whole file."""
 Name = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_is_text)]
 Shown = Annotated[
     str,

@@ -125,6 +125,7 @@ NOUNS = {
     "policy": "polic",
     "silences": "silence",
     "tokens": "token",
+    "whatif": "what_if",
 }
 """What an operation of a tag is about, for the name of one that does not say it."""
 
