@@ -12,6 +12,7 @@ from tocsin.core.model.alert import Severity
 from tocsin.core.model.incident import IncidentState, IncidentView
 from tocsin.core.model.notification import DeliveryState, Message, NotificationKind, Outcome, Target
 from tocsin.core.model.policy import Policy
+from tocsin.core.model.rule import Ask, Series
 from tocsin.core.model.silence import Maintenance, Silence
 
 
@@ -87,6 +88,40 @@ class Reachable(Protocol):
     async def probe(self) -> str:
         """Connect as for a delivery, under the same guard, and hang up: why that fails, "" if it does not."""
         ...
+
+
+class SourceFailed(Exception):
+    """A source gave no answer. The message says why and is fit to be shown: neither a secret nor data stands in it.
+
+    is_away: the source itself does not work; otherwise it is this question that it cannot answer.
+    """
+
+    def __init__(self, message: str, *, is_away: bool) -> None:
+        super().__init__(message)
+        self.is_away = is_away
+
+
+class Source(Protocol):
+    """Where rules get their numbers. It only reads, in bounded time, and gives a bounded answer.
+
+    name: as the operator calls it (unique); kind: `sql`, `prometheus`, `http`, ...
+    """
+
+    name: str
+    kind: str
+
+    def check(self, query: str) -> None:
+        """Refuse a query that this source would never answer, without asking anybody. Raises: Invalid."""
+        ...
+
+    async def ask(self, ask: Ask) -> tuple[Series, ...]:
+        """Give the series of a question, with their finite points in [since, until]; no point is no data.
+
+        Raises: SourceFailed.
+        """
+        ...
+
+    async def close(self) -> None: ...
 
 
 class StoreFailed(Exception):

@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, Strict
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
-from tocsin.core.ledger.checkpoint import SIZE_MAX
 from tocsin.core.ledger.note import encode64
 from tocsin.core.ledger.tiles import Bundle, Tile, find_place, pack_bundle
 from tocsin.core.model.errors import Conflict, Invalid, NotFound, Unavailable
@@ -33,11 +32,14 @@ from tocsin.web.moments import AS_JSON
 router = APIRouter(tags=["ledger"])
 
 PLAIN = "text/plain; charset=utf-8"
+SEQ_MAX = (1 << 53) - 1
+"""The largest whole number that every reader of JSON holds exactly."""
+
 ENTRIES_MAX = 10_000
 PIECE_BYTES = 1 << 20
 EXPORTS_TRIED = 5
 
-Seq = Annotated[int, Path(ge=0, le=SIZE_MAX, description="The entry's number; they count from 0.")]
+Seq = Annotated[int, Path(ge=0, le=SEQ_MAX, description="The entry's number; they count from 0.")]
 PlainText: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "as text"}
 }
@@ -139,7 +141,7 @@ class ErasureForm(Form):
     )
 
     entries: Annotated[
-        list[Annotated[int, Strict(), Field(ge=0, le=SIZE_MAX), AS_JSON]], Field(max_length=ENTRIES_MAX)
+        list[Annotated[int, Strict(), Field(ge=0, le=SEQ_MAX), AS_JSON]], Field(max_length=ENTRIES_MAX)
     ] = []
     subject: Annotated[Text, Field(max_length=1_000)] = ""
     reason: Annotated[Text, Field(min_length=1, max_length=2_000)]
@@ -297,9 +299,9 @@ def _pieces(file: IO[bytes]) -> Iterator[bytes]:
 async def ledger_consistency(
     node: TheNode,
     auditor: Auditor,
-    old: Annotated[int, Query(ge=0, le=SIZE_MAX, description="Size of the older checkpoint.")],
+    old: Annotated[int, Query(ge=0, le=SEQ_MAX, description="Size of the older checkpoint.")],
     size: Annotated[
-        int | None, Query(ge=0, le=SIZE_MAX, description="Size of the newer one; without it, the newest.")
+        int | None, Query(ge=0, le=SEQ_MAX, description="Size of the newer one; without it, the newest.")
     ] = None,
 ) -> GrowthOut:
     """Prove that the ledger begins with what it was at an older size: nothing of that was changed or removed."""

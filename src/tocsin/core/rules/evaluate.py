@@ -1,0 +1,242 @@
+"""Evaluate: one look at a rule: from a source's answers, and what is remembered, to one alert for each series.
+
+Each series is a scope of its own. What is said of one says nothing of another: neither a firing nor a green look of one
+scope ever touches the alert of another.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from tocsin.core.model.alert import CANONICAL, Alert, Link, Severity, Status
+from tocsin.core.model.errors import Invalid
+from tocsin.core.model.policy import DAY
+from tocsin.core.model.rule import Absent, Judgement, NoData, Point, Rule, Series
+from tocsin.core.rules import triggers
+
+SCOPES_MAX = 1_000
+POINTS_SHOWN = 60
+REMEMBERED = 7 * DAY
+"""A series without data for so long is forgotten, unless its alert fires."""
+
+SOURCE = "rules"
+"""The `source` of all alerts of rules."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_Points = Mapping[str, Sequence[Point]]
+
+
+class ScopeMemory(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What is remembered of one series.
+
+    wrong: its last looks as bits, the newest lowest, 1 for one that was wrong.
+    seen_at: when it had data last, 0 for never.
+    severity: that its alert fires with; None if it does not fire.
+    """
+
+    wrong: int = 0
+    seen_at: int = 0
+    severity: Severity | None = None
+
+
+class Memory(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What is remembered of a rule between two looks.
+
+    done: the moment of the last look that could be made; scopes: by their canonical JSON.
+    failing_since, failure: since when no look can be made, and why; 0 and "" if they can.
+    """
+
+    done: int = 0
+    scopes: dict[str, ScopeMemory] = {}
+    failing_since: int = 0
+    failure: str = ""
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """What is said of one scope."""
+
+    scope: dict[str, str]
+    judgement: Judgement
+    points: tuple[Point, ...]
+    alert: Alert
+
+
+def look(rule: Rule, at: int, answers: Mapping[str, Sequence[Series]], memory: Memory) -> tuple[Look, ...]:
+    """Judge the answers to a rule's questions at a moment; what is to be remembered is in `memory` then.
+
+    answers: the series of each question, by its name.
+    Returns: a look for each scope about which there is something to say, in the order of the scopes.
+    Raises: Invalid if the answers cannot be told apart, or are too many; then nothing is remembered.
+    """
+    given = _by_scope(rule, answers)
+    looks = []
+    whole = CANONICAL.encode(fixed_scope(rule)).decode()
+    expected = set(memory.scopes)
+    if not given and not expected and (rule.no_data is NoData.FIRING or isinstance(rule.trigger, Absent)):
+        expected.add(whole)  # Nothing at all, and nothing ever: it is the rule as a whole that has no data.
+    for key in sorted(given.keys() | expected):
+        remembered = memory.scopes.get(key) or ScopeMemory()
+        if key == whole and given and key not in given:
+            made = _judged(rule, at, key, None, {}, remembered)  # There is data now, which tells its scopes apart.
+        else:
+            made = _look(rule, at, key, given.get(key), remembered)
+        if made is not None:
+            looks.append(made)
+        if remembered.severity is not None or remembered.wrong or at - remembered.seen_at < REMEMBERED:
+            memory.scopes[key] = remembered
+        else:
+            memory.scopes.pop(key, None)
+    memory.done = at
+    memory.failing_since, memory.failure = 0, ""
+    return tuple(looks)
+
+
+def ended(rule_id: str, at: int, memory: Memory, because: str) -> tuple[Alert, ...]:
+    """Say that all that fires of a rule is over, because nobody looks any more; nothing is remembered then."""
+    alerts = tuple(
+        Alert(
+            rule_id=rule_id,
+            scope=msgspec.json.decode(key, type=dict[str, str]),
+            severity=remembered.severity,
+            status=Status.RESOLVED,
+            message=because,
+            window_start=at,
+            window_end=at,
+            source=SOURCE,
+        )
+        for key, remembered in sorted(memory.scopes.items())
+        if remembered.severity is not None
+    )
+    memory.scopes.clear()
+    return alerts
+
+
+def digest(rule: Rule) -> str:
+    """Name a version of a rule: 16 hex digits of SHA-256 over its canonical JSON."""
+    return hashlib.sha256(CANONICAL.encode(rule)).hexdigest()[:16]
+
+
+def fixed_scope(rule: Rule) -> dict[str, str]:
+    """Give the labels that all alerts of a rule have."""
+    return rule.labels | rule.scope
+
+
+def _by_scope(rule: Rule, answers: Mapping[str, Sequence[Series]]) -> dict[str, dict[str, tuple[Point, ...]]]:
+    """Sort the answers by scope: key -> name of the question -> points."""
+    fixed = fixed_scope(rule)
+    given: dict[str, dict[str, tuple[Point, ...]]] = {}
+    for name, found in answers.items():
+        for series in found:
+            scope = _scope(rule, series) | fixed
+            key = CANONICAL.encode(scope).decode()
+            mine = given.setdefault(key, {})
+            if name in mine:
+                raise Invalid(
+                    f"Two series have the scope {key[:200]}. Let `by` name what tells them apart, or the query add them up."
+                )
+            mine[name] = series.points
+    if len(given) > SCOPES_MAX:
+        raise Invalid(f"The answer has {len(given):,} series; at most {SCOPES_MAX:,} are taken. Group them more coarsely.")
+    return {key: mine for key, mine in given.items() if any(mine.values())}
+
+
+def _scope(rule: Rule, series: Series) -> dict[str, str]:
+    if rule.by is None:
+        return series.labels
+    try:
+        return {name: series.labels[name] for name in rule.by}
+    except KeyError as error:
+        there = ", ".join(series.labels) or "none"
+        raise Invalid(f"The answer has no label {error} that `by` asks for. It has: {there}.") from None
+
+
+def _look(rule: Rule, at: int, key: str, points: _Points | None, remembered: ScopeMemory) -> Look | None:
+    """Look at one scope. None: there is nothing to say about it."""
+    if points:
+        remembered.seen_at = at
+    if points or isinstance(rule.trigger, Absent):
+        judgement = triggers.judge(rule, at, points or {})
+        if judgement.value is None:
+            return None  # Too little to say anything: neither wrong nor right.
+    elif rule.no_data is NoData.KEEP:
+        return None
+    else:
+        severity = triggers.mildest(rule.trigger) if rule.no_data is NoData.FIRING else None
+        judgement = Judgement(severity=severity, value=None, limit=None, formula="no data")
+    return _judged(rule, at, key, judgement, points or {}, remembered)
+
+
+def _judged(
+    rule: Rule, at: int, key: str, judgement: Judgement | None, points: _Points, remembered: ScopeMemory
+) -> Look:
+    """Count the look among the last ones, and say what they come to. judgement: None for one that is right again."""
+    judgement = judgement or Judgement(severity=None, value=None, limit=None, formula="there is data again")
+    remembered.wrong = (remembered.wrong << 1 | (judgement.severity is not None)) & (1 << rule.of) - 1
+    if remembered.wrong.bit_count() >= rule.looks:
+        remembered.severity = judgement.severity or remembered.severity or triggers.mildest(rule.trigger)
+        status = Status.FIRING
+    else:
+        status, remembered.severity = Status.GREEN, None
+    scope = msgspec.json.decode(key, type=dict[str, str])
+    shown = _shown(points)
+    alert = Alert(
+        rule_id=rule.rule_id,
+        scope=scope,
+        severity=remembered.severity or triggers.mildest(rule.trigger),
+        status=status,
+        message=_message(rule, judgement, status),
+        window_start=at - rule.window,
+        window_end=at,
+        annotations=_annotations(rule),
+        links=(Link(href=rule.runbook, text="Runbook"),) if rule.runbook else (),
+        evidence=_evidence(rule, at, judgement, shown),
+        source=SOURCE,
+    )
+    return Look(scope=scope, judgement=judgement, points=shown, alert=alert)
+
+
+def _message(rule: Rule, judgement: Judgement, status: Status) -> str:
+    said = judgement.formula
+    if rule.of > 1 and status is Status.FIRING:
+        said += f"; wrong in at least {rule.looks} of the last {rule.of} looks"
+    return f"{rule.description}: {said}" if rule.description else said
+
+
+def _annotations(rule: Rule) -> dict[str, str]:
+    named = {"description": rule.description, "owner": rule.owner}
+    return {name: text for name, text in named.items() if text}
+
+
+def _shown(points: _Points) -> tuple[Point, ...]:
+    """Give the points that are kept as evidence: those of the first question, evenly thinned, the last one always."""
+    first: Sequence[Point] = next(iter(points.values()), ())
+    if len(first) <= POINTS_SHOWN:
+        return tuple(first)
+    kept = [first[number * (len(first) - 1) // (POINTS_SHOWN - 1)] for number in range(POINTS_SHOWN)]
+    return tuple(kept)
+
+
+def _evidence(rule: Rule, at: int, judgement: Judgement, points: tuple[Point, ...]) -> dict[str, Any]:
+    """Say how the look came to what it says. Numbers are text, because canonical JSON has no floats."""
+    queries = "\n".join(ask.query for ask in triggers.asks(rule, at))
+    evidence: dict[str, Any] = {
+        "rule": digest(rule),
+        "data_source": rule.source,
+        "query_sha256": hashlib.sha256(queries.encode()).hexdigest(),
+        "window": [_iso(at - rule.window), _iso(at)],
+        "formula": judgement.formula,
+        "points": [[_iso(point.at), repr(point.value)] for point in points],
+    }
+    if judgement.limit is not None:
+        evidence["limit"] = repr(judgement.limit)
+    if judgement.value is not None:
+        evidence["value"] = repr(judgement.value)
+        evidence["numbers"] = {name: repr(value) for name, value in judgement.numbers.items()}
+    return evidence
+
+
+def _iso(at: int) -> str:
+    return (_EPOCH + timedelta(microseconds=at)).isoformat().replace("+00:00", "Z")
