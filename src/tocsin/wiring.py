@@ -23,7 +23,7 @@ from tocsin.core.model.input import Input, LedgerFork
 from tocsin.core.model.notification import Target
 from tocsin.core.model.policy import ALL_LABELS, Policy, Route
 from tocsin.outbound import Failure, Outbound
-from tocsin.ports import Channel, Clock, Ids, Store, StoreHeld
+from tocsin.ports import Channel, Clock, Ids, Source, Store, StoreHeld
 from tocsin.runtime.kek import KEY_FILE, read_key_file, read_key_text
 from tocsin.runtime.metrics import Metrics
 from tocsin.runtime.node import Node
@@ -35,7 +35,10 @@ from tocsin.runtime.world import MachineClock, MachineIds
 from tocsin.settings import (
     ChannelSettings,
     EmailSettings,
+    HttpSettings,
+    PrometheusSettings,
     Settings,
+    SqlSettings,
     TeamsSettings,
     WebhookSettings,
     child_environment,
@@ -109,6 +112,52 @@ def build_outbound(settings: Settings) -> Outbound:
     """Make the HTTP client of all channels; whoever makes it closes it. Raises: Invalid."""
     # A lane never has more than its places on the wire, so no channel can use up the connections of another.
     return Outbound(allow_private=settings.allow_private, connections_per_host=0)
+
+
+def build_sources(settings: Settings, outbound: Outbound) -> dict[str, Source]:
+    """Make the sources of the settings, in their order. Nothing is connected to yet. Raises: Invalid."""
+    sources: dict[str, Source] = {}
+    for source in settings.sources:
+        match source:
+            case SqlSettings():
+                from tocsin.sources.sql import Sql, SqlConfig  # It takes its time to load.
+
+                sources[source.name] = Sql(
+                    SqlConfig(
+                        name=source.name,
+                        url=source.url.value,
+                        timeout_s=source.timeout_s,
+                        rows_max=source.rows_max,
+                        connections=source.connections,
+                        files=source.files,
+                        trust_readonly=source.trusts_account,
+                    )
+                )
+            case PrometheusSettings():
+                from tocsin.sources.prometheus import Prometheus, PrometheusConfig
+
+                config = PrometheusConfig(
+                    name=source.name,
+                    url=source.url.value,
+                    headers=tuple((name, secret.value) for name, secret in source.headers),
+                    timeout_s=source.timeout_s,
+                )
+                sources[source.name] = Prometheus(config, outbound)
+            case HttpSettings():
+                from tocsin.sources.http import Http, HttpConfig
+
+                sources[source.name] = Http(
+                    HttpConfig(
+                        name=source.name,
+                        url=source.url.value,
+                        headers=tuple((name, secret.value) for name, secret in source.headers),
+                        timeout_s=source.timeout_s,
+                    ),
+                    outbound,
+                )
+            case _:
+                assert_never(source)
+    return sources
 
 
 def build_clock() -> Clock:
@@ -293,6 +342,7 @@ def build_node(
     use_heartbeat(node, settings, outbound)
     if opened:
         node.open(accept_clock=accept_clock, first=first)
+        node.evaluator.use(settings.rules, build_sources(settings, outbound))
         if data is not None:  # What was in there is in the ledger now.
             (data / RESTORED).unlink(missing_ok=True)
     # What was loaded lives as long as the process: the collector need not look at it again and again.

@@ -16,10 +16,10 @@ from tocsin.core.model.input import (
     Manual,
     OutcomeReported,
     PolicyChanged,
+    received,
 )
 from tocsin.core.model.notification import Delivered, DryRun, Outcome
 from tocsin.core.model.policy import DAY, HOUR, MINUTE, Policy
-from tocsin.intake import native
 from tocsin.ports import Clock, Ids, Store
 from tocsin.runtime.committed import Committed, Dispatch
 from tocsin.runtime.pump import Pump, Request
@@ -140,7 +140,7 @@ class House:
             source="manual" if manual is not None else "gate",
             ends_at=ends_at,
         )
-        plain = native.received(alert)
+        plain = received(alert)
         return self.take(AlertReceived(alert, plain.fingerprint, plain.named, manual), actor="token:gate")[0]
 
     def act(self, action: Action, incident: int, *, actor: str, until: int = 0, note: str = "") -> Result:

@@ -15,6 +15,7 @@ from tocsin.core.model.policy import DAY, MINUTE, Policy
 from tocsin.ports import Channel, Clock, Head, Ids, Store, StoreRefused
 from tocsin.runtime.committed import Committed
 from tocsin.runtime.dispatcher import Dispatcher
+from tocsin.runtime.evaluator import Evaluator
 from tocsin.runtime.feed import Feed
 from tocsin.runtime.gate import Gate
 from tocsin.runtime.heartbeat import Heartbeat
@@ -77,6 +78,7 @@ class Node:
         self.gate = Gate(clock, self.metrics)
         self.feed = Feed()
         self.heartbeat = Heartbeat(self.unwell, clock, self.metrics)
+        self.evaluator = Evaluator(store, clock, self.gate.submit, self.metrics)
         self.housekeeper = Housekeeper(store, clock, self._keep_house, lambda: self.policy.keep)
         self.gate.watch(self._noticed)
         self.dispatcher = Dispatcher(
@@ -105,6 +107,7 @@ class Node:
             raise StoreRefused(f"{why} Set the machine's clock, or confirm that it is right: --accept-clock.")
         self.clock.not_before(self.store.head().at)
         self._pump.open(first)
+        self.evaluator.load()
         self._record(PolicyChanged(policy=self.policy), POLICY_ACTOR)
         if self._notary is not None:
             self._introduce(self._notary)
@@ -137,6 +140,7 @@ class Node:
         self.dispatcher.start()
         self.heartbeat.start()
         self.housekeeper.start()
+        self.evaluator.start()
         if self._notary is not None:
             self._notary.start()
 
@@ -145,6 +149,7 @@ class Node:
         self.feed.close()
         await self.heartbeat.stop()
         await self.housekeeper.stop()
+        await self.evaluator.stop()
         await self.dispatcher.stop(STOP_GRACE_S)
         await self.gate.stop()
         if self._notary is not None:

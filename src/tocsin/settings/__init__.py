@@ -11,9 +11,12 @@ from tocsin.settings.model import (
     ChannelSettings,
     EmailSettings,
     HeartbeatSettings,
+    HttpSettings,
     IssuerSettings,
+    PrometheusSettings,
     Secret,
     Settings,
+    SqlSettings,
     TeamsSettings,
     WebhookSettings,
 )
@@ -25,15 +28,19 @@ __all__ = [
     "ChannelSettings",
     "EmailSettings",
     "HeartbeatSettings",
+    "HttpSettings",
     "IssuerSettings",
+    "PrometheusSettings",
     "Secret",
     "Settings",
+    "SqlSettings",
     "TeamsSettings",
     "WebhookSettings",
     "child_environment",
     "find_file",
     "parse_duration",
     "read_policy_settings",
+    "read_rules",
     "read_settings",
     "write_duration",
 ]
@@ -71,6 +78,13 @@ def read_policy_settings(path: Path) -> Settings:
     from tocsin.settings.file import policy_settings
 
     return policy_settings(path)
+
+
+def read_rules(path: Path, settings: Settings) -> Settings:
+    """Read one file of rules, in place of those of the settings. Raises: Invalid with all errors."""
+    from tocsin.settings.file import rules_settings
+
+    return rules_settings(path, settings)
 
 
 def find_file(

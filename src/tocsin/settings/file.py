@@ -1,9 +1,10 @@
 """File: `tocsin.yaml` read as a whole: right, or all that is wrong with it."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 from pydantic import ValidationError
@@ -16,12 +17,17 @@ from tocsin.settings.build import settings_of
 from tocsin.settings.document import BYTES_MAX, Document, Place, Unreadable, read_document
 from tocsin.settings.environment import CHANNEL_VARIABLES, environment_settings
 from tocsin.settings.explain import explain
+from tocsin.settings.form import Form
 from tocsin.settings.forms import FileForm
 from tocsin.settings.meaning import TryChannel, channels_named, meaning_problems
 from tocsin.settings.model import Secret, Settings, WebhookSettings
 from tocsin.settings.problems import FOUND_MAX, Problem, WrongFile
+from tocsin.settings.rule_forms import RulesFileForm
+from tocsin.settings.rules import Found, Part, rules_of
 from tocsin.settings.takes import PRETENDED, Surroundings
 from tocsin.settings.variables import tried
+
+RULES_FOLDER = "rules"
 
 
 def file_settings(
@@ -36,8 +42,35 @@ def file_settings(
     variables = [name for name in CHANNEL_VARIABLES if environment.get(name)]
     around = Surroundings(environment, path.parent, running)
     source, document = _read(path)
-    settings = _settings(path, document, around, base, variables, try_channel)
-    return msgspec.structs.replace(settings, path=path, digest=hashlib.sha256(source).hexdigest())
+    others = [(one, *_read(one)) for one in rule_files(path)]
+    settings = _settings(
+        path, document, around, base, variables, try_channel, [(one, read) for one, _, read in others]
+    )
+    digest = hashlib.sha256(source)
+    for one, inside, _ in others:
+        digest.update(f"\n{one.name}\n".encode() + inside)
+    return msgspec.structs.replace(settings, path=path, digest=digest.hexdigest())
+
+
+def rule_files(path: Path) -> list[Path]:
+    """List the files of rules that belong to a configuration: `rules/*.yaml` beside it, by name."""
+    folder = path.parent / RULES_FOLDER
+    return sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
+
+
+def rules_settings(path: Path, settings: Settings) -> Settings:
+    """Give the settings with the rules of one file in place of all others. Raises: WrongFile."""
+    _, document = _read(path)
+    around = Surroundings({}, path.parent, pretends=True)
+    form, problems = _validated(RulesFileForm, document, around)
+    found = Found((), ())
+    if form is not None:
+        sources = [source.name for source in settings.sources]
+        found, more = rules_of([Part(None, document, form)], sources)
+        problems += more
+    if problems:
+        raise WrongFile(path, problems)
+    return msgspec.structs.replace(settings, rules=found.rules, slos=found.slos)
 
 
 def policy_settings(path: Path) -> Settings:
@@ -69,20 +102,48 @@ def _settings(
     base: Settings,
     variables: list[str],
     try_channel: TryChannel,
+    others: Sequence[tuple[Path, Document]] = (),
 ) -> Settings:
-    problems = [Problem(flaw.place, flaw.key, flaw.message) for flaw in document.flaws]
-    form = None
-    try:
-        form = FileForm.model_validate(document.data, context=around)
-    except ValidationError as error:
-        # What stands in the file may be a secret, so pydantic's own words (and this exception) go no further.
-        problems += [explain(one, document) for one in error.errors(include_url=False)[:FOUND_MAX]]
+    """Make the settings of a file that is read. others: files of rules that belong to it. Raises: WrongFile."""
+    form, problems = _validated(FileForm, document, around)
     problems += islice(meaning_problems(document, around, base, variables, try_channel), FOUND_MAX)
+    parts = (
+        [Part(None, document, RulesFileForm(rules=form.rules, slos=form.slos))] if form is not None else []
+    )
+    for other, read in others:
+        rules_form, wrong = _validated(RulesFileForm, read, around)
+        problems += [one._replace(path=other) for one in wrong]
+        if rules_form is not None:
+            parts.append(Part(other, read, rules_form))
+    found, wrong = rules_of(parts, _sources_named(document))
+    problems += wrong[:FOUND_MAX]
     if form is None or problems:
         raise WrongFile(path, problems)
     settings = settings_of(form, tried(base, try_channel))
     _compile(settings, path, document)
-    return settings
+    return msgspec.structs.replace(settings, rules=found.rules, slos=found.slos)
+
+
+FormOf = TypeVar("FormOf", bound=Form)
+
+
+def _validated(
+    kind: type[FormOf], document: Document, around: Surroundings
+) -> tuple[FormOf | None, list[Problem]]:
+    problems = [Problem(flaw.place, flaw.key, flaw.message) for flaw in document.flaws]
+    try:
+        return kind.model_validate(document.data, context=around), problems
+    except ValidationError as error:
+        # What stands in the file may be a secret, so pydantic's own words (and this exception) go no further.
+        problems += [explain(one, document, kind) for one in error.errors(include_url=False)[:FOUND_MAX]]
+        return None, problems
+
+
+def _sources_named(document: Document) -> list[str]:
+    """Give the names of the sources as they stand there, so that one wrong form does not hide what else is wrong."""
+    sources = document.data.get("sources") if isinstance(document.data, dict) else None
+    named = [one.get("name") for one in sources if isinstance(one, dict)] if isinstance(sources, list) else []
+    return [name for name in named if isinstance(name, str)]
 
 
 def _bytes_of(path: Path) -> bytes:

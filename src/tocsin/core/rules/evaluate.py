@@ -25,6 +25,9 @@ REMEMBERED = 7 * DAY
 SOURCE = "rules"
 """The `source` of all alerts of rules."""
 
+THERE_IS_DATA = Judgement(severity=None, value=None, limit=None, formula="there is data")
+"""Of a rule of which nothing was there before, once series come that tell its scopes apart."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _Points = Mapping[str, Sequence[Point]]
 
@@ -46,13 +49,12 @@ class Memory(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What is remembered of a rule between two looks.
 
     done: the moment of the last look that could be made; scopes: by their canonical JSON.
-    failing_since, failure: since when no look can be made, and why; 0 and "" if they can.
+    shape: what its scopes are made of; if that changes, they are others.
     """
 
     done: int = 0
+    shape: str = ""
     scopes: dict[str, ScopeMemory] = {}
-    failing_since: int = 0
-    failure: str = ""
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +82,7 @@ def look(rule: Rule, at: int, answers: Mapping[str, Sequence[Series]], memory: M
     for key in sorted(given.keys() | expected):
         remembered = memory.scopes.get(key) or ScopeMemory()
         if key == whole and given and key not in given:
-            made = _judged(rule, at, key, None, {}, remembered)  # There is data now, which tells its scopes apart.
+            made = _judged(rule, at, key, THERE_IS_DATA, {}, remembered)
         else:
             made = _look(rule, at, key, given.get(key), remembered)
         if made is not None:
@@ -89,8 +91,7 @@ def look(rule: Rule, at: int, answers: Mapping[str, Sequence[Series]], memory: M
             memory.scopes[key] = remembered
         else:
             memory.scopes.pop(key, None)
-    memory.done = at
-    memory.failing_since, memory.failure = 0, ""
+    memory.done, memory.shape = at, shape(rule)
     return tuple(looks)
 
 
@@ -114,6 +115,11 @@ def ended(rule_id: str, at: int, memory: Memory, because: str) -> tuple[Alert, .
     return alerts
 
 
+def shape(rule: Rule) -> str:
+    """Say what a rule's scopes are made of."""
+    return CANONICAL.encode([rule.scope, rule.labels, rule.by]).decode()
+
+
 def digest(rule: Rule) -> str:
     """Name a version of a rule: 16 hex digits of SHA-256 over its canonical JSON."""
     return hashlib.sha256(CANONICAL.encode(rule)).hexdigest()[:16]
@@ -135,11 +141,14 @@ def _by_scope(rule: Rule, answers: Mapping[str, Sequence[Series]]) -> dict[str, 
             mine = given.setdefault(key, {})
             if name in mine:
                 raise Invalid(
-                    f"Two series have the scope {key[:200]}. Let `by` name what tells them apart, or the query add them up."
+                    f"Two series have the scope {key[:200]}. Let `by` name what tells them apart, or the query add "
+                    "them up."
                 )
             mine[name] = series.points
     if len(given) > SCOPES_MAX:
-        raise Invalid(f"The answer has {len(given):,} series; at most {SCOPES_MAX:,} are taken. Group them more coarsely.")
+        raise Invalid(
+            f"The answer has {len(given):,} series; at most {SCOPES_MAX:,} are taken. Group them more coarsely."
+        )
     return {key: mine for key, mine in given.items() if any(mine.values())}
 
 
@@ -170,10 +179,9 @@ def _look(rule: Rule, at: int, key: str, points: _Points | None, remembered: Sco
 
 
 def _judged(
-    rule: Rule, at: int, key: str, judgement: Judgement | None, points: _Points, remembered: ScopeMemory
+    rule: Rule, at: int, key: str, judgement: Judgement, points: _Points, remembered: ScopeMemory
 ) -> Look:
-    """Count the look among the last ones, and say what they come to. judgement: None for one that is right again."""
-    judgement = judgement or Judgement(severity=None, value=None, limit=None, formula="there is data again")
+    """Count the look among the last ones, and say what they come to."""
     remembered.wrong = (remembered.wrong << 1 | (judgement.severity is not None)) & (1 << rule.of) - 1
     if remembered.wrong.bit_count() >= rule.looks:
         remembered.severity = judgement.severity or remembered.severity or triggers.mildest(rule.trigger)
