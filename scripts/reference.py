@@ -21,7 +21,8 @@ from tocsin.core.engine.route import DEFAULTS
 from tocsin.core.model.entry import KINDS
 from tocsin.core.model.event import Decided
 from tocsin.settings import write_duration
-from tocsin.settings.forms import DefaultsForm, FileForm, Says
+from tocsin.settings.form import Says
+from tocsin.settings.forms import DefaultsForm, FileForm
 from tocsin.web.app import build_api, permissions_of
 from tocsin.web.docs_page import type_of
 from tocsin.web.openapi import describe

@@ -117,8 +117,14 @@ def _errors(error: "Invalid") -> list[dict[str, Any]]:
     if not isinstance(error, WrongFile):
         return [{"line": None, "column": None, "key": error.field, "message": str(error)}]
     return [
-        {"line": line, "column": column, "key": path_of(key), "message": message}
-        for (line, column), key, message in error.problems
+        {
+            "file": str(one.path or error.path),
+            "line": one.place.line,
+            "column": one.place.column,
+            "key": path_of(one.key),
+            "message": one.message,
+        }
+        for one in error.problems
     ]
 
 

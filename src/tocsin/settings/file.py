@@ -23,7 +23,7 @@ from tocsin.settings.meaning import TryChannel, channels_named, meaning_problems
 from tocsin.settings.model import Secret, Settings, WebhookSettings
 from tocsin.settings.problems import FOUND_MAX, Problem, WrongFile
 from tocsin.settings.rule_forms import RulesFileForm
-from tocsin.settings.rules import Found, Part, rules_of
+from tocsin.settings.rules import Part, rules_of
 from tocsin.settings.takes import PRETENDED, Surroundings
 from tocsin.settings.variables import tried
 
@@ -63,12 +63,9 @@ def rules_settings(path: Path, settings: Settings) -> Settings:
     _, document = _read(path)
     around = Surroundings({}, path.parent, pretends=True)
     form, problems = _validated(RulesFileForm, document, around)
-    found = Found((), ())
-    if form is not None:
-        sources = [source.name for source in settings.sources]
-        found, more = rules_of([Part(None, document, form)], sources)
-        problems += more
-    if problems:
+    found, wrong = rules_of([Part(None, document)], [source.name for source in settings.sources], around)
+    problems += wrong
+    if form is None or problems:
         raise WrongFile(path, problems)
     return msgspec.structs.replace(settings, rules=found.rules, slos=found.slos)
 
@@ -111,11 +108,9 @@ def _settings(
         [Part(None, document, RulesFileForm(rules=form.rules, slos=form.slos))] if form is not None else []
     )
     for other, read in others:
-        rules_form, wrong = _validated(RulesFileForm, read, around)
-        problems += [one._replace(path=other) for one in wrong]
-        if rules_form is not None:
-            parts.append(Part(other, read, rules_form))
-    found, wrong = rules_of(parts, _sources_named(document))
+        problems += [one._replace(path=other) for one in _validated(RulesFileForm, read, around)[1]]
+        parts.append(Part(other, read))
+    found, wrong = rules_of(parts, _sources_named(document), around)
     problems += wrong[:FOUND_MAX]
     if form is None or problems:
         raise WrongFile(path, problems)

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, assert_never
 
+from pydantic import ValidationError
+
 from tocsin.core.model.alert import Severity
 from tocsin.core.model.policy import DAY, SECOND
 from tocsin.core.model.rule import (
@@ -26,7 +28,7 @@ from tocsin.core.model.rule import (
     Tier,
     Trigger,
 )
-from tocsin.core.rules import slo, triggers
+from tocsin.core.rules import objectives, slo, triggers
 from tocsin.settings.document import Document, Key
 from tocsin.settings.model import HttpSettings, PrometheusSettings, SourceSettings, SqlSettings
 from tocsin.settings.problems import Problem
@@ -40,14 +42,13 @@ from tocsin.settings.rule_forms import (
     OutlierForm,
     PrometheusForm,
     RuleForm,
-    RulesFileForm,
     SloForm,
     SlopeForm,
     SqlForm,
     ThresholdForm,
     TierForm,
 )
-from tocsin.settings.takes import did_you_mean
+from tocsin.settings.takes import Surroundings, did_you_mean
 
 WINDOW_MAX = 400 * DAY
 
@@ -57,7 +58,6 @@ class Part(NamedTuple):
 
     path: Path | None
     document: Document
-    form: RulesFileForm
 
 
 class Found(NamedTuple):
@@ -93,14 +93,19 @@ def source_of(form: SqlForm | PrometheusForm | HttpForm) -> SourceSettings:
             assert_never(form)
 
 
-def rules_of(parts: Sequence[Part], sources: Sequence[str]) -> tuple[Found, list[Problem]]:
-    """Make the rules of all files, and say all that is wrong with them. sources: those that are configured."""
+def rules_of(
+    parts: Sequence[Part], sources: Sequence[str], around: Surroundings
+) -> tuple[Found, list[Problem]]:
+    """Make the rules of all files, and say all that is wrong with those that are well-formed.
+
+    sources: those that are configured.
+    """
     rules: list[Rule] = []
     slos: list[Slo] = []
     problems: list[Problem] = []
     names: dict[str, str] = {}
     for part in parts:
-        for key, form in _named(part.form):
+        for key, form in _well_formed(part.document, around):
             name, name_key = (form.rule_id, "rule_id") if isinstance(form, RuleForm) else (form.name, "name")
             place = part.document.place_of((*key, name_key))
             if name in names:
@@ -115,7 +120,7 @@ def rules_of(parts: Sequence[Part], sources: Sequence[str]) -> tuple[Found, list
             else:
                 made = _slo(form)
                 slos.append(made)
-                rule = slo.rule_of(made)
+                rule = objectives.rule_of(made)
                 wrong += [((), what) for _, what in triggers.check(rule)]
                 rules.append(rule)
             problems += [
@@ -125,11 +130,17 @@ def rules_of(parts: Sequence[Part], sources: Sequence[str]) -> tuple[Found, list
     return Found(tuple(rules), tuple(slos)), problems
 
 
-def _named(form: RulesFileForm) -> Iterator[tuple[Key, RuleForm | SloForm]]:
-    for index, rule in enumerate(form.rules):
-        yield ("rules", index), rule
-    for index, objective in enumerate(form.slos):
-        yield ("slos", index), objective
+def _well_formed(document: Document, around: Surroundings) -> Iterator[tuple[Key, RuleForm | SloForm]]:
+    """Give each by itself, so that one that is ill-formed does not hide what is wrong with the others."""
+    data = document.data if isinstance(document.data, dict) else {}
+    forms: tuple[tuple[str, type[RuleForm] | type[SloForm]], ...] = (("rules", RuleForm), ("slos", SloForm))
+    for section, kind in forms:
+        listed = data.get(section)
+        for index, raw in enumerate(listed if isinstance(listed, list) else []):
+            try:
+                yield (section, index), kind.model_validate(raw, context=around)
+            except ValidationError:
+                continue
 
 
 def _source_problems(form: NamedForm, sources: Sequence[str]) -> Iterator[tuple[Key, str]]:

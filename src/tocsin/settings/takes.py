@@ -108,7 +108,8 @@ def rule_name(text: str) -> str:
     """Take a name of a rule, a source or a label: a word without spaces."""
     if not _RULE_NAME.fullmatch(text):
         raise ValueError(
-            f"{text[:40]!r} is no such name. Write 1 to 128 letters, digits, `_`, `-`, `.` or `/`, a letter or `_` first."
+            f"{text[:40]!r} is no such name. Write 1 to 128 letters, digits, `_`, `-`, `.` or `/`; a letter or `_` "
+            "comes first."
         )
     return text
 

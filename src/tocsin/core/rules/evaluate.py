@@ -74,13 +74,14 @@ def look(rule: Rule, at: int, answers: Mapping[str, Sequence[Series]], memory: M
     Raises: Invalid if the answers cannot be told apart, or are too many; then nothing is remembered.
     """
     given = _by_scope(rule, answers)
-    looks = []
+    looks: list[Look] = []
     whole = CANONICAL.encode(fixed_scope(rule)).decode()
     expected = set(memory.scopes)
     if not given and not expected and (rule.no_data is NoData.FIRING or isinstance(rule.trigger, Absent)):
         expected.add(whole)  # Nothing at all, and nothing ever: it is the rule as a whole that has no data.
     for key in sorted(given.keys() | expected):
         remembered = memory.scopes.get(key) or ScopeMemory()
+        made: Look | None
         if key == whole and given and key not in given:
             made = _judged(rule, at, key, THERE_IS_DATA, {}, remembered)
         else:

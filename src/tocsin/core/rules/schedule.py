@@ -30,7 +30,8 @@ def check_cron(expression: str, zone: str) -> None:
     """Refuse what is no cron expression, or one that never comes true. Raises: Invalid."""
     if len(expression.split()) != 5:
         raise Invalid(
-            f"{expression[:60]!r} has not five fields. Write minute, hour, day, month and day of the week: '0 8 * * 1-5'."
+            f"{expression[:60]!r} has not five fields. Write minute, hour, day, month and day of the week, "
+            "such as 0 8 * * 1-5."
         )
     try:
         following = next(CronSim(expression, datetime(2026, 1, 1, tzinfo=ZoneInfo(zone))), None)
@@ -76,7 +77,7 @@ def due_after_pause(rule: Rule, done: int, now: int) -> int:
 
 
 def begins_at(rule: Rule, due: int, now: int) -> int:
-    """Give the moment at which the look for `due` begins: then, or within a short while that the rule's name decides."""
+    """Give the moment at which the look for `due` begins: then, or within a short while, as the rule's name decides."""
     if isinstance(rule.every, Interval) and due >= now:
         return due
     return max(due, now) + _digest(rule.rule_id) % SPREAD_MAX
