@@ -104,9 +104,7 @@ def _settings(
     """Make the settings of a file that is read. others: files of rules that belong to it. Raises: WrongFile."""
     form, problems = _validated(FileForm, document, around)
     problems += islice(meaning_problems(document, around, base, variables, try_channel), FOUND_MAX)
-    parts = (
-        [Part(None, document, RulesFileForm(rules=form.rules, slos=form.slos))] if form is not None else []
-    )
+    parts = [Part(None, document)]
     for other, read in others:
         problems += [one._replace(path=other) for one in _validated(RulesFileForm, read, around)[1]]
         parts.append(Part(other, read))
