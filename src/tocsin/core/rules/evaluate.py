@@ -237,13 +237,13 @@ def _evidence(rule: Rule, at: int, judgement: Judgement, points: tuple[Point, ..
         "query_sha256": hashlib.sha256(queries.encode()).hexdigest(),
         "window": [_iso(at - rule.window), _iso(at)],
         "formula": judgement.formula,
-        "points": [[_iso(point.at), repr(point.value)] for point in points],
+        "points": [[_iso(point.at), repr(float(point.value))] for point in points],
     }
     if judgement.limit is not None:
-        evidence["limit"] = repr(judgement.limit)
+        evidence["limit"] = repr(float(judgement.limit))
     if judgement.value is not None:
-        evidence["value"] = repr(judgement.value)
-        evidence["numbers"] = {name: repr(value) for name, value in judgement.numbers.items()}
+        evidence["value"] = repr(float(judgement.value))
+        evidence["numbers"] = {name: repr(float(value)) for name, value in judgement.numbers.items()}
     return evidence
 
 

@@ -21,8 +21,6 @@ LATE_MIN = 5 * MINUTE
 SPREAD_MAX = 30 * SECOND
 """Looks that are made up for, and those of cron expressions, begin within so long."""
 
-YEARS_MAX = 5
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
