@@ -51,7 +51,7 @@ def test_by_says_which_labels_tell_series_apart() -> None:
     assert statuses(rule, Memory(), a_series(9, region="north", pod="a")) == {'{"region": "north"}': "firing"}
     with pytest.raises(Invalid, match="Two series have the scope"):
         look(rule, Memory(), a_series(9, region="north", pod="a"), a_series(9, region="north", pod="b"))
-    with pytest.raises(Invalid, match="no label 'region'.*It has: pod"):
+    with pytest.raises(Invalid, match=r"no label 'region'.*It has: pod"):
         look(rule, Memory(), a_series(9, pod="a"))
 
 
