@@ -1,0 +1,233 @@
+"""Fence: decides whether a text is one query that only reads, and finds the moments that it names.
+
+It is the second fence. The first is the database's own: a transaction that cannot write, and a deadline. This one is
+there so that a mistake is told when a rule is written, and for what a reading transaction may still do: read files, ask
+other databases, wait, end the work of others.
+"""
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tocsin.core.model.errors import Invalid
+from tocsin.sources.sql import binds
+
+if TYPE_CHECKING:
+    from sqlglot.tokens import Token
+
+QUERY_CHARACTERS_MAX = 20_000
+
+_FORBIDDEN = re.compile(
+    r"""
+    # PostgreSQL: files, waiting, locks, the server and other sessions, settings, queries in texts
+    pg_(read|ls|write|file|stat_file|sleep|terminate|cancel|reload|rotate|switch|advisory|try_advisory|notify|logical
+        |replication|create|drop|promote|start|stop|backup|wal|import|export|log|current_logfile|restore|sync).*
+    | lo_.* | loread | lowrite | dblink.* | set_config | setval | nextval | postgres_fdw.* | adminpack.*
+    | (query|table|cursor|schema|database)_to_xml.* | ts_stat | ts_rewrite
+    # SQLite and its shell
+    | load_extension | readfile | writefile | edit | fts[345]?_tokenizer | fts5 | fsdir | lsdir | zipfile.* | sqlar.*
+    # MySQL and MariaDB
+    | load_file | benchmark | sleep | sys_(exec|eval|get|set) | get_lock | release_.*lock.* | is_(free|used)_lock
+    | (master|source)_.*pos_wait | wait_for_executed_gtid_set.*
+    # SQL Server, Oracle and others
+    | xp_.* | sp_.* | openrowset | openquery | opendatasource | utl_.* | dbms_.* | httpuritype
+    | url | file | remote.* | s3.* | hdfs | executable | jdbc | odbc | mysql | postgresql | mongodb
+    # DuckDB: files other than tables, other databases, settings, queries in texts
+    | read_(text|blob|json.*|ndjson.*|xlsx|duckdb|avro|orc|arrow.*|vortex|.*_auto_.*) | glob | sniff_csv | getenv | getvariable
+    | query | query_table | (sqlite|postgres|mysql|iceberg|delta|ducklake|odbc|arrow|pandas|python_map|seq)_(scan|query|execute|attach|map).*
+    | st_read.* | .*checkpoint | write_.* | which_secret | duckdb_secrets | parse_duckdb_log.* | enable_.* | disable_.*
+    | json_execute_serialized_sql | from_substrait.* | pragma_.*
+    | copy.*
+    """,
+    re.VERBOSE | re.IGNORECASE | re.DOTALL,
+)
+"""Functions that no rule may call, by their whole name, whatever the database: a name that another one uses harms nobody."""
+
+FILES = re.compile(r"read_(csv|csv_auto|parquet)|parquet_scan", re.IGNORECASE)
+"""The functions of DuckDB that read tables from files."""
+
+# A name in escapes is not seen by who looks for it; and what MySQL runs is a comment to everybody else.
+_HIDING = re.compile(r"\bu&[\"']|/\*[!+m]", re.IGNORECASE)
+_PATH = re.compile(r"[\w.\-+=*?\[\]{},@ ]+(?:/[\w.\-+=*?\[\]{},@ ]+)*\.(?:csv|csv\.gz|tsv|parquet)", re.IGNORECASE)
+_DIALECTS = {"postgresql": "postgres", "mariadb": "mysql", "mssql": "tsql"}
+
+
+class Query(msgspec.Struct, frozen=True):
+    """A query that was looked at. parts: its text and the names of its binds in turn; text first and last."""
+
+    parts: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The binds, in the order of the text; one that is used twice is there twice."""
+        return self.parts[1::2]
+
+    def written(self, style: str) -> str:
+        """Write the query with the placeholders of a driver. style: a `paramstyle` of PEP 249, or `dollar`."""
+        texts: Sequence[str] = self.parts[::2]
+        if style in ("format", "pyformat"):
+            texts = [text.replace("%", "%%") for text in texts]
+        said = [texts[0]]
+        for number, (name, text) in enumerate(zip(self.names, texts[1:], strict=True), 1):
+            said += [_placeholder(style, name, number), text]
+        return "".join(said)
+
+
+def _placeholder(style: str, name: str, number: int) -> str:
+    match style:
+        case "named":
+            return f":{name}"
+        case "pyformat":
+            return f"%({name})s"
+        case "dollar":
+            return f"${name}"
+        case "numeric":
+            return f":{number}"
+        case "format":
+            return "%s"
+        case _:
+            return "?"
+
+
+@lru_cache(maxsize=1_024)
+def look(text: str, database: str) -> Query:
+    """Look at a query in the language of a database, named as SQLAlchemy does. Raises: Invalid."""
+    if not text.strip():
+        raise Invalid("The query is empty. Write a SELECT with a column `value`.")
+    if len(text) > QUERY_CHARACTERS_MAX:
+        raise Invalid(
+            f"The query has {len(text):,} characters; at most {QUERY_CHARACTERS_MAX:,} are taken. Make a view of it."
+        )
+    if "\0" in text:
+        raise Invalid("The query holds the character NUL, which is no part of SQL.")
+    if hiding := _HIDING.search(text):
+        raise Invalid(f"The query holds {hiding.group()}, with which a text can be hidden. Write it without.")
+    tokens = _read(text, database)
+    _check_functions(tokens)
+    if database == "duckdb":
+        _check_files(tokens)
+    return _parted(text, tokens)
+
+
+def _read(text: str, database: str) -> list["Token"]:
+    """Parse a query and look at its parts; give its tokens."""
+    import sqlglot
+    from sqlglot import errors, exp
+
+    logging.getLogger("sqlglot").setLevel(logging.ERROR)  # It would write queries into the log.
+    dialect = _DIALECTS.get(database, database)
+    if dialect not in sqlglot.Dialect.classes:
+        dialect = ""
+    try:
+        tokens = list(sqlglot.tokenize(text, read=dialect))
+        statements = [one for one in sqlglot.parse(text, read=dialect) if one and not isinstance(one, exp.Semicolon)]
+        if len(statements) != 1:
+            raise Invalid(f"The query is {len(statements)} statements. Write one SELECT, and no semicolon.")
+        _check_parts(statements[0])
+    except errors.ParseError as error:
+        raise Invalid(_no_sql(error.errors, database)) from None
+    except errors.SqlglotError as error:
+        raise Invalid(f"The query is no SQL as {database} reads it: {' '.join(str(error).split())[:100]}") from None
+    except RecursionError:
+        raise Invalid("The query is nested too deeply. Write it flatter, or make a view of it.") from None
+    return tokens
+
+
+def _no_sql(errors: Sequence[dict[str, Any]], database: str) -> str:
+    first = errors[0] if errors else {}
+    where = f" at line {first['line']}, column {first['col']}" if first.get("line") else ""
+    near = f", near {first['highlight'][:40]!r}" if first.get("highlight") else ""
+    what = str(first.get("description") or "cannot be read").rstrip(".")[:200]
+    return f"The query is no SQL as {database} reads it{where}{near}: {what}."
+
+
+def _check_parts(statement: Any) -> None:
+    from sqlglot import exp
+
+    if not isinstance(statement, exp.Query):
+        raise Invalid(f"The query is not a SELECT, but {_named(statement)}. A rule only reads.")
+    for node in statement.walk():
+        match node:
+            case exp.DDL() | exp.DML() | exp.Command() | exp.Copy() | exp.Set() | exp.Pragma():
+                raise Invalid(f"The query holds {_named(node)}, which changes something. A rule only reads.")
+            case exp.Into():
+                raise Invalid("The query has an INTO, which would write its rows somewhere. A rule only reads.")
+            case exp.Lock():
+                raise Invalid("The query locks its rows (FOR UPDATE, FOR SHARE). A rule only reads; leave that out.")
+            case _:
+                pass
+
+
+def _named(node: Any) -> str:
+    name = str(node.this) if node.key == "command" else node.key
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name.upper()[:40]}"
+
+
+def _calls(tokens: Sequence["Token"]) -> Iterator[tuple[int, "Token"]]:
+    """Give the tokens that are followed by an opening parenthesis, with their positions."""
+    for index in range(len(tokens) - 1):
+        if tokens[index + 1].text == "(":
+            yield index, tokens[index]
+
+
+def _check_functions(tokens: Sequence["Token"]) -> None:
+    for _, token in _calls(tokens):
+        if _FORBIDDEN.fullmatch(token.text):
+            raise Invalid(
+                f"The query calls {token.text[:60]}() at line {token.line}, which no rule may: it reaches files, other"
+                " databases or the server itself, writes, or only waits."
+            )
+
+
+def _check_files(tokens: Sequence["Token"]) -> None:
+    """Let texts that DuckDB may take for files name those of the folder only: FROM 'a.csv', read_csv(['a.csv'])."""
+    depth, reads_at = 0, 0  # reads_at: the depth inside the innermost function that reads files, 0 for none
+    previous = ""
+    for index, token in enumerate(tokens):
+        if token.text == "(":
+            depth += 1
+            if index and not reads_at and FILES.fullmatch(tokens[index - 1].text):
+                reads_at = depth
+        elif token.text == ")":
+            if depth == reads_at:
+                reads_at = 0
+            depth -= 1
+        is_text = token.token_type.name.endswith("STRING")
+        is_name = token.token_type.name == "IDENTIFIER" and not is_text
+        in_from = previous in ("from", "join") or (previous == "," and is_text)
+        if (is_text and reads_at and previous in ("(", "[", ",")) or ((is_text or is_name) and in_from):
+            looks_like_file = is_text or any(sign in token.text for sign in "/\\:*~")
+            if (reads_at or previous in ("from", "join")) and looks_like_file:
+                _check_path(token)
+        previous = token.text.lower() if not (is_text or is_name) else ""
+
+
+def _check_path(token: "Token") -> None:
+    parts = token.text.split("/")
+    if not _PATH.fullmatch(token.text) or ".." in parts or "." in parts:
+        raise Invalid(
+            f"The query reads {token.text[:60]!r} at line {token.line}. It may read Parquet and CSV files of the folder of"
+            " this source, by their relative names: FROM 'sales/2026.csv'."
+        )
+
+
+def _parted(text: str, tokens: Sequence["Token"]) -> Query:
+    """Find the binds: a colon with a name at once behind it, outside of texts and comments."""
+    parts: list[str] = []
+    done = 0
+    for colon, name in zip(tokens, tokens[1:], strict=False):
+        if colon.text != ":" or colon.end + 1 != name.start or colon.token_type.name.endswith("STRING"):
+            continue
+        word = text[name.start : name.end + 1]
+        if not (word.isidentifier() and word.isascii()):
+            continue
+        if word not in binds.NAMES:
+            known = ", ".join(f":{name}" for name in binds.NAMES)
+            raise Invalid(f"The query asks for :{word[:40]} at line {name.line}. There are {known}.")
+        parts += [text[done : colon.start], word]
+        done = name.end + 1
+    return Query((*parts, text[done:].rstrip().rstrip(";")))
