@@ -7,7 +7,7 @@ other databases, wait, end the work of others.
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,9 @@ FILES = re.compile(r"read_(csv|csv_auto|parquet)|parquet_scan", re.IGNORECASE)
 
 # A name in escapes is not seen by who looks for it; and what MySQL runs is a comment to everybody else.
 _HIDING = re.compile(r"\bu&[\"']|/\*[!+m]", re.IGNORECASE)
+_FILE = re.compile(r"[/\\\\:*~?\[]|\.[a-z]{2,8}$", re.IGNORECASE)
+"""What DuckDB takes for a file where a table is named."""
+
 _PATH = re.compile(r"[\w.\-+=*?\[\]{},@ ]+(?:/[\w.\-+=*?\[\]{},@ ]+)*\.(?:csv|csv\.gz|tsv|parquet)", re.IGNORECASE)
 _DIALECTS = {"postgresql": "postgres", "mariadb": "mysql", "mssql": "tsql"}
 
@@ -106,15 +109,16 @@ def look(text: str, database: str) -> Query:
         raise Invalid("The query holds the character NUL, which is no part of SQL.")
     if hiding := _HIDING.search(text):
         raise Invalid(f"The query holds {hiding.group()}, with which a text can be hidden. Write it without.")
-    tokens = _read(text, database)
+    tokens, statement = _read(text, database)
     _check_functions(tokens)
+    _check_parts(statement)
     if database == "duckdb":
-        _check_files(tokens)
+        _check_files(statement)
     return _parted(text, tokens)
 
 
-def _read(text: str, database: str) -> list["Token"]:
-    """Parse a query and look at its parts; give its tokens."""
+def _read(text: str, database: str) -> tuple[list["Token"], Any]:
+    """Parse a query that is one statement; give its tokens and its tree."""
     import sqlglot
     from sqlglot import errors, exp
 
@@ -127,21 +131,22 @@ def _read(text: str, database: str) -> list["Token"]:
         statements = [one for one in sqlglot.parse(text, read=dialect) if one and not isinstance(one, exp.Semicolon)]
         if len(statements) != 1:
             raise Invalid(f"The query is {len(statements)} statements. Write one SELECT, and no semicolon.")
-        _check_parts(statements[0])
     except errors.ParseError as error:
         raise Invalid(_no_sql(error.errors, database)) from None
     except errors.SqlglotError as error:
         raise Invalid(f"The query is no SQL as {database} reads it: {' '.join(str(error).split())[:100]}") from None
     except RecursionError:
         raise Invalid("The query is nested too deeply. Write it flatter, or make a view of it.") from None
-    return tokens
+    return tokens, statements[0]
 
 
 def _no_sql(errors: Sequence[dict[str, Any]], database: str) -> str:
     first = errors[0] if errors else {}
     where = f" at line {first['line']}, column {first['col']}" if first.get("line") else ""
     near = f", near {first['highlight'][:40]!r}" if first.get("highlight") else ""
-    what = str(first.get("description") or "cannot be read").rstrip(".")[:200]
+    what = str(first.get("description") or "it cannot be read").rstrip(".")[:200]
+    if "<class" in what:  # The parser's own names help nobody.
+        what = "something is missing"
     return f"The query is no SQL as {database} reads it{where}{near}: {what}."
 
 
@@ -167,51 +172,46 @@ def _named(node: Any) -> str:
     return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name.upper()[:40]}"
 
 
-def _calls(tokens: Sequence["Token"]) -> Iterator[tuple[int, "Token"]]:
-    """Give the tokens that are followed by an opening parenthesis, with their positions."""
-    for index in range(len(tokens) - 1):
-        if tokens[index + 1].text == "(":
-            yield index, tokens[index]
-
-
 def _check_functions(tokens: Sequence["Token"]) -> None:
-    for _, token in _calls(tokens):
-        if _FORBIDDEN.fullmatch(token.text):
+    for token, following in zip(tokens, tokens[1:], strict=False):
+        if following.token_type.name == "L_PAREN" and _FORBIDDEN.fullmatch(token.text):
             raise Invalid(
                 f"The query calls {token.text[:60]}() at line {token.line}, which no rule may: it reaches files, other"
                 " databases or the server itself, writes, or only waits."
             )
 
 
-def _check_files(tokens: Sequence["Token"]) -> None:
-    """Let texts that DuckDB may take for files name those of the folder only: FROM 'a.csv', read_csv(['a.csv'])."""
-    depth, reads_at = 0, 0  # reads_at: the depth inside the innermost function that reads files, 0 for none
-    previous = ""
-    for index, token in enumerate(tokens):
-        if token.text == "(":
-            depth += 1
-            if index and not reads_at and FILES.fullmatch(tokens[index - 1].text):
-                reads_at = depth
-        elif token.text == ")":
-            if depth == reads_at:
-                reads_at = 0
-            depth -= 1
-        is_text = token.token_type.name.endswith("STRING")
-        is_name = token.token_type.name == "IDENTIFIER" and not is_text
-        in_from = previous in ("from", "join") or (previous == "," and is_text)
-        if (is_text and reads_at and previous in ("(", "[", ",")) or ((is_text or is_name) and in_from):
-            looks_like_file = is_text or any(sign in token.text for sign in "/\\:*~")
-            if (reads_at or previous in ("from", "join")) and looks_like_file:
-                _check_path(token)
-        previous = token.text.lower() if not (is_text or is_name) else ""
+def _check_files(statement: Any) -> None:
+    """Let what DuckDB may take for files be those of the folder only: FROM 'a.csv', read_csv(['a.csv', 'b.csv'])."""
+    from sqlglot import exp
+
+    for node in statement.walk():
+        match node:
+            case exp.Table() if _FILE.search(node.name):
+                _check_path(node.name)
+            case exp.Func() if FILES.fullmatch(name := _function(node)):
+                first = node.expressions[0] if isinstance(node, exp.Anonymous) and node.expressions else node.this
+                paths = first.expressions if isinstance(first, exp.Array) else [first]
+                for path in paths:
+                    if not (isinstance(path, exp.Literal) and path.is_string):
+                        raise Invalid(f"{name}() takes names of files as plain texts here: {name}('sales/2026.csv').")
+                    _check_path(path.name)
+            case _:
+                pass
 
 
-def _check_path(token: "Token") -> None:
-    parts = token.text.split("/")
-    if not _PATH.fullmatch(token.text) or ".." in parts or "." in parts:
+def _function(node: Any) -> str:
+    from sqlglot import exp
+
+    return str(node.this) if isinstance(node, exp.Anonymous) else str(node.sql_name())
+
+
+def _check_path(path: str) -> None:
+    parts = path.split("/")
+    if not _PATH.fullmatch(path) or ".." in parts or "." in parts:
         raise Invalid(
-            f"The query reads {token.text[:60]!r} at line {token.line}. It may read Parquet and CSV files of the folder of"
-            " this source, by their relative names: FROM 'sales/2026.csv'."
+            f"The query reads {path[:60]!r}. It may read Parquet and CSV files of the folder of this source, by their"
+            " relative names: FROM 'sales/2026.csv'."
         )
 
 
@@ -220,10 +220,10 @@ def _parted(text: str, tokens: Sequence["Token"]) -> Query:
     parts: list[str] = []
     done = 0
     for colon, name in zip(tokens, tokens[1:], strict=False):
-        if colon.text != ":" or colon.end + 1 != name.start or colon.token_type.name.endswith("STRING"):
+        if colon.token_type.name != "COLON" or colon.end + 1 != name.start:
             continue
         word = text[name.start : name.end + 1]
-        if not (word.isidentifier() and word.isascii()):
+        if not word.isidentifier():
             continue
         if word not in binds.NAMES:
             known = ", ".join(f":{name}" for name in binds.NAMES)
