@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+from tests.support.postgres import Server, a_postgres, why_not
+
 from tocsin.core.model.rule import Ask, Point, Series
 from tocsin.outbound import Outbound
 from tocsin.ports import Source
@@ -119,6 +122,30 @@ def sqlite(directory: Path) -> Iterator[World]:
     yield SqliteWorld(directory)
 
 
+class PostgresWorld(World):
+    def __init__(self, server: Server) -> None:
+        super().__init__()
+        self.server = server
+        values = ", ".join(f"('{iso(at)}', '{region}', {value})" for at, region, value in ROWS)
+        server.run(
+            "CREATE TABLE IF NOT EXISTS measured (at timestamptz, region text, value double precision)",
+            "SET TimeZone = 'UTC'; TRUNCATE measured; INSERT INTO measured VALUES " + values,
+        )
+
+    def source(self, *, small: bool = False, away: bool = False) -> Source:
+        url = self.server.url(password=SECRET) if away else self.server.url()
+        return Sql(SqlConfig(name="shop", url=url, rows_max=10 if small else 10_000))
+
+
+@contextlib.contextmanager
+def postgres(_: Path) -> Iterator[World]:
+    if why := why_not():
+        pytest.skip(why)
+    with a_postgres() as server:
+        yield PostgresWorld(server)
+
+
 WORLDS: dict[str, Callable[[Path], contextlib.AbstractContextManager[World]]] = {
     "sqlite": sqlite,
+    "postgres": postgres,
 }
