@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import duckdb
 import pytest
 from tests.support.postgres import Server, a_postgres, why_not
 
@@ -145,7 +146,49 @@ def postgres(_: Path) -> Iterator[World]:
         yield PostgresWorld(server)
 
 
+class DuckWorld(World):
+    def __init__(self, url: str, files: Path | str, table: str) -> None:
+        super().__init__()
+        self.url, self.files = url, files
+        # AT is a word of DuckDB's own, so the column is quoted there.
+        self.points = World.points.replace("measured", table).replace("at,", '"at",').replace(" at ", ' "at" ')
+        self.total = World.total.replace("measured", table).replace(" at ", ' "at" ')
+        self.wrong = World.wrong.replace("measured", table)
+
+    def source(self, *, small: bool = False, away: bool = False) -> Source:
+        url = self.url.replace(".duckdb", SECRET) if away else self.url
+        files = f"{self.files}/{SECRET}" if away and self.files else str(self.files)
+        return Sql(SqlConfig(name="shop", url=url, files=files, rows_max=10 if small else 10_000))
+
+
+@contextlib.contextmanager
+def csv(directory: Path) -> Iterator[World]:
+    lines = [f"{iso(at)},{region},{value}" for at, region, value in ROWS]
+    (directory / "it's measured").mkdir()
+    (directory / "it's measured" / "shop.csv").write_text("\n".join(["at,region,value", *lines]))
+    yield DuckWorld("duckdb://", directory / "it's measured", "'shop.csv'")
+
+
+@contextlib.contextmanager
+def parquet(directory: Path) -> Iterator[World]:
+    with csv(directory), duckdb.connect() as made:
+        (directory / "sub").mkdir()
+        target = directory / "sub" / "measured.parquet"
+        made.read_csv(str(directory / "it's measured" / "shop.csv")).write_parquet(str(target))
+    yield DuckWorld("duckdb://", directory, "read_parquet(['sub/measured.parquet'])")
+
+
+@contextlib.contextmanager
+def duckdb_file(directory: Path) -> Iterator[World]:
+    with csv(directory), duckdb.connect(directory / "a.duckdb") as made:
+        made.read_csv(str(directory / "it's measured" / "shop.csv")).create("measured")
+    yield DuckWorld(f"duckdb:///{directory / 'a.duckdb'}", "", "measured")
+
+
 WORLDS: dict[str, Callable[[Path], contextlib.AbstractContextManager[World]]] = {
     "sqlite": sqlite,
     "postgres": postgres,
+    "csv": csv,
+    "parquet": parquet,
+    "duckdb": duckdb_file,
 }

@@ -8,6 +8,7 @@ SQLAlchemy, with what their driver offers.
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
+from uuid import UUID
 
 from tocsin.core.model.errors import Invalid, check_all
 from tocsin.core.model.rule import Ask, Series
@@ -98,9 +99,9 @@ class Sql:
         course.check()
         try:
             query = fence.look(ask.query, self._config.dialect)
-            values = binds.values(ask, query.names, self._reader.moments)
+            values = binds.values(ask, [name for name in query.names if name in binds.NAMES], self._reader.moments)
             columns, rows = self._reader.read(query, values, course)
-            return table.read(ask, columns, rows)
+            return table.read(ask, columns, ([_plain(cell) for cell in row] for row in rows))
         except Invalid as error:
             raise SourceFailed(str(error), is_away=False) from None
 
@@ -110,6 +111,10 @@ class Sql:
         return SourceFailed(
             f"The database of {self.name!r} did not answer in time (at most {self._config.timeout_s:g} s).", is_away=True
         )
+
+
+def _plain(cell: Any) -> Any:
+    return str(cell) if isinstance(cell, UUID) else cell
 
 
 def _reader(config_: SqlConfig) -> Reader:

@@ -5,6 +5,7 @@ there so that a mistake is told when a rule is written, and for what a reading t
 other databases, wait, end the work of others.
 """
 
+import itertools
 import logging
 import re
 from collections.abc import Sequence
@@ -56,28 +57,49 @@ _FILE = re.compile(r"[/\\\\:*~?\[]|\.[a-z]{2,8}$", re.IGNORECASE)
 """What DuckDB takes for a file where a table is named."""
 
 _PATH = re.compile(r"[\w.\-+=*?\[\]{},@ ]+(?:/[\w.\-+=*?\[\]{},@ ]+)*\.(?:csv|csv\.gz|tsv|parquet)", re.IGNORECASE)
+_FILE_MARK = "file:"
 _DIALECTS = {"postgresql": "postgres", "mariadb": "mysql", "mssql": "tsql"}
 
 
 class Query(msgspec.Struct, frozen=True):
-    """A query that was looked at. parts: its text and the names of its binds in turn; text first and last."""
+    """A query that was looked at.
+
+    parts: its text and the names of its binds in turn; text first and last. A name may also be `file:` and a path.
+    files: those that stand where a table does.
+    """
 
     parts: tuple[str, ...]
+    files: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """The binds, in the order of the text; one that is used twice is there twice."""
         return self.parts[1::2]
 
+    def placed(self, folder: str) -> "Query":
+        """Write the files as texts, in a folder."""
+        parts = [self.parts[0]]
+        for name, following in zip(self.parts[1::2], self.parts[2::2], strict=True):
+            if name.startswith(_FILE_MARK):
+                parts[-1] += text(f"{folder}/{name.removeprefix(_FILE_MARK)}") + following
+            else:
+                parts += [name, following]
+        return Query(tuple(parts))
+
     def written(self, style: str) -> str:
         """Write the query with the placeholders of a driver. style: a `paramstyle` of PEP 249, or `dollar`."""
         texts: Sequence[str] = self.parts[::2]
         if style in ("format", "pyformat"):
-            texts = [text.replace("%", "%%") for text in texts]
+            texts = [one.replace("%", "%%") for one in texts]
         said = [texts[0]]
-        for number, (name, text) in enumerate(zip(self.names, texts[1:], strict=True), 1):
-            said += [_placeholder(style, name, number), text]
+        for number, (name, following) in enumerate(zip(self.names, texts[1:], strict=True), 1):
+            said += [_placeholder(style, name, number), following]
         return "".join(said)
+
+
+def text(said: str) -> str:
+    """Write a text as SQL does."""
+    return "'" + said.replace("'", "''") + "'"
 
 
 def _placeholder(style: str, name: str, number: int) -> str:
@@ -97,27 +119,29 @@ def _placeholder(style: str, name: str, number: int) -> str:
 
 
 @lru_cache(maxsize=1_024)
-def look(text: str, database: str) -> Query:
+def look(query: str, database: str) -> Query:
     """Look at a query in the language of a database, named as SQLAlchemy does. Raises: Invalid."""
-    if not text.strip():
+    if not query.strip():
         raise Invalid("The query is empty. Write a SELECT with a column `value`.")
-    if len(text) > QUERY_CHARACTERS_MAX:
+    if len(query) > QUERY_CHARACTERS_MAX:
         raise Invalid(
-            f"The query has {len(text):,} characters; at most {QUERY_CHARACTERS_MAX:,} are taken. Make a view of it."
+            f"The query has {len(query):,} characters; at most {QUERY_CHARACTERS_MAX:,} are taken. Make a view of it."
         )
-    if "\0" in text:
+    if "\0" in query:
         raise Invalid("The query holds the character NUL, which is no part of SQL.")
-    if hiding := _HIDING.search(text):
+    if hiding := _HIDING.search(query):
         raise Invalid(f"The query holds {hiding.group()}, with which a text can be hidden. Write it without.")
-    tokens, statement = _read(text, database)
+    tokens, statement = _read(query, database)
     _check_functions(tokens)
     _check_parts(statement)
-    if database == "duckdb":
-        _check_files(statement)
-    return _parted(text, tokens)
+    if database != "duckdb":
+        return _parted(query, tokens)
+    files, in_calls = _check_files(statement)
+    found = _parted(query, tokens, _places(tokens) if in_calls else frozenset())
+    return Query(found.parts, files)
 
 
-def _read(text: str, database: str) -> tuple[list["Token"], Any]:
+def _read(query: str, database: str) -> tuple[list["Token"], Any]:
     """Parse a query that is one statement; give its tokens and its tree."""
     import sqlglot
     from sqlglot import errors, exp
@@ -127,8 +151,8 @@ def _read(text: str, database: str) -> tuple[list["Token"], Any]:
     if dialect not in sqlglot.Dialect.classes:
         dialect = ""
     try:
-        tokens = list(sqlglot.tokenize(text, read=dialect))
-        statements = [one for one in sqlglot.parse(text, read=dialect) if one and not isinstance(one, exp.Semicolon)]
+        tokens = list(sqlglot.tokenize(query, read=dialect))
+        statements = [one for one in sqlglot.parse(query, read=dialect) if one and not isinstance(one, exp.Semicolon)]
         if len(statements) != 1:
             raise Invalid(f"The query is {len(statements)} statements. Write one SELECT, and no semicolon.")
     except errors.ParseError as error:
@@ -173,7 +197,7 @@ def _named(node: Any) -> str:
 
 
 def _check_functions(tokens: Sequence["Token"]) -> None:
-    for token, following in zip(tokens, tokens[1:], strict=False):
+    for token, following in itertools.pairwise(tokens):
         if following.token_type.name == "L_PAREN" and _FORBIDDEN.fullmatch(token.text):
             raise Invalid(
                 f"The query calls {token.text[:60]}() at line {token.line}, which no rule may: it reaches files, other"
@@ -181,16 +205,23 @@ def _check_functions(tokens: Sequence["Token"]) -> None:
             )
 
 
-def _check_files(statement: Any) -> None:
-    """Let what DuckDB may take for files be those of the folder only: FROM 'a.csv', read_csv(['a.csv', 'b.csv'])."""
+def _check_files(statement: Any) -> tuple[tuple[str, ...], bool]:
+    """Let what DuckDB may take for files be those of the folder only: FROM 'a.csv', read_csv(['a.csv', 'b.csv']).
+
+    Returns: the files that stand for tables, and whether a function reads files.
+    """
     from sqlglot import exp
 
+    files: dict[str, None] = {}
+    in_calls = False
     for node in statement.walk():
         match node:
             case exp.Table() if _FILE.search(node.name):
                 _check_path(node.name)
+                files[node.name] = None
             case exp.Func() if FILES.fullmatch(name := _function(node)):
-                first = node.expressions[0] if isinstance(node, exp.Anonymous) and node.expressions else node.this
+                in_calls = True
+                first = node.this if isinstance(node.this, exp.Expr) else next(iter(node.expressions), None)
                 paths = first.expressions if isinstance(first, exp.Array) else [first]
                 for path in paths:
                     if not (isinstance(path, exp.Literal) and path.is_string):
@@ -198,12 +229,26 @@ def _check_files(statement: Any) -> None:
                     _check_path(path.name)
             case _:
                 pass
+    return tuple(files), in_calls
+
+
+def _places(tokens: Sequence["Token"]) -> frozenset[int]:
+    """Find the texts that name files in calls: at which characters they start."""
+    found: list[int] = []
+    for index, token in enumerate(tokens[:-2]):
+        if not FILES.fullmatch(token.text) or tokens[index + 1].token_type.name != "L_PAREN":
+            continue
+        inside = itertools.takewhile(lambda one: one.token_type.name in ("L_BRACKET", "STRING", "COMMA"), tokens[index + 2 :])
+        listed = tokens[index + 2].token_type.name == "L_BRACKET"
+        texts = [one.start for one in inside if one.token_type.name == "STRING"]
+        found += texts if listed else texts[:1]
+    return frozenset(found)
 
 
 def _function(node: Any) -> str:
     from sqlglot import exp
 
-    return str(node.this) if isinstance(node, exp.Anonymous) else str(node.sql_name())
+    return (str(node.this) if isinstance(node, exp.Anonymous) else str(node.sql_name())).lower()
 
 
 def _check_path(path: str) -> None:
@@ -215,19 +260,23 @@ def _check_path(path: str) -> None:
         )
 
 
-def _parted(text: str, tokens: Sequence["Token"]) -> Query:
-    """Find the binds: a colon with a name at once behind it, outside of texts and comments."""
+def _parted(query: str, tokens: Sequence["Token"], places: frozenset[int] = frozenset()) -> Query:
+    """Find the binds: a colon with a name at once behind it, outside of texts and comments; and the texts at `places`."""
     parts: list[str] = []
     done = 0
-    for colon, name in zip(tokens, tokens[1:], strict=False):
+    for colon, name in itertools.pairwise(tokens):
+        if colon.start in places:
+            parts += [query[done : colon.start], _FILE_MARK + colon.text]
+            done = colon.end + 1
+            continue
         if colon.token_type.name != "COLON" or colon.end + 1 != name.start:
             continue
-        word = text[name.start : name.end + 1]
+        word = query[name.start : name.end + 1]
         if not word.isidentifier():
             continue
         if word not in binds.NAMES:
             known = ", ".join(f":{name}" for name in binds.NAMES)
             raise Invalid(f"The query asks for :{word[:40]} at line {name.line}. There are {known}.")
-        parts += [text[done : colon.start], word]
+        parts += [query[done : colon.start], word]
         done = name.end + 1
-    return Query((*parts, text[done:].rstrip().rstrip(";")))
+    return Query((*parts, query[done:].rstrip().rstrip(";")))
