@@ -60,9 +60,10 @@ class Duck:
         if path and not Path(path).is_file():
             raise SourceFailed(f"The database file of {name!r} is not there.", is_away=True)
         try:
-            connection = duckdb.connect(path or ":memory:", read_only=bool(path))
-            for setting in _locks(self._folder):
-                connection.execute(setting)
+            # A file is attached and not connected to: two connections to a file would share their settings.
+            connection = duckdb.connect(":memory:")
+            for statement in (*_attach(path), *_locks(self._folder)):
+                connection.execute(statement)
         except duckdb.Error as error:
             raise SourceFailed(f"The DuckDB of {name!r} cannot be opened: {self._said(error)}", is_away=True) from None
         return connection
@@ -98,7 +99,14 @@ class Duck:
         return columns, rows
 
     def _said(self, error: Exception) -> str:
-        return foreign.one_line(str(error), (*self._config.hidden, self._folder))
+        return foreign.one_line(str(error), (*self._config.hidden, self._folder, self._config.path))
+
+
+def _attach(path: str) -> tuple[str, ...]:
+    if not path:
+        return ()
+    name = named(Path(path).stem)
+    return f"ATTACH {text(path)} AS {name} (READ_ONLY)", f"USE {name}"
 
 
 def _locks(folder: str) -> tuple[str, ...]:
