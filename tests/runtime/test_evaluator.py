@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.core.rules.rules import a_rule, above
 from tests.runtime.house import House, a_house, a_policy
 from tests.support.fakes import FakeClock
 from tests.support.http_sink import HttpSink
 from tests.support.points import Points
+from tests.support.rules import a_rule, above
 
 from tocsin.core.model import event as ev
 from tocsin.core.model.alert import Severity

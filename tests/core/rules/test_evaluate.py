@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.core.rules.rules import a_rule, above
+from tests.support.rules import a_rule, above
 
 from tocsin.core.model.alert import Severity
 from tocsin.core.model.errors import Invalid

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.core.rules.rules import a_rule
+from tests.support.rules import a_rule
 
 from tocsin.core.model.errors import Invalid
 from tocsin.core.model.policy import DAY, HOUR, MINUTE, SECOND

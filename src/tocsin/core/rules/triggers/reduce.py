@@ -1,7 +1,7 @@
 """Reduce: many numbers become one. Sums are those of `math.fsum`, so that the order of the points never shows."""
 
 from collections.abc import Iterable, Sequence
-from math import fsum
+from math import fsum, isfinite
 from typing import assert_never
 
 from tocsin.core.model.rule import Point, Reduce
@@ -38,11 +38,14 @@ def reduce(points: Sequence[Point], how: Reduce) -> float:
 
 
 def total(values: Iterable[float]) -> float:
-    """Add up, rounding once (Shewchuk 1997). Raises: OverflowError, also for infinities that cancel each other."""
+    """Add up, rounding once (Shewchuk 1997). Raises: OverflowError, also if a number was infinite already."""
     try:
-        return fsum(values)
+        found = fsum(values)
     except ValueError:
         raise OverflowError("infinities of both signs") from None
+    if not isfinite(found):
+        raise OverflowError("an infinity")
+    return found
 
 
 def mean(values: Sequence[float]) -> float:
