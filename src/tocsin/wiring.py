@@ -38,6 +38,7 @@ from tocsin.settings import (
     HttpSettings,
     PrometheusSettings,
     Settings,
+    SourceSettings,
     SqlSettings,
     TeamsSettings,
     WebhookSettings,
@@ -116,48 +117,52 @@ def build_outbound(settings: Settings) -> Outbound:
 
 def build_sources(settings: Settings, outbound: Outbound) -> dict[str, Source]:
     """Make the sources of the settings, in their order. Nothing is connected to yet. Raises: Invalid."""
-    sources: dict[str, Source] = {}
-    for source in settings.sources:
-        match source:
-            case SqlSettings():
-                from tocsin.sources.sql import Sql, SqlConfig  # It takes its time to load.
+    return {source.name: build_source(source, outbound) for source in settings.sources}
 
-                sources[source.name] = Sql(
-                    SqlConfig(
-                        name=source.name,
-                        url=source.url.value,
-                        timeout_s=source.timeout_s,
-                        rows_max=source.rows_max,
-                        connections=source.connections,
-                        files=source.files,
-                        trust_readonly=source.trusts_account,
-                    )
-                )
-            case PrometheusSettings():
-                from tocsin.sources.prometheus import Prometheus, PrometheusConfig
 
-                config = PrometheusConfig(
-                    name=source.name,
-                    url=source.url.value,
-                    headers=tuple((name, secret.value) for name, secret in source.headers),
-                    timeout_s=source.timeout_s,
-                )
-                sources[source.name] = Prometheus(config, outbound)
-            case HttpSettings():
-                from tocsin.sources.http import Http, HttpConfig
+def build_source(settings: SourceSettings, outbound: Outbound) -> Source:
+    """Make one source. Raises: Invalid, whose field is a key of it."""
+    match settings:
+        case SqlSettings():
+            from tocsin.sources.sql import Sql, SqlConfig  # It takes its time to load.
 
-                sources[source.name] = Http(
-                    HttpConfig(
-                        name=source.name,
-                        url=source.url.value,
-                        headers=tuple((name, secret.value) for name, secret in source.headers),
-                        timeout_s=source.timeout_s,
-                    ),
-                    outbound,
+            return Sql(
+                SqlConfig(
+                    name=settings.name,
+                    url=settings.url.value,
+                    timeout_s=settings.timeout_s,
+                    rows_max=settings.rows_max,
+                    connections=settings.connections,
+                    files=settings.files,
+                    trust_readonly=settings.trusts_account,
                 )
-            case _:
-                assert_never(source)
-    return sources
+            )
+        case PrometheusSettings():
+            from tocsin.sources.prometheus import Prometheus, PrometheusConfig
+
+            return Prometheus(
+                PrometheusConfig(
+                    name=settings.name,
+                    url=settings.url.value,
+                    headers=tuple((name, secret.value) for name, secret in settings.headers),
+                    timeout_s=settings.timeout_s,
+                ),
+                outbound,
+            )
+        case HttpSettings():
+            from tocsin.sources.http import Http, HttpConfig
+
+            return Http(
+                HttpConfig(
+                    name=settings.name,
+                    url=settings.url.value,
+                    headers=tuple((name, secret.value) for name, secret in settings.headers),
+                    timeout_s=settings.timeout_s,
+                ),
+                outbound,
+            )
+        case _:
+            assert_never(settings)
 
 
 def build_clock() -> Clock:
@@ -181,6 +186,7 @@ def read_configuration(config: Path | None, data: Path | None, *, running: bool 
         config=config,
         data=data,
         try_channel=lambda channel: build_channel(channel, outbound),
+        try_source=lambda source: build_source(source, outbound).check,
         running=running,
     )
 

@@ -267,8 +267,9 @@ class Evaluator:
         return True
 
     async def _failed(self, rule: Rule, why: str, *, is_away: bool) -> None:
+        if self._why.get(rule.rule_id) != why:  # Said once, and not at every look.
+            log.warning("rule %s gets no answer from source %s: %s", rule.rule_id, rule.source, why)
         self._why[rule.rule_id] = why
-        log.info("rule %s gets no answer: %s", rule.rule_id, why)
         of_source, of_rule = _scopes_of(rule)
         scope = of_source if is_away else of_rule
         name = failing.key(scope)

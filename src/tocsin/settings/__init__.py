@@ -16,6 +16,7 @@ from tocsin.settings.model import (
     PrometheusSettings,
     Secret,
     Settings,
+    SourceSettings,
     SqlSettings,
     TeamsSettings,
     WebhookSettings,
@@ -33,6 +34,7 @@ __all__ = [
     "PrometheusSettings",
     "Secret",
     "Settings",
+    "SourceSettings",
     "SqlSettings",
     "TeamsSettings",
     "WebhookSettings",
@@ -55,12 +57,14 @@ def read_settings(
     data: Path | None = None,
     environment: Mapping[str, str] | None = None,
     try_channel: Callable[[ChannelSettings], object] = lambda channel: None,
+    try_source: Callable[[SourceSettings], Callable[[str], None]] = lambda source: lambda query: None,
     running: bool = False,
 ) -> Settings:
     """Read the settings.
 
     config, data: see `find_file`. environment: in place of the process's own.
     try_channel: makes a channel, to hear what is wrong with it; it raises Invalid.
+    try_source: makes a source, to hear what is wrong with it, and gives what tries a query; both raise Invalid.
     running: a server reads them anew.
     Raises: Invalid naming the variable that is wrong, or with all errors of the file.
     """
@@ -70,7 +74,7 @@ def read_settings(
         return tried(environment_settings(env), try_channel)
     from tocsin.settings.file import file_settings
 
-    return file_settings(path, env, try_channel, running=running)
+    return file_settings(path, env, try_channel, try_source, running=running)
 
 
 def read_policy_settings(path: Path) -> Settings:
@@ -80,11 +84,18 @@ def read_policy_settings(path: Path) -> Settings:
     return policy_settings(path)
 
 
-def read_rules(path: Path, settings: Settings) -> Settings:
-    """Read one file of rules, in place of those of the settings. Raises: Invalid with all errors."""
+def read_rules(
+    path: Path,
+    settings: Settings,
+    try_source: Callable[[SourceSettings], Callable[[str], None]] = lambda source: lambda query: None,
+) -> Settings:
+    """Read one file of rules, in place of those of the settings. try_source: see `read_settings`.
+
+    Raises: Invalid with all errors.
+    """
     from tocsin.settings.file import rules_settings
 
-    return rules_settings(path, settings)
+    return rules_settings(path, settings, try_source)
 
 
 def find_file(

@@ -23,7 +23,7 @@ from tocsin.settings.meaning import TryChannel, channels_named, meaning_problems
 from tocsin.settings.model import Secret, Settings, WebhookSettings
 from tocsin.settings.problems import FOUND_MAX, Problem, WrongFile
 from tocsin.settings.rule_forms import RulesFileForm
-from tocsin.settings.rules import Part, rules_of
+from tocsin.settings.rules import Part, TrySource, rules_of, sources_of
 from tocsin.settings.takes import PRETENDED, Surroundings
 from tocsin.settings.variables import tried
 
@@ -31,7 +31,12 @@ RULES_FOLDER = "rules"
 
 
 def file_settings(
-    path: Path, environment: Mapping[str, str], try_channel: TryChannel, *, running: bool = False
+    path: Path,
+    environment: Mapping[str, str],
+    try_channel: TryChannel,
+    try_source: TrySource,
+    *,
+    running: bool = False,
 ) -> Settings:
     """Read the settings of a file; the environment holds where the file says nothing.
 
@@ -44,7 +49,14 @@ def file_settings(
     source, document = _read(path)
     others = [(one, *_read(one)) for one in rule_files(path)]
     settings = _settings(
-        path, document, around, base, variables, try_channel, [(one, read) for one, _, read in others]
+        path,
+        document,
+        around,
+        base,
+        variables,
+        try_channel,
+        try_source,
+        [(one, read) for one, _, read in others],
     )
     digest = hashlib.sha256(source)
     for one, inside, _ in others:
@@ -58,12 +70,13 @@ def rule_files(path: Path) -> list[Path]:
     return sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
 
 
-def rules_settings(path: Path, settings: Settings) -> Settings:
+def rules_settings(path: Path, settings: Settings, try_source: TrySource) -> Settings:
     """Give the settings with the rules of one file in place of all others. Raises: WrongFile."""
     _, document = _read(path)
     around = Surroundings({}, path.parent, pretends=True)
     form, problems = _validated(RulesFileForm, document, around)
-    found, wrong = rules_of([Part(None, document)], [source.name for source in settings.sources], around)
+    sources = {source.name: try_source(source) for source in settings.sources}
+    found, wrong = rules_of([Part(None, document)], sources, around)
     problems += wrong
     if form is None or problems:
         raise WrongFile(path, problems)
@@ -79,7 +92,10 @@ def policy_settings(path: Path) -> Settings:
     _, document = _read(path)
     named = [WebhookSettings(name=name, url=Secret(PRETENDED)) for name in channels_named(document)]
     around = Surroundings({}, path.parent, pretends=True)
-    return _settings(path, document, around, Settings(channels=tuple(named)), [], lambda channel: None)
+    base = Settings(channels=tuple(named))
+    return _settings(
+        path, document, around, base, [], lambda channel: None, lambda source: lambda query: None
+    )
 
 
 def _read(path: Path) -> tuple[bytes, Document]:
@@ -99,6 +115,7 @@ def _settings(
     base: Settings,
     variables: list[str],
     try_channel: TryChannel,
+    try_source: TrySource,
     others: Sequence[tuple[Path, Document]] = (),
 ) -> Settings:
     """Make the settings of a file that is read. others: files of rules that belong to it. Raises: WrongFile."""
@@ -108,8 +125,9 @@ def _settings(
     for other, read in others:
         problems += [one._replace(path=other) for one in _validated(RulesFileForm, read, around)[1]]
         parts.append(Part(other, read))
-    found, wrong = rules_of(parts, _sources_named(document), around)
-    problems += wrong[:FOUND_MAX]
+    sources, wrong = sources_of(document, around, try_source)
+    found, more = rules_of(parts, sources, around)
+    problems += [*wrong, *more][:FOUND_MAX]
     if form is None or problems:
         raise WrongFile(path, problems)
     settings = settings_of(form, tried(base, try_channel))
@@ -130,13 +148,6 @@ def _validated(
         # What stands in the file may be a secret, so pydantic's own words (and this exception) go no further.
         problems += [explain(one, document, kind) for one in error.errors(include_url=False)[:FOUND_MAX]]
         return None, problems
-
-
-def _sources_named(document: Document) -> list[str]:
-    """Give the names of the sources as they stand there, so that one wrong form does not hide what else is wrong."""
-    sources = document.data.get("sources") if isinstance(document.data, dict) else None
-    named = [one.get("name") for one in sources if isinstance(one, dict)] if isinstance(sources, list) else []
-    return [name for name in named if isinstance(name, str)]
 
 
 def _bytes_of(path: Path) -> bytes:

@@ -1,12 +1,13 @@
 """Rules: sources, rules and objectives from their forms, and the files of `rules/` beside the configuration."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, assert_never
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from tocsin.core.model.alert import Severity
+from tocsin.core.model.errors import Invalid
 from tocsin.core.model.policy import DAY, SECOND
 from tocsin.core.model.rule import (
     Absent,
@@ -44,6 +45,7 @@ from tocsin.settings.rule_forms import (
     RuleForm,
     SloForm,
     SlopeForm,
+    SourceForm,
     SqlForm,
     ThresholdForm,
     TierForm,
@@ -51,6 +53,12 @@ from tocsin.settings.rule_forms import (
 from tocsin.settings.takes import Surroundings, did_you_mean
 
 WINDOW_MAX = 400 * DAY
+
+CheckQuery = Callable[[str], None]
+TrySource = Callable[[SourceSettings], CheckQuery]
+"""Makes a source and gives what tries a query on it. Both raise Invalid; of a source, the field is a key."""
+
+_SOURCE: TypeAdapter[Any] = TypeAdapter(SourceForm)
 
 
 class Part(NamedTuple):
@@ -93,12 +101,33 @@ def source_of(form: SqlForm | PrometheusForm | HttpForm) -> SourceSettings:
             assert_never(form)
 
 
+def sources_of(
+    document: Document, around: Surroundings, try_source: TrySource
+) -> tuple[dict[str, CheckQuery], list[Problem]]:
+    """Make every source that is well-formed: by its name, what tries a query; and say what is wrong with the others."""
+    checks: dict[str, CheckQuery] = {}
+    problems: list[Problem] = []
+    for key, raw in _listed(document, "sources"):
+        name = raw.get("name") if isinstance(raw, dict) else None
+        if not isinstance(name, str):
+            continue
+        checks[name] = _anything
+        try:
+            checks[name] = try_source(source_of(_SOURCE.validate_python(raw, context=around)))
+        except ValidationError:
+            continue  # What is wrong with its form is told elsewhere.
+        except Invalid as error:
+            inner = (*key, error.field) if error.field else key
+            problems.append(Problem(document.place_of(inner), inner, str(error)))
+    return checks, problems
+
+
 def rules_of(
-    parts: Sequence[Part], sources: Sequence[str], around: Surroundings
+    parts: Sequence[Part], sources: Mapping[str, CheckQuery], around: Surroundings
 ) -> tuple[Found, list[Problem]]:
     """Make the rules of all files, and say all that is wrong with those that are well-formed.
 
-    sources: those that are configured.
+    sources: what tries a query, by the name of the source.
     """
     rules: list[Rule] = []
     slos: list[Slo] = []
@@ -113,6 +142,7 @@ def rules_of(
                 problems.append(Problem(place, (*key, name_key), message, part.path))
             names.setdefault(name, f"{part.path or 'the configuration'}, line {place.line},")
             wrong = list(_source_problems(form, sources))
+            wrong += _query_problems(form, sources.get(form.source, _anything))
             if isinstance(form, RuleForm):
                 rule, more = _rule(form)
                 wrong += more
@@ -132,21 +162,46 @@ def rules_of(
 
 def _well_formed(document: Document, around: Surroundings) -> Iterator[tuple[Key, RuleForm | SloForm]]:
     """Give each by itself, so that one that is ill-formed does not hide what is wrong with the others."""
-    data = document.data if isinstance(document.data, dict) else {}
     forms: tuple[tuple[str, type[RuleForm] | type[SloForm]], ...] = (("rules", RuleForm), ("slos", SloForm))
     for section, kind in forms:
-        listed = data.get(section)
-        for index, raw in enumerate(listed if isinstance(listed, list) else []):
+        for key, raw in _listed(document, section):
             try:
-                yield (section, index), kind.model_validate(raw, context=around)
+                yield key, kind.model_validate(raw, context=around)
             except ValidationError:
                 continue
 
 
-def _source_problems(form: NamedForm, sources: Sequence[str]) -> Iterator[tuple[Key, str]]:
+def _listed(document: Document, section: str) -> Iterator[tuple[Key, Any]]:
+    listed = document.data.get(section) if isinstance(document.data, dict) else None
+    for index, raw in enumerate(listed if isinstance(listed, list) else []):
+        yield (section, index), raw
+
+
+def _anything(query: str) -> None:
+    """Take any query: there is nobody who could say what is wrong with it."""
+
+
+def _query_problems(form: RuleForm | SloForm, check: CheckQuery) -> Iterator[tuple[Key, str]]:
+    queries: list[tuple[Key, str | None]] = []
+    if isinstance(form, SloForm):
+        queries += [(("good",), form.good), (("total",), form.total)]
+    else:
+        queries.append((("query",), form.query))
+        if isinstance(form.trigger, BurnRateForm):
+            queries += [(("trigger", "good"), form.trigger.good), (("trigger", "total"), form.trigger.total)]
+    for key, query in queries:
+        try:
+            check(query or "")
+        except Invalid as error:
+            if query is not None:
+                yield key, str(error)
+
+
+def _source_problems(form: NamedForm, sources: Mapping[str, CheckQuery]) -> Iterator[tuple[Key, str]]:
     if form.source not in sources:
-        there = f" Configured: {', '.join(sources[:20])}." if sources else " No source is configured."
-        meant = did_you_mean(form.source, sources) or there
+        known = list(sources)
+        there = f" Configured: {', '.join(known[:20])}." if known else " No source is configured."
+        meant = did_you_mean(form.source, known) or there
         yield ("source",), f"Source {form.source!r} is not configured.{meant}"
     for name in form.scope.keys() & form.labels.keys():
         yield ("labels", name), f"Label {name!r} is in `scope` too. Give it once."

@@ -43,7 +43,7 @@ def next_due(rule: Rule, after: int) -> int:
     """Give the first moment later than `after` for which a rule looks."""
     match rule.every:
         case Interval(length):
-            phase = _digest(rule.rule_id) % length
+            phase = _phase(rule, length)
             return after - (after - phase) % length + length
         case Cron(expression):
             return _instant(next(CronSim(expression, _moment(after, rule.zone))))
@@ -53,7 +53,7 @@ def last_due(rule: Rule, until: int) -> int:
     """Give the last moment, not later than `until`, for which a rule looks."""
     match rule.every:
         case Interval(length):
-            phase = _digest(rule.rule_id) % length
+            phase = _phase(rule, length)
             return until - (until - phase) % length
         case Cron(expression):
             # It gives what lies before its start, to the second.
@@ -79,6 +79,11 @@ def begins_at(rule: Rule, due: int, now: int) -> int:
     if isinstance(rule.every, Interval) and due >= now:
         return due
     return max(due, now) + _digest(rule.rule_id) % SPREAD_MAX
+
+
+def _phase(rule: Rule, length: int) -> int:
+    """Give when in its interval a rule looks, in whole seconds."""
+    return _digest(rule.rule_id) % length // SECOND * SECOND
 
 
 def _digest(text: str) -> int:

@@ -56,7 +56,9 @@ _HIDING = re.compile(r"\bu&[\"']|/\*[!+m]", re.IGNORECASE)
 _FILE = re.compile(r"[/\\\\:*~?\[]|\.[a-z]{2,8}$", re.IGNORECASE)
 """What DuckDB takes for a file where a table is named."""
 
-_PATH = re.compile(r"[\w.\-+=*?\[\]{},@ ]+(?:/[\w.\-+=*?\[\]{},@ ]+)*\.(?:csv|csv\.gz|tsv|parquet)", re.IGNORECASE)
+_PATH = re.compile(
+    r"[\w.\-+=*?\[\]{},@ ]+(?:/[\w.\-+=*?\[\]{},@ ]+)*\.(?:csv|csv\.gz|tsv|parquet)", re.IGNORECASE
+)
 _FILE_MARK = "file:"
 _DIALECTS = {"postgresql": "postgres", "mariadb": "mysql", "mssql": "tsql"}
 
@@ -152,13 +154,17 @@ def _read(query: str, database: str) -> tuple[list["Token"], Any]:
         dialect = ""
     try:
         tokens = list(sqlglot.tokenize(query, read=dialect))
-        statements = [one for one in sqlglot.parse(query, read=dialect) if one and not isinstance(one, exp.Semicolon)]
+        statements = [
+            one for one in sqlglot.parse(query, read=dialect) if one and not isinstance(one, exp.Semicolon)
+        ]
         if len(statements) != 1:
             raise Invalid(f"The query is {len(statements)} statements. Write one SELECT, and no semicolon.")
     except errors.ParseError as error:
         raise Invalid(_no_sql(error.errors, database)) from None
     except errors.SqlglotError as error:
-        raise Invalid(f"The query is no SQL as {database} reads it: {' '.join(str(error).split())[:100]}") from None
+        raise Invalid(
+            f"The query is no SQL as {database} reads it: {' '.join(str(error).split())[:100]}"
+        ) from None
     except RecursionError:
         raise Invalid("The query is nested too deeply. Write it flatter, or make a view of it.") from None
     return tokens, statements[0]
@@ -184,9 +190,13 @@ def _check_parts(statement: Any) -> None:
             case exp.DDL() | exp.DML() | exp.Command() | exp.Copy() | exp.Set() | exp.Pragma():
                 raise Invalid(f"The query holds {_named(node)}, which changes something. A rule only reads.")
             case exp.Into():
-                raise Invalid("The query has an INTO, which would write its rows somewhere. A rule only reads.")
+                raise Invalid(
+                    "The query has an INTO, which would write its rows somewhere. A rule only reads."
+                )
             case exp.Lock():
-                raise Invalid("The query locks its rows (FOR UPDATE, FOR SHARE). A rule only reads; leave that out.")
+                raise Invalid(
+                    "The query locks its rows (FOR UPDATE, FOR SHARE). A rule only reads; leave that out."
+                )
             case _:
                 pass
 
@@ -225,7 +235,9 @@ def _check_files(statement: Any) -> tuple[tuple[str, ...], bool]:
                 paths = first.expressions if isinstance(first, exp.Array) else [first]
                 for path in paths:
                     if not (isinstance(path, exp.Literal) and path.is_string):
-                        raise Invalid(f"{name}() takes names of files as plain texts here: {name}('sales/2026.csv').")
+                        raise Invalid(
+                            f"{name}() takes names of files as plain texts here: {name}('sales/2026.csv')."
+                        )
                     _check_path(path.name)
             case _:
                 pass
@@ -238,7 +250,9 @@ def _places(tokens: Sequence["Token"]) -> frozenset[int]:
     for index, token in enumerate(tokens[:-2]):
         if not FILES.fullmatch(token.text) or tokens[index + 1].token_type.name != "L_PAREN":
             continue
-        inside = itertools.takewhile(lambda one: one.token_type.name in ("L_BRACKET", "STRING", "COMMA"), tokens[index + 2 :])
+        inside = itertools.takewhile(
+            lambda one: one.token_type.name in ("L_BRACKET", "STRING", "COMMA"), tokens[index + 2 :]
+        )
         listed = tokens[index + 2].token_type.name == "L_BRACKET"
         texts = [one.start for one in inside if one.token_type.name == "STRING"]
         found += texts if listed else texts[:1]
