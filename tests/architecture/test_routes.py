@@ -14,7 +14,7 @@ from tocsin.web import api
 from tocsin.web.admission import OPEN_ROUTES
 from tocsin.web.app import build_api, permission_of, permissions_of, routes_of
 
-ONLY_LOOKING = {"/api/v1/silences/preview"}
+ONLY_LOOKING = {"/api/v1/silences/preview", "/api/v1/whatif"}
 """Routes that take a form and change nothing."""
 
 

@@ -94,10 +94,11 @@ def test_a_period_is_kept_to(server: Server) -> None:
     [
         ({"policy": "routes: {name: default, group_wait: 10}\n"}, "policy.yaml:1:", "group_wait"),
         ({"policy": "routes: ["}, "policy.yaml:2:1", "not YAML"),
-        ({"policy": SAME, "zone": "Nowhere/Land"}, "", "Nowhere/Land"),
-        ({"policy": SAME, "zone": "--help"}, "", "--help"),
+        ({"policy": SAME, "zone": "Nowhere/Land"}, "zone", "Nowhere/Land"),
+        ({"policy": SAME, "zone": "--help"}, "zone", "--help"),
         ({"policy": SAME, "zone": "a\0b"}, "", "zone"),
         ({"policy": SAME, "since": "2027-01-02T00:00:00Z", "until": "2027-01-01T00:00:00Z"}, "until", "Swap"),
+        ({"policy": SAME, "since": "2999-01-01T00:00:00Z"}, "until", "Swap"),
         ({"policy": ""}, "", "at least 1"),
         ({}, "", "policy"),
     ],
@@ -178,7 +179,7 @@ def test_one_that_dies_on_the_way_is_told_as_such(face: Face, started: Callable[
 
 
 def test_a_ledger_that_cannot_be_read_is_a_conflict(face: Face, started: Callable[[str], Path]) -> None:
-    started("""echo '{"error": {"detail": "torn", "invalid": false, "errors": []}}'""")
+    started("""echo '{"error": {"detail": "torn", "invalid": false, "field": "", "errors": []}}'""")
 
     status, _, problem = face.ask("POST", PATH, {"policy": SAME})
 

@@ -205,6 +205,7 @@ def _problem_of(failure: Failure) -> dict[str, Any]:
     errors: Sequence[tuple[str, str]] = getattr(failure.__cause__, "errors", ())
     return {
         "detail": failure.message,
+        "field": getattr(failure.__cause__, "field", ""),
         "invalid": failure.exit_code == USAGE,
         "errors": [{"field": where, "message": what} for where, what in errors],
     }

@@ -141,9 +141,10 @@ class ErasureForm(Form):
     )
 
     entries: Annotated[
-        list[Annotated[int, Strict(), Field(ge=0, le=SEQ_MAX), AS_JSON]], Field(max_length=ENTRIES_MAX)
+        list[Annotated[int, Strict(), Field(ge=0, le=SEQ_MAX), AS_JSON]],
+        Field(min_length=1, max_length=ENTRIES_MAX),
     ] = []
-    subject: Annotated[Text, Field(max_length=1_000)] = ""
+    subject: Annotated[Text, Field(min_length=1, max_length=1_000)] = ""
     reason: Annotated[Text, Field(min_length=1, max_length=2_000)]
     dry_run: Annotated[bool, Strict()] = False
 
@@ -357,7 +358,7 @@ async def incident_envelope(
 @router.post("/api/v1/ledger/erasures", responses={404: {}, 409: {}})
 async def erase_from_ledger(form: ErasureForm, node: TheNode, admin: Admin, searches: Searches) -> ErasureOut:
     """Erase private parts of entries for good. That they are gone is recorded, and the ledger stays verifiable."""
-    if bool(form.entries) == bool(form.subject):
+    if len(form.model_fields_set & {"entries", "subject"}) != 1:
         raise Invalid("Give either entries or subject.", field="entries")
     asked = await searches.run(_asked, node.store, form)
     if asked.entries and not form.dry_run:

@@ -112,4 +112,4 @@ def _check(line: bytes) -> None:
     if not error["invalid"]:
         raise Conflict(error["detail"], state="not readable")
     errors = [(one["field"], one["message"]) for one in error["errors"]]
-    raise Invalid(error["detail"], field=errors[0][0] if errors else "", errors=errors)
+    raise Invalid(error["detail"], field=error["field"], errors=errors)
