@@ -311,7 +311,9 @@ def body_of(answer: Answer | Failure, *, bytes_max: int) -> bytes:
 
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
-_OURS = frozenset(("host", "connection", "content-length", "content-type", "transfer-encoding", "expect", "upgrade"))
+_OURS = frozenset(
+    ("host", "connection", "content-length", "content-type", "transfer-encoding", "expect", "upgrade")
+)
 
 
 def request_faults(
@@ -326,7 +328,10 @@ def request_faults(
     except ValueError:
         usable = False
     if not usable:
-        yield "url", f"The URL of source {name!r} is none. It begins with https:// or http://, like https://host/path."
+        yield (
+            "url",
+            f"The URL of source {name!r} is none. It begins with https:// or http://, like https://host/path.",
+        )
     if not 0 < timeout_s <= 300:
         yield "timeout_s", f"The timeout of source {name!r} must be more than 0 and at most 300 seconds."
     for header, value in headers:

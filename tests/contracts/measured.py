@@ -49,7 +49,9 @@ def value_at(number: int, region: str) -> float:
 
 
 ROWS: list[Row] = [
-    (at_minute(number), region, value_at(number, region)) for number in range(MINUTES) for region in ("eu", "us west")
+    (at_minute(number), region, value_at(number, region))
+    for number in range(MINUTES)
+    for region in ("eu", "us west")
 ]
 """(moment, region, value)"""
 
@@ -67,7 +69,9 @@ def expected(first: int, minutes: int) -> tuple[Series, ...]:
     """Give all points of a window."""
     numbers = range(max(first, 0), min(first + minutes, MINUTES))
     return tuple(
-        Series(labels={"region": region}, points=tuple(Point(at_minute(n), value_at(n, region)) for n in numbers))
+        Series(
+            labels={"region": region}, points=tuple(Point(at_minute(n), value_at(n, region)) for n in numbers)
+        )
         for region in ("eu", "us west")
         if numbers
     )
@@ -81,7 +85,9 @@ class World:
     """
 
     points = "SELECT at, region, value FROM measured WHERE at >= :since AND at < :until"
-    total = "SELECT region, sum(value) AS value FROM measured WHERE at >= :since AND at < :until GROUP BY region"
+    total = (
+        "SELECT region, sum(value) AS value FROM measured WHERE at >= :since AND at < :until GROUP BY region"
+    )
     wrong = "SELECT nothing_like_this AS value FROM measured"
 
     def __init__(self) -> None:
@@ -119,7 +125,9 @@ class SqliteWorld(World):
         self.path = path / "measured.db"
         with contextlib.closing(sqlite3.connect(self.path)) as made, made:
             made.execute("CREATE TABLE measured (at TEXT, region TEXT, value REAL)")
-            made.executemany("INSERT INTO measured VALUES (?, ?, ?)", [(iso(at), *rest) for at, *rest in ROWS])
+            made.executemany(
+                "INSERT INTO measured VALUES (?, ?, ?)", [(iso(at), *rest) for at, *rest in ROWS]
+            )
 
     def source(self, *, small: bool = False, away: bool = False) -> Source:
         path = self.path.with_name(SECRET) if away else self.path
@@ -159,7 +167,9 @@ class DuckWorld(World):
         super().__init__()
         self.url, self.files = url, files
         # AT is a word of DuckDB's own, so the column is quoted there.
-        self.points = World.points.replace("measured", table).replace("at,", '"at",').replace(" at ", ' "at" ')
+        self.points = (
+            World.points.replace("measured", table).replace("at,", '"at",').replace(" at ", ' "at" ')
+        )
         self.total = World.total.replace("measured", table).replace(" at ", ' "at" ')
         self.wrong = World.wrong.replace("measured", table)
 
@@ -205,7 +215,10 @@ class PrometheusWorld(World):
     def source(self, *, small: bool = False, away: bool = False) -> Source:
         url = f"http://127.0.0.1:1/{SECRET}" if away else self.url
         config = PrometheusConfig(
-            name="shop", url=url, headers=(("Authorization", f"Bearer {SECRET}"),), series_max=1 if small else 1_000
+            name="shop",
+            url=url,
+            headers=(("Authorization", f"Bearer {SECRET}"),),
+            series_max=1 if small else 1_000,
         )
         return Prometheus(config, self.outbound)
 
@@ -233,7 +246,10 @@ class HttpWorld(World):
     def source(self, *, small: bool = False, away: bool = False) -> Source:
         url = f"http://127.0.0.1:{1 if away else self.port}/{SECRET}?from={{since}}&to={{until}}&key={SECRET}"
         config = HttpConfig(
-            name="shop", url=url, headers=(("Authorization", f"Bearer {SECRET}"),), bytes_max=100 if small else 4_000_000
+            name="shop",
+            url=url,
+            headers=(("Authorization", f"Bearer {SECRET}"),),
+            bytes_max=100 if small else 4_000_000,
         )
         return Http(config, self.outbound)
 
@@ -250,9 +266,13 @@ class _Shop(BaseHTTPRequestHandler):
         regions = sorted({region for _, region, _ in rows})
         body = json.dumps(
             {
-                "items": [{"ms": at // 1_000, "region": region, "count": count, "tags": ["a"]} for at, region, count in rows],
+                "items": [
+                    {"ms": at // 1_000, "region": region, "count": count, "tags": ["a"]}
+                    for at, region, count in rows
+                ],
                 "by region": [
-                    {"region": region, "Value": sum(value for _, its, value in rows if its == region)} for region in regions
+                    {"region": region, "Value": sum(value for _, its, value in rows if its == region)}
+                    for region in regions
                 ],
             }
         ).encode()

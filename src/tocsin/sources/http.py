@@ -163,7 +163,9 @@ def _options(rest: str) -> dict[str, Any]:
     for word in rest.split():
         option = _OPTION.fullmatch(word)
         if option is None or option[1] in options:
-            raise Invalid(f"{word[:60]!r} is none of value=key, at=key and labels=key,key, or is there twice.")
+            raise Invalid(
+                f"{word[:60]!r} is none of value=key, at=key and labels=key,key, or is there twice."
+            )
         name, said = option.groups()
         options[name] = tuple(key for key in said.split(",") if key) if name == "labels" else said
     return options
@@ -212,7 +214,9 @@ def rows(nodes: Sequence[Any], path: Path) -> tuple[list[str], list[list[Any]]]:
             raise Invalid("The path leads to a list. Go on to what is in it: [*]")
         return ["value"], [[node] for node in nodes]
     if not all(isinstance(node, dict) for node in nodes):
-        raise Invalid("The path leads to objects and to other things. Lead it to objects only, or to numbers only.")
+        raise Invalid(
+            "The path leads to objects and to other things. Lead it to objects only, or to numbers only."
+        )
     keys = {key: None for node in nodes for key, cell in node.items() if not isinstance(cell, dict | list)}
     value = path.value or _usual(keys, ("value",))
     at = path.at or _usual(keys, table.MOMENTS)
@@ -223,7 +227,9 @@ def rows(nodes: Sequence[Any], path: Path) -> tuple[list[str], list[list[Any]]]:
     for needed in (value or "value", *((at,) if at else ())):
         for number, node in enumerate(nodes, 1):
             if needed not in node:
-                raise Invalid(f"Object {number} has no key {needed[:60]!r}. {_there(node)} Name it: value=key, at=key")
+                raise Invalid(
+                    f"Object {number} has no key {needed[:60]!r}. {_there(node)} Name it: value=key, at=key"
+                )
     taken = [value, *([at] if at else []), *labels]
     columns = ["value", *(["at"] if at else []), *labels]
     return columns, [[node.get(key) for key in taken] for node in nodes]
@@ -256,7 +262,10 @@ def _faults(config: HttpConfig) -> Iterable[tuple[str, str]]:
     head, _, tail = config.url.partition("?")
     places = ", ".join(f"{{{place}}}" for place in PLACES)
     if "{" in head or "}" in head:
-        yield "url", f"The URL of source {config.name!r} has a place before its ?. Behind it there may be {places}."
+        yield (
+            "url",
+            f"The URL of source {config.name!r} has a place before its ?. Behind it there may be {places}.",
+        )
     if any(place not in PLACES for place in _PLACE.findall(tail)) or re.search(r"[{}]", _PLACE.sub("", tail)):
         yield "url", f"The URL of source {config.name!r} has a place that is none. There are {places}."
     if not 1 <= config.bytes_max <= BYTES_MAX:

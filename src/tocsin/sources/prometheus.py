@@ -1,10 +1,10 @@
 """Prometheus: asks what speaks its HTTP API for a range: Prometheus, VictoriaMetrics, Mimir, Thanos.
 
 A window is [since, until), and Prometheus evaluates at moments of whole milliseconds. The last of them is the last
-millisecond before `until`, and the others lie whole steps before it; so the last point is the number for the window, and
-windows that meet share no moment. `$window` in a query is the length of the window less one millisecond: Prometheus 2
-takes both ends of `[...]`, so with it a sample on the border belongs to one window only. Prometheus 3 leaves the lower
-end out; a sample at precisely `since` is then in neither, but none is ever counted twice.
+millisecond before `until`, and the others lie whole steps before it; so the last point is the number for the window,
+and windows that meet share no moment. `$window` in a query is the length of the window less one millisecond: Prometheus
+2 takes both ends of `[...]`, so with it a sample on the border belongs to one window only. Prometheus 3 leaves the
+lower end out; a sample at precisely `since` is then in neither, but none is ever counted twice.
 """
 
 import math
@@ -102,8 +102,8 @@ class Prometheus:
             raise Invalid("The query is empty. Write PromQL, such as sum(increase(orders_total[$window])).")
         if len(query) > QUERY_CHARACTERS_MAX:
             raise Invalid(
-                f"The query has {len(query):,} characters; at most {QUERY_CHARACTERS_MAX:,} are taken. Record it as a rule of"
-                " Prometheus."
+                f"The query has {len(query):,} characters; at most {QUERY_CHARACTERS_MAX:,} are taken. Record it as a rule"
+                " of Prometheus."
             )
 
     async def ask(self, ask: Ask) -> tuple[Series, ...]:
@@ -151,8 +151,8 @@ class Prometheus:
             return
         if said.error_type in _ENDED:
             raise SourceFailed(
-                f"The query took longer than {self._config.timeout_s:g} s and was ended. Let it read less, or give the source"
-                " more time.",
+                f"The query took longer than {self._config.timeout_s:g} s and was ended. Let it read less, or give the"
+                " source more time.",
                 is_away=False,
             )
         if answer.status in _ABOUT_THE_QUERY:
@@ -163,10 +163,13 @@ class Prometheus:
         try:
             found = msgspec.json.decode(body, type=_Found).data.result
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            raise SourceFailed("The answer is not one of Prometheus. Check the URL of this source.", is_away=True) from None
+            raise SourceFailed(
+                "The answer is not one of Prometheus. Check the URL of this source.", is_away=True
+            ) from None
         if len(found) > self._config.series_max:
             raise SourceFailed(
-                f"The answer has more than {self._config.series_max:,} series. Add them up: sum by (...).", is_away=False
+                f"The answer has more than {self._config.series_max:,} series. Add them up: sum by (...).",
+                is_away=False,
             )
         labels = _told_apart([one.metric for one in found])
         series = [
@@ -220,7 +223,9 @@ def _told_apart(metrics: list[dict[str, str]]) -> list[dict[str, str]]:
     if len({frozenset(labels.items()) for labels in plain}) == len(plain):
         return plain
     if len({frozenset(labels.items()) for labels in metrics}) < len(metrics):
-        raise SourceFailed("Two series of the answer have the same labels. Add them up: sum by (...).", is_away=False)
+        raise SourceFailed(
+            "Two series of the answer have the same labels. Add them up: sum by (...).", is_away=False
+        )
     return metrics
 
 
@@ -239,7 +244,10 @@ def _faults(config: PrometheusConfig) -> Iterable[tuple[str, str]]:
     except ValueError:
         return
     if parts.query or parts.fragment or "/api/v1" in parts.path:
-        yield "url", f"The URL of source {config.name!r} ends before /api/v1, and has no ? or #: https://host/prometheus."
+        yield (
+            "url",
+            f"The URL of source {config.name!r} ends before /api/v1, and has no ? or #: https://host/prometheus.",
+        )
     for field in ("series_max", "points_max"):
         if getattr(config, field) < 1:
             yield field, f"{field} of source {config.name!r} must be at least 1."

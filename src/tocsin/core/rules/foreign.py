@@ -16,6 +16,8 @@ def one_line(text: str, hide: Sequence[str] = ()) -> str:
     for hidden in sorted(hide, key=len, reverse=True):
         if hidden:
             text = text.replace(hidden, "***")
-    lines = (" ".join("".join(c if c.isprintable() else " " for c in line).split()) for line in text.splitlines())
+    lines = (
+        " ".join("".join(c if c.isprintable() else " " for c in line).split()) for line in text.splitlines()
+    )
     line = next((line for line in lines if line), "")
     return line if len(line) <= SHOWN_CHARACTERS_MAX else line[: SHOWN_CHARACTERS_MAX - 1] + "…"

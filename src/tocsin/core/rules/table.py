@@ -35,8 +35,8 @@ def read(ask: Ask, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> tup
 
     columns: their names; `value` and `at` in any case. rows: as long as `columns` each.
     A row without a moment stands at the last microsecond before `until`. A moment without a zone is UTC; a date is
-    midnight in the zone of the question; a number is seconds since 1970, or milliseconds. NULL, NaN and the infinite are
-    no point.
+    midnight in the zone of the question; a number is seconds since 1970, or milliseconds. NULL, NaN and the infinite
+    are no point.
     Raises: Invalid.
     """
     value, moment, labels = _parts(columns)
@@ -67,12 +67,16 @@ def read(ask: Ask, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> tup
 def _parts(columns: Sequence[str]) -> tuple[int, int | None, list[int]]:
     """Find which column is the value, which one the moment, and which are labels."""
     if len(columns) > COLUMNS_MAX:
-        raise Invalid(f"The answer has {len(columns):,} columns; at most {COLUMNS_MAX} are taken. Name those that you need.")
+        raise Invalid(
+            f"The answer has {len(columns):,} columns; at most {COLUMNS_MAX} are taken. Name those that you need."
+        )
     names = [name.casefold() for name in columns]
     there = ", ".join(name[:40] or '""' for name in columns[:20])
     values = [index for index, name in enumerate(names) if name == "value"]
     if not values:
-        raise Invalid(f"The answer has no column `value`. It has: {there or 'none'}. Name the number: ... AS value.")
+        raise Invalid(
+            f"The answer has no column `value`. It has: {there or 'none'}. Name the number: ... AS value."
+        )
     moments = [index for index, name in enumerate(names) if name in MOMENTS]
     if len(moments) > 1:
         said = ", ".join(columns[index] for index in moments)
@@ -83,7 +87,9 @@ def _parts(columns: Sequence[str]) -> tuple[int, int | None, list[int]]:
         raise Invalid(f"Two columns have the same name. There are: {there}. Name them apart: ... AS other.")
     for name in labelled:
         if not name or len(name) > LABEL_CHARACTERS_MAX:
-            raise Invalid(f"Every column needs a name, of at most {LABEL_CHARACTERS_MAX} characters: ... AS name.")
+            raise Invalid(
+                f"Every column needs a name, of at most {LABEL_CHARACTERS_MAX} characters: ... AS name."
+            )
     return values[0], moments[0] if moments else None, labels
 
 
@@ -93,14 +99,18 @@ def _number(value: Any, row: int) -> float | None:
         case None:
             return None
         case bool():
-            raise Invalid(f"The value of row {row} is true or false. Make it a number: CASE WHEN ... THEN 1 ELSE 0 END.")
+            raise Invalid(
+                f"The value of row {row} is true or false. Make it a number: CASE WHEN ... THEN 1 ELSE 0 END."
+            )
         case float():
             return value if math.isfinite(value) else None
         case int():
             try:
                 return float(value)
             except OverflowError:
-                raise Invalid(f"The value of row {row} is larger than any number that is taken (1.8e308).") from None
+                raise Invalid(
+                    f"The value of row {row} is larger than any number that is taken (1.8e308)."
+                ) from None
         case Decimal():
             if not value.is_finite():
                 return None
@@ -108,7 +118,9 @@ def _number(value: Any, row: int) -> float | None:
                 raise Invalid(f"The value of row {row} is larger than any number that is taken (1.8e308).")
             return amount
         case _:
-            raise Invalid(f"The value of row {row} is no number, but {_kind(value)}. Cast it: CAST(... AS REAL) AS value.")
+            raise Invalid(
+                f"The value of row {row} is no number, but {_kind(value)}. Cast it: CAST(... AS REAL) AS value."
+            )
 
 
 def _instant(value: Any, zone: tzinfo, row: int) -> int:
@@ -136,8 +148,8 @@ def _instant(value: Any, zone: tzinfo, row: int) -> int:
     except (ValueError, OverflowError):
         pass
     raise Invalid(
-        f"The moment of row {row} cannot be read: it is {_kind(value)}. It may be a timestamp, a date, seconds since 1970 as"
-        " a number, or text like 2026-11-24T09:00:00Z."
+        f"The moment of row {row} cannot be read: it is {_kind(value)}. It may be a timestamp, a date, seconds since"
+        " 1970 as a number, or text like 2026-11-24T09:00:00Z."
     )
 
 
@@ -164,11 +176,13 @@ def _label(value: Any, column: str, row: int) -> str:
             return value.isoformat()
         case float() | Decimal() | int():
             raise Invalid(
-                f"The column {column!r} holds a number with fractions in row {row}, which is no label: the same one may be"
-                " written in several ways. Round it, cast it to text, or leave it out."
+                f"The column {column!r} holds a number with fractions in row {row}, which is no label: the same one may"
+                " be written in several ways. Round it, cast it to text, or leave it out."
             )
         case _:
-            raise Invalid(f"The column {column!r} holds {_kind(value)} in row {row}, which is no label. Cast it to text.")
+            raise Invalid(
+                f"The column {column!r} holds {_kind(value)} in row {row}, which is no label. Cast it to text."
+            )
     if len(text) > LABEL_CHARACTERS_MAX:
         raise Invalid(
             f"The label {column!r} of row {row} has {len(text):,} characters; at most {LABEL_CHARACTERS_MAX} are taken."
@@ -190,6 +204,6 @@ def _twice(names: Sequence[str], key: Sequence[str], at: int, *, by_moment: bool
         when = (_EPOCH + timedelta(microseconds=at)).isoformat()
         return f"Two rows with {series} have the same moment ({when}). Let a label tell them apart, or add them up."
     return (
-        f"Two rows have {series}, and no column `at` says when each was. Let a label tell them apart, add them up, or select"
-        " a column `at`."
+        f"Two rows have {series}, and no column `at` says when each was. Let a label tell them apart, add them up, or"
+        " select a column `at`."
     )

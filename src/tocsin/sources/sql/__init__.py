@@ -99,7 +99,9 @@ class Sql:
         course.check()
         try:
             query = fence.look(ask.query, self._config.dialect)
-            values = binds.values(ask, [name for name in query.names if name in binds.NAMES], self._reader.moments)
+            values = binds.values(
+                ask, [name for name in query.names if name in binds.NAMES], self._reader.moments
+            )
             columns, rows = self._reader.read(query, values, course)
             return table.read(ask, columns, ([_plain(cell) for cell in row] for row in rows))
         except Invalid as error:
@@ -109,7 +111,8 @@ class Sql:
         if course.began:
             return SourceFailed(config.too_long(self._config), is_away=False)
         return SourceFailed(
-            f"The database of {self.name!r} did not answer in time (at most {self._config.timeout_s:g} s).", is_away=True
+            f"The database of {self.name!r} did not answer in time (at most {self._config.timeout_s:g} s).",
+            is_away=True,
         )
 
 

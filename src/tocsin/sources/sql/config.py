@@ -86,7 +86,10 @@ def faults(config: SqlConfig) -> Iterator[tuple[str, str]]:
     if config.files and dialect != "duckdb":
         yield "files", f"Source {name!r} has `files`, which only DuckDB reads. Give it the URL duckdb://."
     if not (math.isfinite(config.timeout_s) and 0 < config.timeout_s <= TIMEOUT_S_MAX):
-        yield "timeout_s", f"The timeout of source {name!r} must be more than 0 and at most {TIMEOUT_S_MAX:g} seconds."
+        yield (
+            "timeout_s",
+            f"The timeout of source {name!r} must be more than 0 and at most {TIMEOUT_S_MAX:g} seconds.",
+        )
     if not 1 <= config.rows_max <= ROWS_MAX:
         yield "rows_max", f"Source {name!r} may take 1 to {ROWS_MAX:,} rows."
     if not 1 <= config.connections <= CONNECTIONS_MAX:
@@ -103,21 +106,24 @@ def _url_faults(config: SqlConfig, driver: str) -> Iterator[tuple[str, str]]:
                 yield "url", f"Source {name!r} names no file. Write it like sqlite:////var/lib/shop.db."
         case "postgresql":
             if driver not in ("", "psycopg"):
-                yield "url", f"Source {name!r} names the driver {driver}. Write postgresql://, which takes psycopg."
+                yield (
+                    "url",
+                    f"Source {name!r} names the driver {driver}. Write postgresql://, which takes psycopg.",
+                )
         case "duckdb":
             if driver:
                 yield "url", f"Source {name!r} names the driver {driver}. Write duckdb:// without one."
             if not config.path and not config.files:
                 yield (
                     "files",
-                    f"Source {name!r} has nothing to read. Give `files`, a folder of Parquet and CSV files, or a URL like"
-                    " duckdb:////var/lib/shop.duckdb.",
+                    f"Source {name!r} has nothing to read. Give `files`, a folder of Parquet and CSV files, or a URL"
+                    " like duckdb:////var/lib/shop.duckdb.",
                 )
         case dialect if dialect not in GUARDED and not config.trust_readonly:
             yield (
                 "trust_readonly",
-                f"Tocsin cannot keep a connection to {dialect} from writing. Give source {name!r} an account that can only"
-                " read, and say so: trust_readonly: true.",
+                f"Tocsin cannot keep a connection to {dialect} from writing. Give source {name!r} an account that can"
+                " only read, and say so: trust_readonly: true.",
             )
         case _:
             pass
@@ -126,8 +132,8 @@ def _url_faults(config: SqlConfig, driver: str) -> Iterator[tuple[str, str]]:
 def too_long(config: SqlConfig) -> str:
     """Say that a statement was ended."""
     return (
-        f"The statement took longer than {config.timeout_s:g} s and was ended. Let it read less, or give the source more"
-        " time."
+        f"The statement took longer than {config.timeout_s:g} s and was ended. Let it read less, or give the source"
+        " more time."
     )
 
 

@@ -53,7 +53,9 @@ class Duck:
         try:
             import duckdb
         except ImportError:
-            raise SourceFailed("The package duckdb is not installed: pip install 'tocsin[duckdb]'.", is_away=True) from None
+            raise SourceFailed(
+                "The package duckdb is not installed: pip install 'tocsin[duckdb]'.", is_away=True
+            ) from None
         path = self._config.path
         if self._folder and not Path(self._folder).is_dir():
             raise SourceFailed(f"The folder of the files of {name!r} is not there.", is_away=True)
@@ -65,7 +67,9 @@ class Duck:
             for statement in (*_attach(path), *_locks(self._folder)):
                 connection.execute(statement)
         except duckdb.Error as error:
-            raise SourceFailed(f"The DuckDB of {name!r} cannot be opened: {self._said(error)}", is_away=True) from None
+            raise SourceFailed(
+                f"The DuckDB of {name!r} cannot be opened: {self._said(error)}", is_away=True
+            ) from None
         return connection
 
     def _read(
@@ -76,7 +80,9 @@ class Duck:
         try:
             statements = connection.extract_statements(query.placed(self._folder).written("dollar"))
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-                raise SourceFailed("DuckDB takes the query for something else than one SELECT.", is_away=False)
+                raise SourceFailed(
+                    "DuckDB takes the query for something else than one SELECT.", is_away=False
+                )
             for file in query.files:
                 connection.execute(f"CREATE TEMP VIEW {named(file)} AS FROM {text(f'{self._folder}/{file}')}")
             connection.execute(statements[0], dict(values) or None)
@@ -92,7 +98,8 @@ class Duck:
         except duckdb.DataError as error:
             # Errors about data quote data.
             raise SourceFailed(
-                f"The statement failed: {type(error).__name__}. Run it by hand to see with which data.", is_away=False
+                f"The statement failed: {type(error).__name__}. Run it by hand to see with which data.",
+                is_away=False,
             ) from None
         except duckdb.Error as error:
             raise SourceFailed(f"The statement failed: {self._said(error)}", is_away=False) from None

@@ -16,7 +16,7 @@ from tocsin.ports import SourceFailed
 from tocsin.sources.sql import config as configs
 from tocsin.sources.sql.binds import Moments
 from tocsin.sources.sql.config import SqlConfig
-from tocsin.sources.sql.course import Course, GivenUp
+from tocsin.sources.sql.course import Course
 from tocsin.sources.sql.fence import Query
 
 if TYPE_CHECKING:
@@ -66,7 +66,9 @@ class Engine:
             ) from None
         except (sqlalchemy.exc.SQLAlchemyError, OSError, ValueError, TypeError) as error:
             said = foreign.one_line(str(error), self._config.hidden)
-            raise SourceFailed(f"The database of {self._config.name!r} cannot be asked: {said}", is_away=True) from None
+            raise SourceFailed(
+                f"The database of {self._config.name!r} cannot be asked: {said}", is_away=True
+            ) from None
 
     def close(self) -> None:
         """Close the connections that nobody uses; the others are closed by who uses them."""
@@ -111,7 +113,9 @@ class Engine:
         streaming = connection.execution_options(stream_results=True, max_row_buffer=CHUNK_ROWS)
         result = streaming.exec_driver_sql(query.written(style), bound)
         if not result.returns_rows:
-            raise SourceFailed("The statement gives no rows. Write a SELECT with a column `value`.", is_away=False)
+            raise SourceFailed(
+                "The statement gives no rows. Write a SELECT with a column `value`.", is_away=False
+            )
         rows: list[tuple[Any, ...]] = []
         while chunk := result.fetchmany(CHUNK_ROWS):
             rows += [tuple(row) for row in chunk]
@@ -135,14 +139,20 @@ class Engine:
 
         if course.began and self._is_too_long(error):
             return SourceFailed(configs.too_long(self._config), is_away=False)
-        if not isinstance(error, exc.ProgrammingError | exc.OperationalError | exc.NotSupportedError) and course.began:
+        if (
+            not isinstance(error, exc.ProgrammingError | exc.OperationalError | exc.NotSupportedError)
+            and course.began
+        ):
             # Errors about data quote data.
             return SourceFailed(
-                f"The statement failed: {type(error.orig).__name__}. Run it by hand to see with which data.", is_away=False
+                f"The statement failed: {type(error.orig).__name__}. Run it by hand to see with which data.",
+                is_away=False,
             )
         said = foreign.one_line(str(error.orig), self._config.hidden)
         if not course.began:
-            return SourceFailed(f"No connection to the database of {self._config.name!r}: {said}", is_away=True)
+            return SourceFailed(
+                f"No connection to the database of {self._config.name!r}: {said}", is_away=True
+            )
         if error.connection_invalidated:
             return SourceFailed(f"The database of {self._config.name!r} hung up: {said}", is_away=True)
         return SourceFailed(f"The statement failed: {said}", is_away=False)
@@ -205,7 +215,11 @@ class Mysql(Engine):
 
         engine = super()._create(**options)
         ms = max(1, int(self._config.timeout_s * 1_000))
-        limit = f"max_statement_time = {ms / 1_000}" if engine.dialect.name == "mariadb" else f"max_execution_time = {ms}"
+        limit = (
+            f"max_statement_time = {ms / 1_000}"
+            if engine.dialect.name == "mariadb"
+            else f"max_execution_time = {ms}"
+        )
 
         def settle(connection: Any, _: object) -> None:
             cursor = connection.cursor()
