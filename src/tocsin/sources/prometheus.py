@@ -102,8 +102,8 @@ class Prometheus:
             raise Invalid("The query is empty. Write PromQL, such as sum(increase(orders_total[$window])).")
         if len(query) > QUERY_CHARACTERS_MAX:
             raise Invalid(
-                f"The query has {len(query):,} characters; at most {QUERY_CHARACTERS_MAX:,} are taken. Record it as a rule"
-                " of Prometheus."
+                f"The query has {len(query):,} characters; at most {QUERY_CHARACTERS_MAX:,} are taken. Record it as a"
+                " rule of Prometheus."
             )
 
     async def ask(self, ask: Ask) -> tuple[Series, ...]:

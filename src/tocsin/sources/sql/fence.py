@@ -44,7 +44,7 @@ _FORBIDDEN = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE | re.DOTALL,
 )
-"""Functions that no rule may call, by their whole name, whatever the database: one that it does not have harms nobody."""
+"""Functions that no rule may call, by their whole name, whatever the database: one that it has not harms nobody."""
 
 FILES = re.compile(r"read_(csv|csv_auto|parquet)|parquet_scan", re.IGNORECASE)
 """The functions of DuckDB that read tables from files."""
@@ -273,7 +273,7 @@ def _check_path(path: str) -> None:
 
 
 def _parted(query: str, tokens: Sequence["Token"], places: frozenset[int] = frozenset()) -> Query:
-    """Find the binds, a colon with a name at once behind it outside of texts and comments, and the texts at `places`."""
+    """Find the binds, a colon and a name at once behind it outside of texts and comments, and the texts at `places`."""
     parts: list[str] = []
     done = 0
     for colon, name in itertools.pairwise(tokens):
