@@ -6,19 +6,27 @@ full minutes, because that is where a source with steps of its own (Prometheus) 
 
 import asyncio
 import contextlib
+import json
 import sqlite3
+import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import duckdb
 import pytest
+import tests.support.prometheus
 from tests.support.postgres import Server, a_postgres, why_not
+from tests.support.prometheus import a_prometheus
 
 from tocsin.core.model.rule import Ask, Point, Series
 from tocsin.outbound import Outbound
 from tocsin.ports import Source
+from tocsin.sources.http import Http, HttpConfig
+from tocsin.sources.prometheus import Prometheus, PrometheusConfig
 from tocsin.sources.sql import Sql, SqlConfig
 
 SECOND = 1_000_000
@@ -41,7 +49,9 @@ def value_at(number: int, region: str) -> float:
 
 
 ROWS: list[Row] = [
-    (at_minute(number), region, value_at(number, region)) for number in range(MINUTES) for region in ("eu", "us west")
+    (at_minute(number), region, value_at(number, region))
+    for number in range(MINUTES)
+    for region in ("eu", "us west")
 ]
 """(moment, region, value)"""
 
@@ -59,7 +69,9 @@ def expected(first: int, minutes: int) -> tuple[Series, ...]:
     """Give all points of a window."""
     numbers = range(max(first, 0), min(first + minutes, MINUTES))
     return tuple(
-        Series(labels={"region": region}, points=tuple(Point(at_minute(n), value_at(n, region)) for n in numbers))
+        Series(
+            labels={"region": region}, points=tuple(Point(at_minute(n), value_at(n, region)) for n in numbers)
+        )
         for region in ("eu", "us west")
         if numbers
     )
@@ -73,7 +85,9 @@ class World:
     """
 
     points = "SELECT at, region, value FROM measured WHERE at >= :since AND at < :until"
-    total = "SELECT region, sum(value) AS value FROM measured WHERE at >= :since AND at < :until GROUP BY region"
+    total = (
+        "SELECT region, sum(value) AS value FROM measured WHERE at >= :since AND at < :until GROUP BY region"
+    )
     wrong = "SELECT nothing_like_this AS value FROM measured"
 
     def __init__(self) -> None:
@@ -111,7 +125,9 @@ class SqliteWorld(World):
         self.path = path / "measured.db"
         with contextlib.closing(sqlite3.connect(self.path)) as made, made:
             made.execute("CREATE TABLE measured (at TEXT, region TEXT, value REAL)")
-            made.executemany("INSERT INTO measured VALUES (?, ?, ?)", [(iso(at), *rest) for at, *rest in ROWS])
+            made.executemany(
+                "INSERT INTO measured VALUES (?, ?, ?)", [(iso(at), *rest) for at, *rest in ROWS]
+            )
 
     def source(self, *, small: bool = False, away: bool = False) -> Source:
         path = self.path.with_name(SECRET) if away else self.path
@@ -151,7 +167,9 @@ class DuckWorld(World):
         super().__init__()
         self.url, self.files = url, files
         # AT is a word of DuckDB's own, so the column is quoted there.
-        self.points = World.points.replace("measured", table).replace("at,", '"at",').replace(" at ", ' "at" ')
+        self.points = (
+            World.points.replace("measured", table).replace("at,", '"at",').replace(" at ", ' "at" ')
+        )
         self.total = World.total.replace("measured", table).replace(" at ", ' "at" ')
         self.wrong = World.wrong.replace("measured", table)
 
@@ -185,10 +203,103 @@ def duckdb_file(directory: Path) -> Iterator[World]:
     yield DuckWorld(f"duckdb:///{directory / 'a.duckdb'}", "", "measured")
 
 
+class PrometheusWorld(World):
+    points = "measured"
+    total = "sum by (region) (sum_over_time(measured[$window]))"
+    wrong = "sum(measured"
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self.url = url
+
+    def source(self, *, small: bool = False, away: bool = False) -> Source:
+        url = f"http://127.0.0.1:1/{SECRET}" if away else self.url
+        config = PrometheusConfig(
+            name="shop",
+            url=url,
+            headers=(("Authorization", f"Bearer {SECRET}"),),
+            series_max=1 if small else 1_000,
+        )
+        return Prometheus(config, self.outbound)
+
+
+@contextlib.contextmanager
+def prometheus(directory: Path) -> Iterator[World]:
+    if why := tests.support.prometheus.why_not():
+        pytest.skip(why)
+    lines = [f'measured{{region="{region}"}} {value} {at / SECOND:.3f}' for at, region, value in ROWS]
+    with a_prometheus(directory, ["# TYPE measured gauge", *lines]) as url:
+        yield PrometheusWorld(url)
+
+
+class HttpWorld(World):
+    """A server that answers as JSON is served everywhere: with what falls into the window that it is asked for."""
+
+    points = "$.items[*] value=count at=ms"
+    total = "$['by region'][*]"
+    wrong = "$.itmes[*]"
+
+    def __init__(self, port: int) -> None:
+        super().__init__()
+        self.port = port
+
+    def source(self, *, small: bool = False, away: bool = False) -> Source:
+        url = f"http://127.0.0.1:{1 if away else self.port}/{SECRET}?from={{since}}&to={{until}}&key={SECRET}"
+        config = HttpConfig(
+            name="shop",
+            url=url,
+            headers=(("Authorization", f"Bearer {SECRET}"),),
+            bytes_max=100 if small else 4_000_000,
+        )
+        return Http(config, self.outbound)
+
+
+class _Shop(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        query = parse_qs(urlsplit(self.path).query)
+        since, until = (
+            round(datetime.fromisoformat(query[name][0]).timestamp() * SECOND) for name in ("from", "to")
+        )
+        rows = [row for row in ROWS if since <= row[0] < until]
+        regions = sorted({region for _, region, _ in rows})
+        body = json.dumps(
+            {
+                "items": [
+                    {"ms": at // 1_000, "region": region, "count": count, "tags": ["a"]}
+                    for at, region, count in rows
+                ],
+                "by region": [
+                    {"region": region, "Value": sum(value for _, its, value in rows if its == region)}
+                    for region in regions
+                ],
+            }
+        ).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def http(_: Path) -> Iterator[World]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Shop) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield HttpWorld(server.server_address[1])
+        server.shutdown()
+
+
 WORLDS: dict[str, Callable[[Path], contextlib.AbstractContextManager[World]]] = {
     "sqlite": sqlite,
     "postgres": postgres,
     "csv": csv,
     "parquet": parquet,
     "duckdb": duckdb_file,
+    "prometheus": prometheus,
+    "http": http,
 }

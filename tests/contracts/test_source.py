@@ -47,7 +47,9 @@ def test_one_number_for_a_window_is_the_last_point(world: World):
 
 def test_the_number_for_a_window_counts_nothing_twice(world: World):
     first, second, whole = world.ask(
-        world.question(world.total, 10, 7), world.question(world.total, 17, 13), world.question(world.total, 10, 20)
+        world.question(world.total, 10, 7),
+        world.question(world.total, 17, 13),
+        world.question(world.total, 10, 20),
     )
 
     for one, other, both in zip(first, second, whole, strict=True):
@@ -61,7 +63,9 @@ def test_a_window_without_points_has_no_series(world: World):
 def test_points_are_finite_numbers_at_whole_microseconds(world: World):
     (answer,) = world.ask(world.question(world.points, 0, MINUTES))
 
-    assert all(type(p) is Point and type(p.at) is int and type(p.value) is float for s in answer for p in s.points)
+    assert all(
+        type(p) is Point and type(p.at) is int and type(p.value) is float for s in answer for p in s.points
+    )
 
 
 def test_many_may_ask_at_once(world: World):

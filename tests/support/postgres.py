@@ -59,7 +59,12 @@ class Server:
         import psycopg
 
         with psycopg.connect(
-            host="127.0.0.1", port=self.port, user="postgres", password=PASSWORD, dbname="postgres", autocommit=True
+            host="127.0.0.1",
+            port=self.port,
+            user="postgres",
+            password=PASSWORD,
+            dbname="postgres",
+            autocommit=True,
         ) as connection:
             cursors = [connection.execute(statement.encode()) for statement in statements]
             return [cursor.fetchall() if cursor.description else [] for cursor in cursors]

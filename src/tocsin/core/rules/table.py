@@ -35,8 +35,8 @@ def read(ask: Ask, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> tup
 
     columns: their names; `value` and `at` in any case. rows: as long as `columns` each.
     A row without a moment stands at the last microsecond before `until`. A moment without a zone is UTC; a date is
-    midnight in the zone of the question; a number is seconds since 1970, or milliseconds. NULL, NaN and the infinite are
-    no point.
+    midnight in the zone of the question; a number is seconds since 1970, or milliseconds. NULL, NaN and the infinite
+    are no point.
     Raises: Invalid.
     """
     value, moment, labels = _parts(columns)
@@ -148,8 +148,8 @@ def _instant(value: Any, zone: tzinfo, row: int) -> int:
     except (ValueError, OverflowError):
         pass
     raise Invalid(
-        f"The moment of row {row} cannot be read: it is {_kind(value)}. It may be a timestamp, a date, seconds since 1970 as"
-        " a number, or text like 2026-11-24T09:00:00Z."
+        f"The moment of row {row} cannot be read: it is {_kind(value)}. It may be a timestamp, a date, seconds since"
+        " 1970 as a number, or text like 2026-11-24T09:00:00Z."
     )
 
 
@@ -176,8 +176,8 @@ def _label(value: Any, column: str, row: int) -> str:
             return value.isoformat()
         case float() | Decimal() | int():
             raise Invalid(
-                f"The column {column!r} holds a number with fractions in row {row}, which is no label: the same one may be"
-                " written in several ways. Round it, cast it to text, or leave it out."
+                f"The column {column!r} holds a number with fractions in row {row}, which is no label: the same one may"
+                " be written in several ways. Round it, cast it to text, or leave it out."
             )
         case _:
             raise Invalid(
@@ -204,6 +204,6 @@ def _twice(names: Sequence[str], key: Sequence[str], at: int, *, by_moment: bool
         when = (_EPOCH + timedelta(microseconds=at)).isoformat()
         return f"Two rows with {series} have the same moment ({when}). Let a label tell them apart, or add them up."
     return (
-        f"Two rows have {series}, and no column `at` says when each was. Let a label tell them apart, add them up, or select"
-        " a column `at`."
+        f"Two rows have {series}, and no column `at` says when each was. Let a label tell them apart, add them up, or"
+        " select a column `at`."
     )

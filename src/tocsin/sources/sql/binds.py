@@ -24,8 +24,8 @@ class Moments(StrEnum):
 def values(ask: Ask, names: Iterable[str], moments: Moments) -> dict[str, Any]:
     """Give those of the six that are named.
 
-    Dates are those of the zone of the question; `until_date` is that of the last microsecond before `until`, so a window
-    that ends at midnight ends with the day before. Epochs are whole seconds.
+    Dates are those of the zone of the question; `until_date` is that of the last microsecond before `until`, so a
+    window that ends at midnight ends with the day before. Epochs are whole seconds.
     """
     return {name: _value(ask, name, moments) for name in names}
 

@@ -116,14 +116,14 @@ def _url_faults(config: SqlConfig, driver: str) -> Iterator[tuple[str, str]]:
             if not config.path and not config.files:
                 yield (
                     "files",
-                    f"Source {name!r} has nothing to read. Give `files`, a folder of Parquet and CSV files, or a URL like"
-                    " duckdb:////var/lib/shop.duckdb.",
+                    f"Source {name!r} has nothing to read. Give `files`, a folder of Parquet and CSV files, or a URL"
+                    " like duckdb:////var/lib/shop.duckdb.",
                 )
         case dialect if dialect not in GUARDED and not config.trust_readonly:
             yield (
                 "trust_readonly",
-                f"Tocsin cannot keep a connection to {dialect} from writing. Give source {name!r} an account that can only"
-                " read, and say so: trust_readonly: true.",
+                f"Tocsin cannot keep a connection to {dialect} from writing. Give source {name!r} an account that can"
+                " only read, and say so: trust_readonly: true.",
             )
         case _:
             pass
@@ -132,8 +132,8 @@ def _url_faults(config: SqlConfig, driver: str) -> Iterator[tuple[str, str]]:
 def too_long(config: SqlConfig) -> str:
     """Say that a statement was ended."""
     return (
-        f"The statement took longer than {config.timeout_s:g} s and was ended. Let it read less, or give the source more"
-        " time."
+        f"The statement took longer than {config.timeout_s:g} s and was ended. Let it read less, or give the source"
+        " more time."
     )
 
 

@@ -16,7 +16,7 @@ from tocsin.ports import SourceFailed
 from tocsin.sources.sql import config as configs
 from tocsin.sources.sql.binds import Moments
 from tocsin.sources.sql.config import SqlConfig
-from tocsin.sources.sql.course import Course, GivenUp
+from tocsin.sources.sql.course import Course
 from tocsin.sources.sql.fence import Query
 
 if TYPE_CHECKING:
