@@ -84,13 +84,11 @@ def test_one_window_is_not_enough(long: float, short: float, said: str) -> None:
 
 
 @pytest.mark.parametrize("factor", [14.4, 6, 1, 0.1])
-@pytest.mark.parametrize("objective", [0.9, 0.99, 0.999, 0.9995, 0.9999])
+@pytest.mark.parametrize("objective", [0.95, 0.99, 0.999, 0.9995, 0.9999])
 def test_a_factor_is_reached_exactly_where_people_reckon_it(factor: float, objective: float) -> None:
     tier = Tier(long=HOUR, short=MINUTE, factor=factor, severity=Severity.ERROR)
     total = 1_000_000
     bad = round(Fraction(str(factor)) * (1 - Fraction(str(objective))) * total)
-    if bad > total:
-        pytest.skip("such a factor is never reached")
 
     reached = burned(
         a_burn_rate(tier, objective=objective), w1h=(total - bad, total), w1m=(total - bad, total)

@@ -129,6 +129,11 @@ def test_without_a_notion_of_what_is_usual_nothing_is_said(values: list[float], 
     assert (said.severity, said.value, said.formula) == (None, None, formula)
 
 
+def test_a_deviation_without_room_for_it_does_not_cancel_another() -> None:
+    with pytest.raises(OverflowError):
+        list(cusum.steps([1e308, -1e308], -1e308, 1, 0.5))
+
+
 def test_what_never_changes_has_not_shifted() -> None:
     said = judged(a_break(), [100] * 20)
 

@@ -31,6 +31,7 @@ def a_fall(*, against: Period = Period.YEAR, reduce: Reduce = Reduce.LAST) -> De
         (95.1, 100, -4.9, None, "(95.1 - 100) / 100 = -4.9 % is not <= -5 % (against the year before)"),
         (0, 100, -100, "critical", "(0 - 100) / 100 = -100 % <= -20 % (against the year before)"),
         (300, 100, 200, None, "(300 - 100) / 100 = 200 % is not <= -5 % (against the year before)"),
+        (0.75, 0.5, 50, None, "(0.75 - 0.5) / 0.5 = 50 % is not <= -5 % (against the year before)"),
         # From -10 to -5 is a rise, and from -10 to -15 is a fall.
         (-5, -10, 50, None, "(-5 - (-10)) / 10 = 50 % is not <= -5 % (against the year before)"),
         (-15, -10, -50, "critical", "(-15 - (-10)) / 10 = -50 % <= -20 % (against the year before)"),

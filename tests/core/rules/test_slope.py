@@ -47,6 +47,16 @@ def test_what_does_not_vary_has_no_slope_and_no_fit() -> None:
     assert said.numbers == {"slope": 0, "points": 3}
 
 
+def test_a_fit_is_never_better_than_perfect() -> None:
+    fits = [
+        fitted(points([rise * place for place in range(count)]), HOUR).fit
+        for rise in range(1, 20)
+        for count in range(3, 20)
+    ]
+
+    assert all(fit is not None and 1 - 1e-12 < fit <= 1 for fit in fits)
+
+
 # Anscombe, Graphs in Statistical Analysis, The American Statistician 27, 1973: each of the four sets has the line
 # y = 3 + 0.5 x and r² = 0.67. The first and the fourth are here, the latter with eight points at one moment.
 @pytest.mark.parametrize(

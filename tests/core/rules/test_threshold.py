@@ -14,6 +14,7 @@ from tocsin.core.model.rule import Op, Reduce, Threshold
 from tocsin.core.rules import triggers
 from tocsin.core.rules.triggers import wording
 from tocsin.core.rules.triggers.limits import counting, passes
+from tocsin.core.rules.triggers.reduce import total
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -89,9 +90,9 @@ def test_the_points_of_a_window_become_one_number(how: Reduce, expected: float) 
 
 
 def test_a_sum_does_not_depend_on_the_order_of_the_points() -> None:
-    total = Threshold(op=Op.EQ, limits=limits(error=1), reduce=Reduce.SUM)
+    summed = Threshold(op=Op.EQ, limits=limits(error=1), reduce=Reduce.SUM)
 
-    assert judged(total, [1e16, 1, -1e16]).value == judged(total, [1e16, -1e16, 1]).value == 1
+    assert judged(summed, [1e16, 1, -1e16]).value == judged(summed, [1e16, -1e16, 1]).value == 1
 
 
 @given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=30))
@@ -135,6 +136,12 @@ def test_what_is_no_finite_number_is_not_judged(value: float) -> None:
 
 def test_a_whole_number_beyond_all_floats_is_not_judged() -> None:
     assert judged(above(error=90), [10**400]).formula == "the numbers are too large to reckon with"
+
+
+@pytest.mark.parametrize("values", [[1e308, 1e308], [math.inf, 1], [math.inf, -math.inf]])
+def test_a_sum_is_finite_or_none(values: list[float]) -> None:
+    with pytest.raises(OverflowError):
+        total(values)
 
 
 @given(st.sampled_from(Op), FINITE, FINITE)

@@ -62,7 +62,7 @@ def judge(trigger: BurnRate, points: Mapping[str, Sequence[Point]]) -> Judgement
 
 def burn(objective: float, good: float, total: float) -> Burn:
     """Give (bad events / all events) / (1 - objective); 0 if there were no events. Raises: OverflowError."""
-    return Burn(slo.budget(objective, good, total).spent, good, total)
+    return Burn(slo.budget(objective, good, total).spent, float(good), float(total))
 
 
 def check(trigger: BurnRate) -> limits.Findings:

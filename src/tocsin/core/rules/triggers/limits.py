@@ -71,7 +71,7 @@ def judged(
     severity, limit = counting(op, limits, value)
     return Judgement(
         severity=severity,
-        value=value,
+        value=float(value),
         limit=limit,
         formula=f"{lead}{relation(op, value, limit, units, pair)}{tail}",
         numbers={name: float(number) for name, number in numbers.items()},
