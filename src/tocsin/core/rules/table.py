@@ -82,8 +82,8 @@ def _parts(columns: Sequence[str]) -> tuple[int, int | None, list[int]]:
         said = ", ".join(columns[index] for index in moments)
         raise Invalid(f"Several columns say when: {said}. Keep one of them, and rename the others.")
     labels = [index for index in range(len(columns)) if index not in (values[0], *moments)]
-    labelled = {columns[index] for index in labels}
-    if len(values) > 1 or len(labelled) < len(labels):
+    labelled = [columns[index] for index in labels]
+    if len(values) > 1 or len(dict.fromkeys(labelled)) < len(labelled):
         raise Invalid(f"Two columns have the same name. There are: {there}. Name them apart: ... AS other.")
     for name in labelled:
         if not name or len(name) > LABEL_CHARACTERS_MAX:
