@@ -348,7 +348,7 @@ def build_node(
     use_heartbeat(node, settings, outbound)
     if opened:
         node.open(accept_clock=accept_clock, first=first)
-        node.evaluator.use(settings.rules, build_sources(settings, outbound))
+        node.evaluator.use(settings.rules, build_sources(settings, outbound), settings.slos)
         if data is not None:  # What was in there is in the ledger now.
             (data / RESTORED).unlink(missing_ok=True)
     # What was loaded lives as long as the process: the collector need not look at it again and again.

@@ -22,7 +22,9 @@ def settings_of(folder: Path, text: str | bytes, environment: Mapping[str, str] 
     def try_source(source: SourceSettings) -> Callable[[str], None]:
         return build_source(source, outbound).check
 
-    return file_settings(path, environment or {}, lambda channel: build_channel(channel, Outbound()), try_source)
+    return file_settings(
+        path, environment or {}, lambda channel: build_channel(channel, Outbound()), try_source
+    )
 
 
 def wrongs_of(folder: Path, text: str | bytes, environment: Mapping[str, str] | None = None) -> list[str]:

@@ -94,7 +94,7 @@ class Reloader:
             await outbound.close()
             raise
         use_heartbeat(node, settings, outbound)
-        for gone in node.evaluator.use(settings.rules, sources):
+        for gone in node.evaluator.use(settings.rules, sources, settings.slos):
             await gone.close()
         node.envelope_secrets = tuple(secret.value for secret in settings.envelope_secrets)
         if not is_same:

@@ -17,7 +17,7 @@ from tocsin.core.model.alert import Alert
 from tocsin.core.model.errors import Invalid, Unavailable
 from tocsin.core.model.input import Input, received
 from tocsin.core.model.policy import MINUTE, SECOND
-from tocsin.core.model.rule import Rule, Series
+from tocsin.core.model.rule import Rule, Series, Slo
 from tocsin.core.rules import evaluate, failing, schedule, triggers
 from tocsin.core.rules.evaluate import Look, Memory
 from tocsin.core.rules.failing import Failing
@@ -52,12 +52,14 @@ _failing = msgspec.msgpack.Decoder(Failing).decode
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """How a rule stands. due: the moment of its next look, None if it is not enabled; done: of its last, 0 for none.
 
-    looks: the last look at each scope since the start; failing_since, failure: since when it gets no answer, and why.
+    looks: the last look at each scope, the first 100 of them; looked: whether there was one since the start.
+    failing_since, failure: since when it gets no answer, and why.
     """
 
     rule: Rule
     due: int | None
     done: int
+    looked: bool
     looks: tuple[Look, ...]
     failing_since: int
     failure: str
@@ -78,7 +80,8 @@ class Evaluator:
         self._submit = submit
         self._metrics = metrics
         self._rules: dict[str, Rule] = {}
-        self._sources: Mapping[str, Source] = {}
+        self.sources: Mapping[str, Source] = {}
+        self.slos: tuple[Slo, ...] = ()
         self._memories: dict[str, Memory] = {}
         self._failings: dict[str, Failing] = {}
         self._looks: dict[str, tuple[Look, ...]] = {}
@@ -99,11 +102,16 @@ class Evaluator:
             else:
                 self._memories[name] = _memory(body)
 
-    def use(self, rules: Sequence[Rule], sources: Mapping[str, Source]) -> list[Source]:
-        """Look at these rules from now on. Gives the sources that are no longer asked, for their owner to close."""
-        gone = [source for name, source in self._sources.items() if sources.get(name) is not source]
+    def use(
+        self, rules: Sequence[Rule], sources: Mapping[str, Source], slos: Sequence[Slo] = ()
+    ) -> list[Source]:
+        """Look at these rules from now on, those of the objectives among them.
+
+        Gives the sources that are no longer asked, for their owner to close.
+        """
+        gone = [source for name, source in self.sources.items() if sources.get(name) is not source]
         self._rules = {rule.rule_id: rule for rule in rules}
-        self._sources = sources
+        self.sources, self.slos = sources, tuple(slos)
         now = self._clock.now()
         self._next, self._due = {}, []
         for rule in rules:
@@ -127,7 +135,7 @@ class Evaluator:
         await asyncio.gather(*self._tasks, *self._running.values(), return_exceptions=True)
         self._tasks, self._running = [], {}
         await self._keep()
-        for source in self._sources.values():
+        for source in self.sources.values():
             await source.close()
 
     def standings(self) -> list[Standing]:
@@ -144,6 +152,7 @@ class Evaluator:
             rule=rule,
             due=self._next.get(rule_id),
             done=memory.done,
+            looked=rule_id in self._looks,
             looks=self._looks.get(rule_id, ()),
             failing_since=min(since, default=0),
             failure=self._why.get(rule_id, "") if since else "",
@@ -244,7 +253,7 @@ class Evaluator:
         begun = asyncio.get_running_loop().time()
         memory = _copy(self._memories.get(rule.rule_id, Memory()))
         try:
-            answers = await ask(rule, at, self._sources)
+            answers = await ask(rule, at, self.sources)
             looks = evaluate.look(rule, at, answers, memory)
         except (SourceFailed, Invalid) as error:
             await self._failed(rule, str(error), is_away=isinstance(error, SourceFailed) and error.is_away)

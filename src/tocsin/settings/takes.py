@@ -37,7 +37,7 @@ PRETENDED = "https://pretended.invalid/"
 """Stands for a secret that is not fetched; it would do as a URL too."""
 
 LOOKS_MAX = 60
-_RULE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]{0,127}")
+_RULE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
 _LOOKS = re.compile(r"([0-9]{1,3})(?: of ([0-9]{1,3}))?")
 _DATABASE_URL = re.compile(
     r"(?P<scheme>[a-z][a-z0-9]*(?:\+[a-z0-9_]+)?):(?://(?:(?P<user>[^@/]*)@)?(?P<host>[^/]*)(?:/(?P<file>.*))?)",
@@ -108,7 +108,7 @@ def rule_name(text: str) -> str:
     """Take a name of a rule, a source or a label: a word without spaces."""
     if not _RULE_NAME.fullmatch(text):
         raise ValueError(
-            f"{text[:40]!r} is no such name. Write 1 to 128 letters, digits, `_`, `-`, `.` or `/`; a letter or `_` "
+            f"{text[:40]!r} is no such name. Write 1 to 128 letters, digits, `_`, `-` or `.`; a letter or `_` "
             "comes first."
         )
     return text

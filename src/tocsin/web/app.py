@@ -27,6 +27,7 @@ from tocsin.web.api import (
     policy,
     preview,
     replay,
+    rules,
     silences,
     tokens,
     trace,
@@ -81,6 +82,7 @@ def build_api() -> FastAPI:
         events.router,
         ledger.router,
         whatif.router,
+        rules.router,
         meta.router,
     ):
         app.include_router(part)

@@ -115,6 +115,21 @@ def test_a_window_goes_back_with_both_ends_and_is_never_empty(
     assert (written(before[0]), written(before[1])) == expected
 
 
+@pytest.mark.parametrize(
+    ("until", "period"),
+    [
+        ("2026-03-31T00:00", Period.MONTH),
+        ("2026-03-05T00:00", Period.MONTH),
+        ("2028-03-03T00:00", Period.YEAR),
+        ("2026-01-03T00:00", Period.WEEK),
+    ],
+)
+def test_seven_days_are_compared_with_seven_days_where_months_differ(until: str, period: Period) -> None:
+    since, end = periods.before(utc(until) - 7 * DAY, utc(until), period, "UTC")
+
+    assert end - since == 7 * DAY
+
+
 MOMENTS = st.integers(0, utc("2100-01-01") // 1_000_000).map(lambda second: second * 1_000_000)
 
 

@@ -19,21 +19,31 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def before(since: int, until: int, period: Period, zone: str) -> tuple[int, int]:
-    """Give the window [since, until) a period before: each end is the same wall time so much earlier.
+    """Give the window [since, until) a period before: its end by the calendar, and as long as it is by the clocks.
 
-    Where the two ends fall together (28 and 29 February, a year before) or change places (02:50 and then again 02:10 in
-    autumn), the window keeps its end and its length.
+    So seven days are compared with seven days, also where months differ, and a day from midnight to midnight with such a
+    day, also where the clocks change. Where the clocks say that it has no length (from 02:50 to 02:10 in autumn), it is
+    as long as it really is.
     """
-    earlier = back(since, period, zone), back(until, period, zone)
-    return earlier if earlier[0] < earlier[1] else (earlier[1] - (until - since), earlier[1])
+    place = ZoneInfo(zone)
+    end = _earlier(_wall(until, place), period)
+    last = _instant(end, place)
+    first = _instant(end - (_wall(until, place) - _wall(since, place)), place)
+    return (first, last) if first < last else (last - (until - since), last)
 
 
 def back(at: int, period: Period, zone: str) -> int:
     """Give the moment at which the zone's clocks showed the same a period before. zone: an IANA name."""
     place = ZoneInfo(zone)
-    wall = (_EPOCH + timedelta(microseconds=at)).astimezone(place).replace(tzinfo=None, fold=0)
-    earlier = _earlier(wall, period).replace(tzinfo=place).astimezone(UTC) - _EPOCH
-    return earlier // timedelta(microseconds=1)
+    return _instant(_earlier(_wall(at, place), period), place)
+
+
+def _wall(at: int, place: ZoneInfo) -> datetime:
+    return (_EPOCH + timedelta(microseconds=at)).astimezone(place).replace(tzinfo=None, fold=0)
+
+
+def _instant(wall: datetime, place: ZoneInfo) -> int:
+    return (wall.replace(tzinfo=place).astimezone(UTC) - _EPOCH) // timedelta(microseconds=1)
 
 
 def _earlier(wall: datetime, period: Period) -> datetime:
