@@ -205,8 +205,13 @@ def _named(node: Any) -> str:
 
 
 def _check_functions(tokens: Sequence["Token"]) -> None:
-    for token, following in itertools.pairwise(tokens):
-        if following.token_type.name == "L_PAREN" and _FORBIDDEN.fullmatch(token.text):
+    """Look at what is called, and at what stands before it with a dot, such as a package."""
+    for index, token in enumerate(tokens):
+        following = index + 1
+        while following + 1 < len(tokens) and tokens[following].token_type.name == "DOT":
+            following += 2
+        is_call = following < len(tokens) and tokens[following].token_type.name == "L_PAREN"
+        if is_call and _FORBIDDEN.fullmatch(token.text):
             raise Invalid(
                 f"The query calls {token.text[:60]}() at line {token.line}, which no rule may: it reaches files, other"
                 " databases or the server itself, writes, or only waits."
