@@ -80,11 +80,14 @@ def read_policy_settings(path: Path) -> Settings:
     return policy_settings(path)
 
 
-def read_rules(path: Path, settings: Settings) -> Settings:
-    """Read one file of rules, in place of those of the settings. Raises: Invalid with all errors."""
+def read_rules(path: Path, settings: Settings, *, any_source: bool = False) -> Settings:
+    """Read one file of rules, in place of those of the settings, see `file.rules_settings`.
+
+    Raises: Invalid with all errors.
+    """
     from tocsin.settings.file import rules_settings
 
-    return rules_settings(path, settings)
+    return rules_settings(path, settings, any_source=any_source)
 
 
 def find_file(

@@ -58,12 +58,17 @@ def rule_files(path: Path) -> list[Path]:
     return sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
 
 
-def rules_settings(path: Path, settings: Settings) -> Settings:
-    """Give the settings with the rules of one file in place of all others. Raises: WrongFile."""
+def rules_settings(path: Path, settings: Settings, *, any_source: bool = False) -> Settings:
+    """Give the settings with the rules of one file in place of all others.
+
+    any_source: they may name sources that are not configured.
+    Raises: WrongFile.
+    """
     _, document = _read(path)
     around = Surroundings({}, path.parent, pretends=True)
     form, problems = _validated(RulesFileForm, document, around)
-    found, wrong = rules_of([Part(None, document)], [source.name for source in settings.sources], around)
+    sources = _sources_asked(document) if any_source else [source.name for source in settings.sources]
+    found, wrong = rules_of([Part(None, document)], sources, around)
     problems += wrong
     if form is None or problems:
         raise WrongFile(path, problems)
@@ -136,6 +141,14 @@ def _sources_named(document: Document) -> list[str]:
     """Give the names of the sources as they stand there, so that one wrong form does not hide what else is wrong."""
     sources = document.data.get("sources") if isinstance(document.data, dict) else None
     named = [one.get("name") for one in sources if isinstance(one, dict)] if isinstance(sources, list) else []
+    return [name for name in named if isinstance(name, str)]
+
+
+def _sources_asked(document: Document) -> list[str]:
+    """Give the names of the sources that rules and objectives ask."""
+    data = document.data if isinstance(document.data, dict) else {}
+    listed = [one for section in ("rules", "slos") if isinstance(data.get(section), list) for one in data[section]]
+    named = [one.get("source") for one in listed if isinstance(one, dict)]
     return [name for name in named if isinstance(name, str)]
 
 
