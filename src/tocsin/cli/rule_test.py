@@ -1,7 +1,6 @@
 """Rule test: what rules see now, or saw at some moment, with a chart. Nobody is told, and nothing is remembered."""
 
 import asyncio
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ import click
 
 from tocsin.cli.exits import PARTLY_DONE, UNREACHABLE, told
 from tocsin.cli.rule_load import Loaded, asked, load, rules_argument, settle
-from tocsin.cli.show import SEVERITY_STYLE, console, labels, output_option, show_json, text, wants_json
+from tocsin.cli.show import SEVERITY_STYLE, console, has_unicode, labels, output_option, show_json, text, wants_json
 from tocsin.cli.times import PAST, Moment
 
 if TYPE_CHECKING:
@@ -116,9 +115,3 @@ def _draw(made: "Trial", one: "Glance") -> None:
     )
     for line in lines:
         click.echo(line)
-
-
-def has_unicode() -> bool:
-    """Say whether stdout can show more than ASCII."""
-    encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower()
-    return encoding.replace("-", "").startswith("utf")
