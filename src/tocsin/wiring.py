@@ -24,6 +24,7 @@ from tocsin.core.model.notification import Target
 from tocsin.core.model.policy import ALL_LABELS, Policy, Route
 from tocsin.outbound import Failure, Outbound
 from tocsin.ports import Channel, Clock, Ids, Source, Store, StoreHeld
+from tocsin.runtime.house import House
 from tocsin.runtime.kek import KEY_FILE, read_key_file, read_key_text
 from tocsin.runtime.metrics import Metrics
 from tocsin.runtime.node import Node
@@ -44,6 +45,7 @@ from tocsin.settings import (
     WebhookSettings,
     child_environment,
     read_policy_settings,
+    read_rules,
     read_settings,
 )
 from tocsin.stores.sqlite import SCHEMA_VERSION as SCHEMA_VERSION
@@ -191,6 +193,17 @@ def read_configuration(config: Path | None, data: Path | None, *, running: bool 
     )
 
 
+def read_rules_of(path: Path, settings: Settings, *, any_source: bool = False) -> Settings:
+    """Read one file of rules, with every query tried; see `tocsin.settings.read_rules`. Raises: Invalid."""
+    outbound = build_outbound(settings)
+    return read_rules(
+        path,
+        settings,
+        try_source=lambda source: build_source(source, outbound).check,
+        any_source=any_source,
+    )
+
+
 def build_channels(settings: Settings, outbound: Outbound | None = None) -> dict[str, Channel]:
     """Make the channels that are configured. Raises: Invalid."""
     outbound = outbound or build_outbound(settings)
@@ -267,12 +280,22 @@ def read_candidate(path: Path) -> tuple[Policy, bool]:
     Raises: Invalid with all errors.
     """
     settings = read_policy_settings(path)
-    targets = tuple(
+    return policy_of(settings, _targets_named(settings)), settings.channels_in_file
+
+
+def build_house(settings: Settings, at: int) -> House:
+    """Make a house in memory that begins at a moment and goes by the policy of these settings. It tells nobody."""
+    policy = policy_of(settings, _targets_named(settings))
+    return House(policy, build_memory_store(), at=at, origin="tocsin-backtest")
+
+
+def _targets_named(settings: Settings) -> tuple[Target, ...]:
+    """Give the targets as the settings name them; no channel is made, and the ids only tell them apart."""
+    return tuple(
         Target(id=target_id(channel.name, address, b"candidate"), channel=channel.name, address=address)
         for channel in settings.channels
         for address in (channel.recipients if isinstance(channel, EmailSettings) else (channel.name,))
     )
-    return policy_of(settings, targets), settings.channels_in_file
 
 
 def target_id(channel: str, address: str, id_key: bytes) -> str:

@@ -40,10 +40,10 @@ class Live(Points):
         self.values = values
 
     async def ask(self, ask: Any) -> tuple[Series, ...]:
-        self.series = [
+        self.series = tuple(
             Series({"region": region}, (Point(ask.until - 1, value),))
             for region, value in self.values.items()
-        ]
+        )
         return await super().ask(ask)
 
 

@@ -87,15 +87,19 @@ def read_policy_settings(path: Path) -> Settings:
 def read_rules(
     path: Path,
     settings: Settings,
+    *,
     try_source: Callable[[SourceSettings], Callable[[str], None]] = lambda source: lambda query: None,
+    any_source: bool = False,
 ) -> Settings:
-    """Read one file of rules, in place of those of the settings. try_source: see `read_settings`.
+    """Read one file of rules, in place of those of the settings.
+
+    try_source: see `read_settings`; any_source: see `file.rules_settings`.
 
     Raises: Invalid with all errors.
     """
     from tocsin.settings.file import rules_settings
 
-    return rules_settings(path, settings, try_source)
+    return rules_settings(path, settings, try_source, any_source=any_source)
 
 
 def find_file(

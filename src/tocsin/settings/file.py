@@ -23,7 +23,7 @@ from tocsin.settings.meaning import TryChannel, channels_named, meaning_problems
 from tocsin.settings.model import Secret, Settings, WebhookSettings
 from tocsin.settings.problems import FOUND_MAX, Problem, WrongFile
 from tocsin.settings.rule_forms import RulesFileForm
-from tocsin.settings.rules import Part, TrySource, rules_of, sources_of
+from tocsin.settings.rules import CheckQuery, Part, TrySource, rules_of, sources_of
 from tocsin.settings.takes import PRETENDED, Surroundings
 from tocsin.settings.variables import tried
 
@@ -70,12 +70,20 @@ def rule_files(path: Path) -> list[Path]:
     return sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
 
 
-def rules_settings(path: Path, settings: Settings, try_source: TrySource) -> Settings:
-    """Give the settings with the rules of one file in place of all others. Raises: WrongFile."""
+def rules_settings(
+    path: Path, settings: Settings, try_source: TrySource, *, any_source: bool = False
+) -> Settings:
+    """Give the settings with the rules of one file in place of all others.
+
+    any_source: they may name sources that are not configured.
+    Raises: WrongFile.
+    """
     _, document = _read(path)
     around = Surroundings({}, path.parent, pretends=True)
     form, problems = _validated(RulesFileForm, document, around)
-    sources = {source.name: try_source(source) for source in settings.sources}
+    sources: dict[str, CheckQuery] = {source.name: try_source(source) for source in settings.sources}
+    if any_source:
+        sources = {name: lambda query: None for name in _sources_asked(document)} | sources
     found, wrong = rules_of([Part(None, document)], sources, around)
     problems += wrong
     if form is None or problems:
@@ -148,6 +156,16 @@ def _validated(
         # What stands in the file may be a secret, so pydantic's own words (and this exception) go no further.
         problems += [explain(one, document, kind) for one in error.errors(include_url=False)[:FOUND_MAX]]
         return None, problems
+
+
+def _sources_asked(document: Document) -> list[str]:
+    """Give the names of the sources that rules and objectives ask."""
+    data = document.data if isinstance(document.data, dict) else {}
+    listed = [
+        one for section in ("rules", "slos") if isinstance(data.get(section), list) for one in data[section]
+    ]
+    named = [one.get("source") for one in listed if isinstance(one, dict)]
+    return [name for name in named if isinstance(name, str)]
 
 
 def _bytes_of(path: Path) -> bytes:

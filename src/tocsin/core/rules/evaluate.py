@@ -73,7 +73,7 @@ def look(rule: Rule, at: int, answers: Mapping[str, Sequence[Series]], memory: M
     Returns: a look for each scope about which there is something to say, in the order of the scopes.
     Raises: Invalid if the answers cannot be told apart, or are too many; then nothing is remembered.
     """
-    given = _by_scope(rule, answers)
+    given = by_scope(rule, answers)
     looks: list[Look] = []
     whole = CANONICAL.encode(fixed_scope(rule)).decode()
     expected = set(memory.scopes)
@@ -131,8 +131,11 @@ def fixed_scope(rule: Rule) -> dict[str, str]:
     return rule.labels | rule.scope
 
 
-def _by_scope(rule: Rule, answers: Mapping[str, Sequence[Series]]) -> dict[str, dict[str, tuple[Point, ...]]]:
-    """Sort the answers by scope: key -> name of the question -> points."""
+def by_scope(rule: Rule, answers: Mapping[str, Sequence[Series]]) -> dict[str, dict[str, tuple[Point, ...]]]:
+    """Sort the answers by scope: canonical JSON of the scope -> name of the question -> points.
+
+    Raises: Invalid if the answers cannot be told apart, or are too many.
+    """
     fixed = fixed_scope(rule)
     given: dict[str, dict[str, tuple[Point, ...]]] = {}
     for name, found in answers.items():
