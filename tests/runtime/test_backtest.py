@@ -126,6 +126,7 @@ def looks_on(rule: Rule, midnight: int) -> Iterator[int]:
         return
     length = rule.every.length
     first = int.from_bytes(hashlib.sha256(rule.rule_id.encode()).digest()[:8], "big") % length
+    first -= first % SECOND
     while first < midnight:
         first += length * max(1, (midnight - first) // length)
     yield from range(first, midnight + DAY, length)
