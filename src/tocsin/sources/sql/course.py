@@ -9,9 +9,9 @@ class GivenUp(Exception):
 
 
 class Course:
-    """One question. The thread that asks it calls `begin`, `check` and `finish`; who waits for it may `give_up`.
+    """One question. The thread that asks it calls all but `give_up`, which is for who waits for it.
 
-    began: whether there is a connection; before, it is the database that does not answer, and after, the statement.
+    began: whether the statement itself has begun; before, it is the database that does not answer.
     """
 
     def __init__(self) -> None:
@@ -20,12 +20,15 @@ class Course:
         self._end: Callable[[], object] | None = None
         self._lock = threading.Lock()
 
-    def begin(self, end: Callable[[], object] | None = None) -> None:
-        """Say that there is a connection, and how its statement is ended; that must not block. Raises: GivenUp."""
+    def connect(self, end: Callable[[], object] | None) -> None:
+        """Say that there is a connection, and how what runs on it is ended; that must not block. Raises: GivenUp."""
         with self._lock:
-            self.began = True
             self._end = end
         self.check()
+
+    def begin(self) -> None:
+        """Say that the statement begins."""
+        self.began = True
 
     def check(self) -> None:
         """Raises: GivenUp if nobody waits any more."""

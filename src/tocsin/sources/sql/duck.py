@@ -39,7 +39,8 @@ class Duck:
         """See `Reader`."""
         connection = self._connect()
         try:
-            course.begin(connection.interrupt)
+            course.connect(connection.interrupt)
+            course.begin()
             return self._read(connection, query, values, course)
         finally:
             course.finish()

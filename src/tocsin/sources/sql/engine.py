@@ -33,6 +33,8 @@ class Engine:
 
     moments = Moments.PLAIN
     grace_s = 0.0
+    pings = True
+    """Whether a connection is tried before it is used again; otherwise what prepares it does that."""
 
     def __init__(self, config: SqlConfig) -> None:
         self._config = config
@@ -48,11 +50,15 @@ class Engine:
 
         try:
             engine = self._get_engine()
-            with engine.connect() as connection:
-                try:
-                    return self._read(connection, query, values, course)
-                finally:
-                    course.finish()
+            for is_last in (False, True):
+                with engine.connect() as connection:
+                    try:
+                        course.connect(self._ender(connection))
+                        if self._is_ready(connection, course, is_last=is_last):
+                            return self._read(connection, query, values, course)
+                    finally:
+                        course.finish()
+            raise AssertionError("the last connection is ready, or raises")
         except exc.DBAPIError as error:
             course.check()
             raise self._failed(error, course) from None
@@ -92,7 +98,7 @@ class Engine:
             pool_size=self._config.connections,
             max_overflow=0,
             pool_timeout=self._config.timeout_s,
-            pool_pre_ping=True,
+            pool_pre_ping=self.pings,
             pool_recycle=RECYCLE_S,
             hide_parameters=True,
             **options,
@@ -103,11 +109,23 @@ class Engine:
 
         return sqlalchemy.make_url(self._config.url)
 
+    def _is_ready(self, connection: "sqlalchemy.Connection", course: Course, *, is_last: bool) -> bool:
+        """Prepare a connection; False if it was an old one that the server has closed meanwhile."""
+        from sqlalchemy import exc
+
+        try:
+            self._prepare(connection)
+        except exc.DBAPIError as error:
+            course.check()
+            if is_last or not error.connection_invalidated:
+                raise
+            return False
+        return True
+
     def _read(
         self, connection: "sqlalchemy.Connection", query: Query, values: Mapping[str, Any], course: Course
     ) -> tuple[list[str], list[tuple[Any, ...]]]:
-        course.begin(self._ender(connection))
-        self._prepare(connection)
+        course.begin()
         style = connection.dialect.paramstyle
         bound: Any = values if style in ("named", "pyformat") else tuple(values[name] for name in query.names)
         streaming = connection.execution_options(stream_results=True, max_row_buffer=CHUNK_ROWS)
@@ -163,6 +181,7 @@ class Postgres(Engine):
 
     moments = Moments.ZONED
     grace_s = 1.0
+    pings = False
 
     def _url(self) -> "sqlalchemy.URL":
         return super()._url().set(drivername="postgresql+psycopg")

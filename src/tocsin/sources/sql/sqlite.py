@@ -24,6 +24,7 @@ class Sqlite(Engine):
     """A SQLite file; a missing one is an error, and is not made."""
 
     moments = Moments.TEXT
+    pings = False
 
     def _url(self) -> "sqlalchemy.URL":
         import sqlalchemy
