@@ -6,6 +6,7 @@ The file is `tocsin.yaml`; its reading brings pydantic and a YAML parser, so it 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tocsin.core.model.rule import Rule
 from tocsin.settings.environment import child_environment, environment_settings, machine_environment
 from tocsin.settings.model import (
     ChannelSettings,
@@ -40,9 +41,11 @@ __all__ = [
     "WebhookSettings",
     "child_environment",
     "find_file",
+    "machine_environment",
     "parse_duration",
     "read_policy_settings",
     "read_rules",
+    "read_rules_text",
     "read_settings",
     "write_duration",
 ]
@@ -100,6 +103,13 @@ def read_rules(
     from tocsin.settings.file import rules_settings
 
     return rules_settings(path, settings, try_source, any_source=any_source)
+
+
+def read_rules_text(text: str, sources: Mapping[str, Callable[[str], None]]) -> tuple[Rule, ...]:
+    """Read the text of a file of rules, see `file.rules_in`. Raises: Invalid with all errors."""
+    from tocsin.settings.file import rules_in
+
+    return rules_in(text, sources)
 
 
 def find_file(

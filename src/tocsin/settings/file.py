@@ -13,6 +13,7 @@ from tocsin.core.engine.route import compile_policy
 from tocsin.core.model.errors import Invalid
 from tocsin.core.model.notification import Target
 from tocsin.core.model.policy import Policy, Route
+from tocsin.core.model.rule import Rule
 from tocsin.settings.build import settings_of
 from tocsin.settings.document import BYTES_MAX, Document, Place, Unreadable, read_document
 from tocsin.settings.environment import CHANNEL_VARIABLES, environment_settings
@@ -23,11 +24,14 @@ from tocsin.settings.meaning import TryChannel, channels_named, meaning_problems
 from tocsin.settings.model import Secret, Settings, WebhookSettings
 from tocsin.settings.problems import FOUND_MAX, Problem, WrongFile
 from tocsin.settings.rule_forms import RulesFileForm
-from tocsin.settings.rules import CheckQuery, Part, TrySource, rules_of, sources_of
+from tocsin.settings.rules import CheckQuery, Found, Part, TrySource, rules_of, sources_of
 from tocsin.settings.takes import PRETENDED, Surroundings
 from tocsin.settings.variables import tried
 
 RULES_FOLDER = "rules"
+
+RULES_NAME = "rules.yaml"
+"""What a file of rules is called that has no name."""
 
 
 def file_settings(
@@ -79,16 +83,32 @@ def rules_settings(
     Raises: WrongFile.
     """
     _, document = _read(path)
-    around = Surroundings({}, path.parent, pretends=True)
-    form, problems = _validated(RulesFileForm, document, around)
     sources: dict[str, CheckQuery] = {source.name: try_source(source) for source in settings.sources}
     if any_source:
         sources = {name: lambda query: None for name in _sources_asked(document)} | sources
+    found = _rules(path, document, sources)
+    return msgspec.structs.replace(settings, rules=found.rules, slos=found.slos)
+
+
+def rules_in(text: str, sources: Mapping[str, CheckQuery]) -> tuple[Rule, ...]:
+    """Give the rules of the text of a file of rules, those of its objectives among them.
+
+    sources: what tries a query, by the name of the source.
+    Raises: WrongFile, which calls it `rules.yaml`.
+    """
+    path = Path(RULES_NAME)
+    return _rules(path, _document(path, text.encode()), sources).rules
+
+
+def _rules(path: Path, document: Document, sources: Mapping[str, CheckQuery]) -> Found:
+    """Make the rules of one file. Raises: WrongFile."""
+    around = Surroundings({}, path.parent, pretends=True)
+    form, problems = _validated(RulesFileForm, document, around)
     found, wrong = rules_of([Part(None, document)], sources, around)
-    problems += wrong
+    problems += wrong[:FOUND_MAX]
     if form is None or problems:
         raise WrongFile(path, problems)
-    return msgspec.structs.replace(settings, rules=found.rules, slos=found.slos)
+    return found
 
 
 def policy_settings(path: Path) -> Settings:
@@ -108,8 +128,13 @@ def policy_settings(path: Path) -> Settings:
 
 def _read(path: Path) -> tuple[bytes, Document]:
     source = _bytes_of(path)
+    return source, _document(path, source)
+
+
+def _document(path: Path, source: bytes) -> Document:
+    """Read what a file holds. Raises: WrongFile."""
     try:
-        return source, read_document(source)
+        return read_document(source)
     except Unreadable as unreadable:
         raise WrongFile(
             path, [Problem(flaw.place, flaw.key, flaw.message) for flaw in unreadable.flaws]
