@@ -21,9 +21,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def before(since: int, until: int, period: Period, zone: str) -> tuple[int, int]:
     """Give the window [since, until) a period before: its end by the calendar, its length by the clocks.
 
-    So seven days are compared with seven days, also where months differ, and a day from midnight to midnight with such a
-    day, also where the clocks change. Where the clocks say that it has no length (from 02:50 to 02:10 in autumn), it is
-    as long as it really is.
+    So seven days are compared with seven days, also where months differ, and a day from midnight to midnight with
+    such a day, also where the clocks change. Where the clocks say that it has no length (from 02:50 to 02:10 in
+    autumn), it is as long as it really is.
     """
     place = ZoneInfo(zone)
     end = _earlier(_wall(until, place), period)
