@@ -96,14 +96,17 @@ class Duck:
                     raise SourceFailed(configs.too_many(self._config), is_away=False)
         except duckdb.InterruptException:
             raise SourceFailed(configs.too_long(self._config), is_away=False) from None
-        except duckdb.DataError as error:
-            # Errors about data quote data.
-            raise SourceFailed(
-                f"The statement failed: {type(error).__name__}. Run it by hand to see with which data.",
-                is_away=False,
-            ) from None
         except duckdb.Error as error:
-            raise SourceFailed(f"The statement failed: {self._said(error)}", is_away=False) from None
+            # Errors about data quote data; these are about names, files and room.
+            is_about_names = isinstance(
+                error, duckdb.CatalogException | duckdb.BinderException | duckdb.ParserException
+            )
+            is_about_files = isinstance(error, duckdb.IOException | duckdb.PermissionException)
+            if is_about_names or is_about_files or isinstance(error, duckdb.OutOfMemoryException):
+                said = self._said(error)
+            else:
+                said = f"{type(error).__name__}. Run it by hand to see with which data."
+            raise SourceFailed(f"The statement failed: {said}", is_away=False) from None
         return columns, rows
 
     def _said(self, error: Exception) -> str:
