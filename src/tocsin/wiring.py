@@ -44,8 +44,10 @@ from tocsin.settings import (
     TeamsSettings,
     WebhookSettings,
     child_environment,
+    machine_environment,
     read_policy_settings,
     read_rules,
+    read_rules_text,
     read_settings,
 )
 from tocsin.stores.sqlite import SCHEMA_VERSION as SCHEMA_VERSION
@@ -367,6 +369,8 @@ def build_node(
         notary=notary,
         envelope_secrets=[secret.value for secret in settings.envelope_secrets],
         simulations=build_simulations(data) if data is not None else None,
+        backtests=build_backtests(settings, data) if data is not None else None,
+        read_rules=read_rules_text,
     )
     use_heartbeat(node, settings, outbound)
     if opened:
@@ -383,8 +387,23 @@ def build_node(
 
 def build_simulations(data: Path) -> Simulations:
     """Make who decides again in a process of its own, which reads beside this one and needs no secret."""
-    command = [sys.executable, "-P", "-m", "tocsin.cli.main", "whatif", "--data", str(data.absolute())]
-    return Simulations(command, child_environment({}))
+    return Simulations(
+        [*_TOCSIN, "whatif", "--data", str(data.absolute()), "--policy"], child_environment({})
+    )
+
+
+def build_backtests(settings: Settings, data: Path) -> Simulations:
+    """Make who tries rules in a process of its own. It reads the configuration itself, with the secrets of its sources.
+
+    What was changed there since this server read it counts for a backtest already.
+    """
+    command = [*_TOCSIN, "rule", "backtest", "--data", str(data.absolute())]
+    if settings.path is not None:
+        command += ["--config", str(settings.path.absolute())]
+    return Simulations(command, machine_environment(), file="rules.yaml", name="backtest")
+
+
+_TOCSIN = (sys.executable, "-P", "-m", "tocsin.cli.main")
 
 
 def origin_of(store: Store, ids: Ids) -> str:

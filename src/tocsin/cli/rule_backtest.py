@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tocsin.cli.exits import PARTLY_DONE, UNREACHABLE, USAGE, Failure, told
+from tocsin.cli.exits import NOT_FOUND, PARTLY_DONE, UNREACHABLE, USAGE, Failure, problem_of, told
 from tocsin.cli.rule_load import Loaded, asked, load, rules_argument, settle
 from tocsin.cli.show import console
 from tocsin.cli.times import PAST, Moment
@@ -75,7 +75,8 @@ def backtest(
                 found = _made(loaded, begin, end, csv, watch)
     except Failure as failure:
         if form == "ndjson":
-            _line({"error": problem_of(failure)})
+            asked_wrongly = failure.exit_code in (USAGE, NOT_FOUND)
+            _line({"error": problem_of(failure) | {"invalid": asked_wrongly}})
         raise
     _render(form, found, told_to=len(loaded.settings.channels))
     failed, looks = (sum(getattr(one, name) for one in found) for name in ("failed", "looks"))
@@ -166,16 +167,6 @@ def _line(said: dict[str, Any]) -> None:
 @contextmanager
 def _lines() -> Iterator[Watch]:
     yield lambda doing, looks, of: _line({"doing": doing, "looks": looks, "of": of})
-
-
-def problem_of(failure: Failure) -> dict[str, Any]:
-    """Say what went wrong, to a program. invalid: it is what was asked for that is wrong."""
-    errors: Sequence[tuple[str, str]] = getattr(failure.__cause__, "errors", ())
-    return {
-        "detail": failure.message,
-        "invalid": failure.exit_code == USAGE,
-        "errors": [{"field": where, "message": what} for where, what in errors],
-    }
 
 
 @contextmanager

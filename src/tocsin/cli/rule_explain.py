@@ -24,10 +24,7 @@ LOOKS_TOLD = 3
 
 FORMULAS = {
     "threshold": ("reduce(points) op limit", ""),
-    "delta_pct": (
-        "100 * (now - before) / |before| op limit",
-        "both windows are reduced in the same way",
-    ),
+    "delta_pct": ("100 * (now - before) / |before| op limit", ""),
     "slope": (
         "slope = sum((t - mean t)(v - mean v)) / sum((t - mean t)^2) op limit",
         "least squares: Montgomery, Peck and Vining, Introduction to Linear Regression Analysis, 2.2",
@@ -169,7 +166,7 @@ def _terms(trigger: "Trigger") -> Iterator[str]:
             yield f"reduce = {trigger.reduce}"
             yield f"op = {trigger.op}"
         case DeltaPct():
-            yield f"reduce = {trigger.reduce}"
+            yield f"reduce = {trigger.reduce}, of both windows"
             yield f"op = {trigger.op}"
             yield f"before = the {trigger.against} before"
         case Slope():

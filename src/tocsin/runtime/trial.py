@@ -1,5 +1,6 @@
 """Trial: what rules see at one moment. Nobody is told, and nothing is remembered."""
 
+import asyncio
 from collections.abc import Mapping
 
 import msgspec
@@ -23,6 +24,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 async def trial(rule: Rule, at: int, sources: Mapping[str, Source]) -> Trial:
     """Look at a rule once."""
     try:
-        return Trial(rule=rule, at=at, glances=glance(rule, at, await ask(rule, at, sources)))
+        answers = await ask(rule, at, sources)
+        return Trial(rule=rule, at=at, glances=await asyncio.to_thread(glance, rule, at, answers))
     except (SourceFailed, Invalid) as error:
         return Trial(rule=rule, at=at, failure=str(error))
