@@ -363,7 +363,7 @@ def test_a_query_that_takes_too_long_is_ended_by_the_server(real):
     nested = "sum_over_time((count_over_time(orders_total[2h:1s]))[2h:1s])"
     slow = " + ".join([nested] * 20)
 
-    with pytest.raises(SourceFailed, match="took longer than 0.05 s and was ended") as failed:
+    with pytest.raises(SourceFailed, match=r"took longer than 0\.05 s and was ended") as failed:
         of_real(real, an_ask(slow, step=SECOND), timeout_s=0.05)
 
     assert not failed.value.is_away
