@@ -256,9 +256,10 @@ def test_whatever_comes_is_read_or_refused(columns, rows, zone):
     ask = an_ask(since=-WIDE, until=WIDE, zone=zone)
     try:
         answer = table.read(ask, columns, [row[: len(columns)] for row in rows])
+        said = ""
     except Invalid as refused:
-        assert len(str(refused)) < 900
-        return
+        answer, said = (), str(refused)
+    assert len(said) < 900
     for series in answer:
         assert series.points == tuple(sorted(series.points))
         assert all(ask.since <= p.at < ask.until and math.isfinite(p.value) for p in series.points)
