@@ -400,7 +400,7 @@ def build_backtests(settings: Settings, data: Path) -> Simulations:
     command = [*_TOCSIN, "rule", "backtest", "--data", str(data.absolute())]
     if settings.path is not None:
         command += ["--config", str(settings.path.absolute())]
-    return Simulations(command, machine_environment(), file="rules.yaml", name="backtest")
+    return Simulations(command, dict(machine_environment()), file="rules.yaml", name="backtest")
 
 
 _TOCSIN = (sys.executable, "-P", "-m", "tocsin.cli.main")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.cli.answered import EVIL
 from tests.cli.inside import Said, run
+from tests.cli.running import tocsin
 from tests.cli.terminal import terminal
 from tests.support.builders import HOUR, MINUTE
 from tests.support.rules import a_rule
@@ -148,6 +149,21 @@ def test_a_look_is_drawn_with_its_limits_and_nothing_hostile_reaches_the_termina
     assert "95 ┤╌" in said.out
     assert "80 ┤╌" in said.out
     assert said.out.splitlines()[-2].split() == ["08:30", "09:30", "10:30"], "in the rule's zone"
+
+
+def test_a_terminal_without_unicode_gets_stars(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+
+    said = tocsin(
+        "rule", "test", place / "high.yaml", "--at", AT, "-o", "table", "--config", place / "tocsin.yaml",
+        "--data", place / "data",
+    )  # fmt: skip
+
+    assert said.code == 0
+    assert said.out.isascii()
+    assert "95 +---" in said.out
+    assert "*" in said.out
+    assert "?" not in said.out
 
 
 def test_without_a_chart_there_is_none(place: Path) -> None:

@@ -40,13 +40,11 @@ EXAMPLE = """rules:
   trigger: {kind: threshold, op: lt, value: 10}
 """
 
-RuleId = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_./-]*$")]
+RuleId = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$")]
 
 
-class RulesTestForm(Form):
+class TrialForm(Form):
     """Rules, and the moment at which to look. rules: the text of a file of rules."""
-
-    __test__ = False  # It is no test, whatever pytest makes of its name.
 
     rules: Annotated[Document, Field(examples=[EXAMPLE])]
     at: Annotated[Moment | None, Field(description="Now, if it is left out.")] = None
@@ -113,7 +111,7 @@ class TrialsOut(BaseModel):
 
 
 @router.post("/rules/test")
-async def try_rules(form: RulesTestForm, node: TheNode, admin: Admin, trials: Trials) -> TrialsOut:
+async def try_rules(form: TrialForm, node: TheNode, admin: Admin, trials: Trials) -> TrialsOut:
     """Look once at rules that are sent along, without telling anybody."""
     async with trials.room():
         sources = dict(node.evaluator.sources)
