@@ -44,7 +44,7 @@ class CountedBytes:
     def random_bytes(self, length: int) -> bytes:
         """Give the next ones. They protect nothing."""
         self._count += 1
-        return hashlib.shake_256(b"house %d" % self._count).digest(length)
+        return hashlib.shake_256(b"gate %d" % self._count).digest(length)
 
 
 class House:
