@@ -420,6 +420,7 @@ def test_a_program_is_told_of_a_failure_too(place: Path) -> None:
         ("at,n\n2025-01-01,1\n", "no column `value`"),
         ("at,value\nyesterday,1\n", "moment of row 1 cannot be read"),
         ("at,value\n2025-01-01,many\n", "value of row 1"),
+        ("at,value\n2025-01-01,1_000\n", "value of row 1"),
         ("at,value\n2025-01-01,1,2\n", "Row 1 has 3 columns, the header 2"),
         ("at,value\n2025-01-01,1\n2025-01-01,2\n", "same moment"),
         ("", "No column says when"),

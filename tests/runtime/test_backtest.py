@@ -13,7 +13,7 @@ from tests.support.points import Points
 
 from tocsin.core.model.alert import Severity
 from tocsin.core.model.errors import Invalid
-from tocsin.core.model.policy import Policy
+from tocsin.core.model.policy import Policy, RateLimit
 from tocsin.core.model.rule import (
     Absent,
     Cron,
@@ -339,7 +339,7 @@ def test_what_is_still_open_at_the_end_is_not_resolved() -> None:
     assert found.firing == 15 * MINUTE
 
 
-def test_reminders_come_as_the_policy_has_them_and_the_rate_limit_holds() -> None:
+def test_reminders_come_as_the_policy_has_them() -> None:
     always = Points(
         "shop", [Series(labels={}, points=tuple(Point(BEGIN + n * HOUR, 99.0) for n in range(24)))]
     )
@@ -349,6 +349,25 @@ def test_reminders_come_as_the_policy_has_them_and_the_rate_limit_holds() -> Non
 
     assert [str(one.kind) for one in found.notifications] == ["opened", *["reminder"] * 5]
     assert [one.at - BEGIN for one in found.notifications][:2] == [30 * MINUTE, 4 * HOUR + 30 * MINUTE]
+
+
+def test_the_rate_limit_withholds_and_tells_a_digest() -> None:
+    flapping = tuple(
+        Point(BEGIN + number * 5 * MINUTE - MINUTE, 75.0 if number % 2 else 1.0) for number in range(25)
+    )
+    source = Points("shop", [Series(labels={}, points=flapping)])
+    rule = a_rule(every=Cron("*/5 * * * *"), window=5 * MINUTE)
+    house_rules = {"greens": 1, "reopen_within": 0, "group_interval": 0}
+
+    free = run(rule, source, a_policy(**house_rules), days=1)
+    limited = run(rule, source, a_policy(rate_limit=RateLimit(limit=3), **house_rules), days=1)
+
+    assert len(free.incidents) == len(limited.incidents) == 12
+    assert len(free.notifications) == 24
+    kinds = [str(one.kind) for one in limited.notifications]
+    assert kinds.count("opened") == 6, "three an hour"
+    assert "digest" in kinds
+    assert all((one.incident == 0) is (str(one.kind) == "digest") for one in limited.notifications)
 
 
 class Sometimes(Points):

@@ -70,7 +70,7 @@ def _values(rows: Iterator[list[str]], names: list[str]) -> Iterator[list[object
 def _value(text: str, name: str) -> object:
     if name == "value" and not text.strip():
         return None
-    if name == "value" or name in table.MOMENTS:
+    if (name == "value" or name in table.MOMENTS) and "_" not in text:
         try:
             return float(text)
         except ValueError:
