@@ -44,7 +44,8 @@ def a_prometheus(directory: Path, lines: Iterable[str], *options: str) -> Iterat
     samples, data = directory / "samples", directory / "prometheus"
     samples.write_text("".join(f"{line}\n" for line in (*lines, "# EOF")))
     made = subprocess.run(
-        ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(samples), str(data)],
+        ["promtool", "tsdb", "create-blocks-from", "--max-block-duration=8760h", "openmetrics", str(samples),
+         str(data)],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert made.returncode == 0, made.stdout + made.stderr
