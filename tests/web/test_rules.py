@@ -1,6 +1,7 @@
 """Rules over HTTP: how they stand, what their last look saw, and what is left of an objective's budget."""
 
 from collections.abc import Iterator
+from datetime import datetime
 
 import pytest
 from tests.support.points import Points
@@ -98,7 +99,7 @@ def test_a_rule_shows_what_its_last_look_saw(face: Face) -> None:
     assert north["scope"] == {"region": "north", "team": "pay"}
     assert (south["status"], south["formula"]) == ("green", "last = 1 is not > 5")
     assert [point["value"] for point in north["points"]] == [9.0]
-    assert found["done_at"] < found["due_at"]
+    assert datetime.fromisoformat(found["done_at"]) < datetime.fromisoformat(found["due_at"])
 
 
 def test_rules_are_listed_by_name_in_all_their_states(face: Face) -> None:

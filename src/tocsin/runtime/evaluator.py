@@ -185,7 +185,8 @@ class Evaluator:
                 (self._due[0].begins - now) / SECOND if self._due and len(self._running) < AT_ONCE else None
             )
             try:
-                await asyncio.wait_for(self._changed.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await self._changed.wait()
             except TimeoutError:
                 pass
 

@@ -57,7 +57,8 @@ class Simulations:
                 "This ledger is in memory alone, where no other process can read it.", state="in memory"
             )
         try:
-            await asyncio.wait_for(self._room.acquire(), WAIT_S)
+            async with asyncio.timeout(WAIT_S):
+                await self._room.acquire()
         except TimeoutError:
             raise Unavailable(f"A {self._name} is under way, and there is room for one. Try again.") from None
         try:

@@ -153,6 +153,34 @@ def test_the_severity_of_a_firing_alert_is_that_of_its_last_wrong_look() -> None
     assert found == [Severity.WARNING, Severity.CRITICAL, Severity.CRITICAL]
 
 
+def test_an_alert_that_goes_on_firing_is_the_same_look_until_something_is_new() -> None:
+    steps = (Limit(5, Severity.WARNING), Limit(10, Severity.CRITICAL))
+    rule, memory = a_rule(trigger=above(0).__class__(op=Op.GT, limits=steps)), Memory()
+    values = [7, 8, 7, 11, 12, 1, 1, 7, 7]
+
+    ends = [
+        evaluate.look(rule, AT + n * MINUTE, {"now": [a_series(value, AT + n * MINUTE)]}, memory)[
+            0
+        ].alert.window_end
+        for n, value in enumerate(values)
+    ]
+
+    assert [(end - AT) // MINUTE for end in ends] == [0, 0, 0, 3, 3, 5, 6, 7, 7]
+
+
+def test_an_alert_that_goes_on_firing_is_seen_anew_every_quarter_of_an_hour() -> None:
+    rule, memory = a_rule(), Memory()
+
+    ends = [
+        evaluate.look(rule, AT + n * MINUTE, {"now": [a_series(9, AT + n * MINUTE)]}, memory)[
+            0
+        ].alert.window_end
+        for n in range(40)
+    ]
+
+    assert sorted({(end - AT) // MINUTE for end in ends}) == [0, 15, 30]
+
+
 def test_evidence_explains_itself_and_has_no_floats() -> None:
     rule = a_rule(
         description="Too many orders wait", owner="shop team", runbook="https://wiki.example.org/orders"

@@ -13,7 +13,7 @@ import msgspec
 
 from tocsin.core.model.alert import CANONICAL, Alert, Link, Severity, Status
 from tocsin.core.model.errors import Invalid
-from tocsin.core.model.policy import DAY
+from tocsin.core.model.policy import DAY, MINUTE
 from tocsin.core.model.rule import Absent, Judgement, NoData, Point, Rule, Series
 from tocsin.core.rules import triggers
 
@@ -21,6 +21,10 @@ SCOPES_MAX = 1_000
 POINTS_SHOWN = 60
 REMEMBERED = 7 * DAY
 """A series without data for so long is forgotten, unless its alert fires."""
+
+SAID_AGAIN = 15 * MINUTE
+"""While an alert goes on firing at the same severity, its looks are repeats of the first one: counted, and no entry of
+the ledger each. After so long there is a new one, with what is seen by then."""
 
 SOURCE = "rules"
 """The `source` of all alerts of rules."""
@@ -38,11 +42,13 @@ class ScopeMemory(msgspec.Struct, kw_only=True, omit_defaults=True):
     wrong: its last looks as bits, the newest lowest, 1 for one that was wrong.
     seen_at: when it had data last, 0 for never.
     severity: that its alert fires with; None if it does not fire.
+    said_at: the look whose window its alert has.
     """
 
     wrong: int = 0
     seen_at: int = 0
     severity: Severity | None = None
+    said_at: int = 0
 
 
 class Memory(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -186,12 +192,16 @@ def _judged(
     rule: Rule, at: int, key: str, judgement: Judgement, points: _Points, remembered: ScopeMemory
 ) -> Look:
     """Count the look among the last ones, and say what they come to."""
+    before = remembered.severity
     remembered.wrong = (remembered.wrong << 1 | (judgement.severity is not None)) & (1 << rule.of) - 1
     if remembered.wrong.bit_count() >= rule.looks:
-        remembered.severity = judgement.severity or remembered.severity or triggers.mildest(rule.trigger)
+        remembered.severity = judgement.severity or before or triggers.mildest(rule.trigger)
         status = Status.FIRING
     else:
         status, remembered.severity = Status.GREEN, None
+    if status is Status.GREEN or remembered.severity is not before or at - remembered.said_at >= SAID_AGAIN:
+        remembered.said_at = at
+    said_at = remembered.said_at
     scope = msgspec.json.decode(key, type=dict[str, str])
     shown = _shown(points)
     alert = Alert(
@@ -200,8 +210,8 @@ def _judged(
         severity=remembered.severity or triggers.mildest(rule.trigger),
         status=status,
         message=_message(rule, judgement, status),
-        window_start=at - rule.window,
-        window_end=at,
+        window_start=said_at - rule.window,
+        window_end=said_at,
         annotations=_annotations(rule),
         links=(Link(href=rule.runbook, text="Runbook"),) if rule.runbook else (),
         evidence=_evidence(rule, at, judgement, shown),
