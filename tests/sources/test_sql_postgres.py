@@ -306,7 +306,8 @@ def test_a_server_that_ends_the_session_is_away_and_asked_anew(server):
 
     async def run():
         (series,) = await source.ask(an_ask(suicide))
-        server.run(f"SELECT pg_terminate_backend({int(series.points[0].value)})")
+        process = int(series.points[0].value)
+        server.run(f"SELECT pg_terminate_backend({process}, 10000)")  # and wait for its end
         again = await source.ask(an_ask("SELECT 1 AS value"))
         await source.close()
         return again
