@@ -263,6 +263,7 @@ def test_sqlite_itself_refuses_to_write_when_the_second_fence_is_gone(path, stat
     with pytest.raises(SourceFailed):
         bare(source, statement.format(folder=path.parent))
     assert bare(source, "SELECT count(*) AS value FROM orders") == (["value"], [(3,)])
+    assert bare(source, "PRAGMA query_only") == (["query_only"], [(1,)])
 
     assert path.read_bytes() == before
     assert [*path.parent.iterdir()] == [path]

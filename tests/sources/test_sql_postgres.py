@@ -274,9 +274,11 @@ def test_a_server_that_falls_silent_in_a_statement_meets_the_deadline_and_frees_
 
         async def proxy(reader, writer):
             inner, outer = await asyncio.open_connection("127.0.0.1", server.port)
+            writers.extend((outer, writer))
             tasks.append(asyncio.gather(pipe(reader, outer), pipe(inner, writer), return_exceptions=True))
 
         tasks: list[asyncio.Future[Any]] = []
+        writers: list[asyncio.StreamWriter] = []
         listening = await asyncio.start_server(proxy, "127.0.0.1", 0)
         port = listening.sockets[0].getsockname()[1]
         url = server.url().replace(f":{server.port}/", f":{port}/")
@@ -291,6 +293,10 @@ def test_a_server_that_falls_silent_in_a_statement_meets_the_deadline_and_frees_
         listening.close()
         for task in tasks:
             task.cancel()
+        await asyncio.wait(tasks)
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.sleep(0)
         return answer, silent.value, again
 
     answer, silent, again = asyncio.run(run())
@@ -306,7 +312,8 @@ def test_a_server_that_ends_the_session_is_away_and_asked_anew(server):
 
     async def run():
         (series,) = await source.ask(an_ask(suicide))
-        server.run(f"SELECT pg_terminate_backend({int(series.points[0].value)})")
+        process = int(series.points[0].value)
+        server.run(f"SELECT pg_terminate_backend({process}, 10000)")  # and wait for its end
         again = await source.ask(an_ask("SELECT 1 AS value"))
         await source.close()
         return again

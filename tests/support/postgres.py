@@ -23,8 +23,8 @@ PASSWORD = "geheim/:@%hunter2"
 
 # It starts what its arguments say, and ends it once its standard input ends: when we close it, or are no more.
 KEEPER = """
-import os, signal, subprocess, sys
-user, group, command = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+import os, shutil, signal, subprocess, sys
+user, group, directory, command = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4:]
 def become():
     if user:
         os.setgroups([])
@@ -39,6 +39,7 @@ try:
 except subprocess.TimeoutExpired:
     server.send_signal(signal.SIGQUIT)
     server.wait(20)
+shutil.rmtree(directory, ignore_errors=True)
 """
 
 
@@ -124,7 +125,7 @@ def a_postgres() -> Iterator[Server]:
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with (directory / "log").open("wb") as log:
             keeper = subprocess.Popen(
-                [sys.executable, "-c", KEEPER, str(user), str(group), postgres, "-D", str(data), *options],
+                [sys.executable, "-c", KEEPER, str(user), str(group), str(directory), postgres, "-D", str(data), *options],
                 stdin=subprocess.PIPE, stdout=log, stderr=log, cwd="/",
             )  # fmt: skip
         try:

@@ -129,18 +129,18 @@ class Engine:
         style = connection.dialect.paramstyle
         bound: Any = values if style in ("named", "pyformat") else tuple(values[name] for name in query.names)
         streaming = connection.execution_options(stream_results=True, max_row_buffer=CHUNK_ROWS)
-        result = streaming.exec_driver_sql(query.written(style), bound)
-        if not result.returns_rows:
-            raise SourceFailed(
-                "The statement gives no rows. Write a SELECT with a column `value`.", is_away=False
-            )
-        rows: list[tuple[Any, ...]] = []
-        while chunk := result.fetchmany(CHUNK_ROWS):
-            rows += [tuple(row) for row in chunk]
-            course.check()
-            if len(rows) > self._config.rows_max:
-                raise SourceFailed(configs.too_many(self._config), is_away=False)
-        return [*result.keys()], rows
+        with streaming.exec_driver_sql(query.written(style), bound) as result:
+            if not result.returns_rows:
+                raise SourceFailed(
+                    "The statement gives no rows. Write a SELECT with a column `value`.", is_away=False
+                )
+            rows: list[tuple[Any, ...]] = []
+            while chunk := result.fetchmany(CHUNK_ROWS):
+                rows += [tuple(row) for row in chunk]
+                course.check()
+                if len(rows) > self._config.rows_max:
+                    raise SourceFailed(configs.too_many(self._config), is_away=False)
+            return [*result.keys()], rows
 
     def _prepare(self, connection: "sqlalchemy.Connection") -> None:
         """Begin a transaction that cannot write, with a deadline."""
