@@ -138,7 +138,7 @@ def build_source(settings: SourceSettings, outbound: Outbound) -> Source:
                     rows_max=settings.rows_max,
                     connections=settings.connections,
                     files=settings.files,
-                    trust_readonly=settings.trusts_account,
+                    trust_readonly=settings.trust_readonly,
                 )
             )
         case PrometheusSettings():

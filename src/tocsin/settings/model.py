@@ -79,7 +79,7 @@ ChannelSettings: TypeAlias = EmailSettings | TeamsSettings | WebhookSettings
 class SqlSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A database that rules ask. files: a folder of Parquet and CSV files, "" for none.
 
-    trusts_account: its account can only read, as the operator says; the database itself does not see to it.
+    trust_readonly: its account can only read, as the operator says; the database itself does not see to it.
     """
 
     name: str
@@ -88,7 +88,7 @@ class SqlSettings(msgspec.Struct, frozen=True, kw_only=True):
     rows_max: int = 10_000
     connections: int = 2
     files: str = ""
-    trusts_account: bool = False
+    trust_readonly: bool = False
 
 
 class PrometheusSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -53,7 +53,7 @@ class SqlForm(Form):
     files: FilePath | None = Field(
         default=None, description="with DuckDB: a folder whose CSV and Parquet files can be asked by name"
     )
-    trusts_account: bool = Field(
+    trust_readonly: bool = Field(
         default=False,
         description="take a database that has no transactions which only read; then its account must not be able to "
         "write",

@@ -87,7 +87,7 @@ def source_of(form: SqlForm | PrometheusForm | HttpForm) -> SourceSettings:
                 rows_max=form.rows_max,
                 connections=form.connections,
                 files=form.files or "",
-                trusts_account=form.trusts_account,
+                trust_readonly=form.trust_readonly,
             )
         case PrometheusForm():
             return PrometheusSettings(
