@@ -293,7 +293,7 @@ def test_a_server_that_falls_silent_in_a_statement_meets_the_deadline_and_frees_
         listening.close()
         for task in tasks:
             task.cancel()
-        await asyncio.wait(tasks)
+        await asyncio.gather(*tasks, return_exceptions=True)
         for writer in writers:
             writer.transport.abort()
         await asyncio.sleep(0)
