@@ -64,6 +64,7 @@ VERBS: list[tuple[str, Permission, list[str]]] = [
     ("ledger retire-key", ADMINISTER, ["nobody's"]),
     ("rule list", READ, []),
     ("rule show", READ, ["nobody's"]),
+    ("rule budget", READ, ["nobody's"]),
     ("rule forget", ADMINISTER, ["nobody's", "--reason", "x"]),
 ]
 

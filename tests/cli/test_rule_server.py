@@ -39,6 +39,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
                 "trigger": {"kind": "threshold", "op": "gt", "value": 5},
             },
         ],
+        "slos": [
+            {
+                "name": "orders_served",
+                "objective": 99.0,
+                "source": "shop",
+                "good": "SELECT 999.0 AS value",
+                "total": "SELECT 1000.0 AS value",
+            }
+        ],
     }
     with Server(place / "data", {}, config) as one:
         until(lambda: one.request("GET", "/api/v1/rules/hosts.high")[2]["state"] == "firing")
@@ -61,6 +70,7 @@ def test_rules_are_listed_with_how_they_stand(operator: Operator) -> None:
     assert [(one["rule_id"], one["state"]) for one in said.answer["rules"]] == [
         ("asleep", "disabled"),
         ("hosts.high", "firing"),
+        ("orders_served", "waiting"),
     ]
     shown = operator("rule", "list", "-o", "table")
     assert is_harmless(shown.out)
@@ -80,6 +90,17 @@ def test_a_rule_is_shown_with_its_query_and_its_last_look(operator: Operator) ->
     assert "    SELECT host, value\n    FROM hosts\n" in said.out
     assert "firing error host=db-1<U+001B>[31mred<U+202E><U+0007> last = 9 > 5" in words
     assert operator("rule", "show", "hosts.high").answer["query"] == "SELECT host, value\nFROM hosts"
+
+
+def test_a_budget_says_what_is_left_of_it(operator: Operator) -> None:
+    said = operator("rule", "budget")
+
+    assert [one["name"] for one in said.answer["slos"]] == ["orders_served"]
+    assert said.answer["slos"][0]["budgets"][0]["left"] == 0.9
+    shown = operator("rule", "budget", "orders_served", "-o", "table")
+    assert is_harmless(shown.out)
+    assert "orders_served 99 % 30 days 999 1,000 90.0 %" in " ".join(shown.out.split())
+    assert operator("rule", "budget", "nothing").code == 3
 
 
 def test_a_rule_forgets_what_fires(server: Server, operator: Operator) -> None:

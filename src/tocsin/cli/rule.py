@@ -11,6 +11,7 @@ ELSEWHERE = {
     "list": ("rule_server", "list_rules"),
     "show": ("rule_server", "show"),
     "forget": ("rule_server", "forget"),
+    "budget": ("rule_server", "budget"),
 }
 """Each verb lives in a module of its own, loaded when it is asked for."""
 

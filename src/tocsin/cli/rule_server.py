@@ -26,6 +26,7 @@ from tocsin.cli.show import (
 from tocsin.cli.times import span
 
 PATH = "/api/v1/rules"
+SLOS = "/api/v1/slos"
 STATE_STYLE = {
     "firing": "bold red",
     "green": "green",
@@ -107,6 +108,40 @@ def _verdict(one: dict[str, Any]) -> Any:
     if one["severity"] is not None and one["status"] == "firing":
         return text(f"{one['status']} {one['severity']}", SEVERITY_STYLE.get(one["severity"], ""))
     return text(one["status"], STATUS_STYLE.get(one["status"], ""))
+
+
+@click.command()
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@server_options
+@output_option
+def budget(
+    names: tuple[str, ...], data: Path, url: str | None, token: str | None, output: str | None
+) -> None:
+    """Say what is left of the error budgets of objectives; of all, without a NAME."""
+    server = _server(data, url, token)
+    wanted = names or [one["name"] for one in server.request("GET", SLOS)["slos"]]
+    found = [server.request("GET", f"{SLOS}/{quote(name, safe='')}") for name in wanted]
+    if wants_json(output):
+        show_json({"slos": found})
+        return
+    if not found:
+        console().print("There are no objectives. Write one below `slos:`.")
+        return
+    shown = table("objective", "promised", "in any", "scope", ">good", ">of", ">left", wide="scope")
+    for one in found:
+        for left in one["budgets"] or [None]:
+            shown.add_row(
+                text(one["name"], "bold", 32),
+                text(f"{one['objective'] * 100:.6g} %"),
+                text(f"{one['window_s'] / 86_400:g} days"),
+                text(labels(left["scope"]) if left else "no data"),
+                text(f"{left['good']:,.6g}" if left else ""),
+                text(f"{left['total']:,.6g}" if left else ""),
+                text(f"{left['left'] * 100:.1f} %", "bold red" if left["left"] < 0 else "green")
+                if left
+                else text(""),
+            )
+    console().print(shown)
 
 
 @click.command()
