@@ -327,6 +327,47 @@ async def test_a_rule_is_never_looked_at_twice_at_once_and_others_do_not_wait_fo
 
 
 @on_a_loop
+async def test_a_rule_that_is_changed_while_it_is_looked_at_is_looked_at_again() -> None:
+    slow = Live(north=9)
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    plain = slow.ask
+
+    async def ask(one: Any) -> Any:
+        begun.set()
+        await go_on.wait()
+        return await plain(one)
+
+    slow.ask = ask  # type: ignore[method-assign]
+    quick = Live(north=1)
+    async with looking([soon()], slow) as house:
+        await begun.wait()
+        house.node.evaluator.use([soon(description="changed")], {"shop": quick})
+        due = house.node.evaluator.standings()[0].due or 0
+        await until(
+            lambda: house.node.clock.now() > due + SECOND // 10
+        )  # It is due, while the old look is under way.
+        assert quick.asked == []
+        go_on.set()
+        await until(lambda: len(quick.asked) > 3)
+
+
+@on_a_loop
+async def test_a_source_that_answers_something_is_not_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FAILING_AFTER", SECOND // 5)
+    monkeypatch.setattr(module, "RETRY", SECOND // 50)
+    source = Live(north=1)
+    async with looking([soon()], source) as house:
+        source.fails = SourceFailed("It is away.", is_away=True)
+        await until(lambda: firing(house) == {("source-failed", "source=shop")})
+
+        source.fails = SourceFailed("There is no such column.", is_away=False)
+        await until(lambda: firing(house) == {("source-failed", "rule=orders,source=shop")})
+
+        source.fails = None
+        await until(lambda: firing(house) == set())
+
+
+@on_a_loop
 async def test_sources_are_closed_when_they_are_no_longer_asked() -> None:
     first, second = Live(north=1), Live(north=1)
     async with looking([soon()], first) as house:

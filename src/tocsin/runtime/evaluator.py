@@ -32,6 +32,9 @@ AT_ONCE = 64
 FAILING_AFTER = 2 * MINUTE
 """A source that has given no answer for so long is an alert."""
 
+AGAIN = SECOND // 2
+"""So long waits a look whose rule is still looked at."""
+
 RETRY = 30 * SECOND
 """After a look that could not be made, the next try; each look is tried until the next one is due."""
 
@@ -178,9 +181,12 @@ class Evaluator:
             now = self._clock.now()
             while self._due and self._due[0].begins <= now and len(self._running) < AT_ONCE:
                 due = heapq.heappop(self._due)
-                if self._next.get(due.rule_id) == due.at and due.rule_id not in self._running:
-                    task = asyncio.get_running_loop().create_task(self._look(due))
-                    self._running[due.rule_id] = task
+                if self._next.get(due.rule_id) != due.at:
+                    continue  # It was planned before the rules changed.
+                if due.rule_id in self._running:  # A look of before the change; it ends first.
+                    heapq.heappush(self._due, due._replace(begins=now + AGAIN))
+                    continue
+                self._running[due.rule_id] = asyncio.get_running_loop().create_task(self._look(due))
             wait = (
                 (self._due[0].begins - now) / SECOND if self._due and len(self._running) < AT_ONCE else None
             )
@@ -260,10 +266,10 @@ class Evaluator:
             await self._failed(rule, str(error), is_away=isinstance(error, SourceFailed) and error.is_away)
             self._metrics.evaluated("failed", asyncio.get_running_loop().time() - begun)
             return False
+        for scope in _scopes_of(rule):
+            await self._worked(scope)
         try:
             await self._hand_over([one.alert for one in looks], ACTOR)
-            for scope in _scopes_of(rule):
-                await self._worked(scope)
         except Unavailable as error:
             log.warning("the look at rule %s is made again: %s", rule.rule_id, error)
             return False
@@ -281,6 +287,8 @@ class Evaluator:
             log.warning("rule %s gets no answer from source %s: %s", rule.rule_id, rule.source, why)
         self._why[rule.rule_id] = why
         of_source, of_rule = _scopes_of(rule)
+        if not is_away:
+            await self._worked(of_source)  # It cannot answer this, but it answers.
         scope = of_source if is_away else of_rule
         name = failing.key(scope)
         noted = msgspec.structs.replace(self._failings.get(name, Failing()))
