@@ -115,7 +115,7 @@ def _errors(error: "Invalid") -> list[dict[str, Any]]:
     from tocsin.settings.problems import WrongFile, path_of
 
     if not isinstance(error, WrongFile):
-        return [{"line": None, "column": None, "key": error.field, "message": str(error)}]
+        return [{"file": None, "line": None, "column": None, "key": error.field, "message": str(error)}]
     return [
         {
             "file": str(one.path or error.path),
