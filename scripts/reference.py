@@ -20,8 +20,10 @@ from pydantic.fields import FieldInfo
 from tocsin.core.engine.route import DEFAULTS
 from tocsin.core.model.entry import KINDS
 from tocsin.core.model.event import Decided
+from tocsin.core.model.rule import Interval
 from tocsin.settings import write_duration
-from tocsin.settings.forms import DefaultsForm, FileForm, Says
+from tocsin.settings.form import Says
+from tocsin.settings.forms import DefaultsForm, FileForm
 from tocsin.web.app import build_api, permissions_of
 from tocsin.web.docs_page import type_of
 from tocsin.web.openapi import describe
@@ -105,6 +107,10 @@ def _default(field: FieldInfo, takes: str, inherited: Any) -> str:
 
 
 def _written(value: Any, is_duration: bool) -> str:
+    if isinstance(value, Interval):
+        return write_duration(value.length)
+    if value == (1, 1):  # Looks: one of one.
+        return "1"
     if isinstance(value, list | tuple):
         return f"[{', '.join(_written(one, is_duration) for one in value)}]"
     if isinstance(value, bool):

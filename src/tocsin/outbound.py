@@ -11,12 +11,13 @@ import ipaddress
 import re
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Any, assert_never
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -25,6 +26,7 @@ from yarl import URL
 
 from tocsin.core.model.errors import Invalid
 from tocsin.core.model.notification import Accepted, Delivered, Outcome, Refused, Retry
+from tocsin.ports import SourceFailed
 
 ANSWER_BYTES_MAX = 65_536
 RETRY_AFTER_S_MAX = 3_600
@@ -280,6 +282,63 @@ def outcome_of(answer: Answer | Failure, *, at: int, accepted: bool = False) -> 
     if status in _PASSING or not 400 <= status < 500:
         return Retry(why=said, after_s=after_s)
     return Refused(why=said)
+
+
+# What sources need --------------------------------------------------------------------------------
+
+
+def body_of(answer: Answer | Failure, *, bytes_max: int) -> bytes:
+    """Give the body of a source's answer, which is whole.
+
+    bytes_max: what was asked for as `answer_bytes_max`.
+    Raises: SourceFailed. Only an answer that is too large is the question's fault; the body is not quoted.
+    """
+    if isinstance(answer, Failure):
+        raise SourceFailed(answer.why, is_away=True)
+    said = f"HTTP {answer.status} {_PHRASES.get(answer.status, '')}".rstrip()
+    if 300 <= answer.status < 400:
+        raise SourceFailed(
+            f"{said}: redirect not followed. Configure the URL that it leads to.", is_away=True
+        )
+    if not 200 <= answer.status < 300:
+        hint = ": check the URL and the credentials of this source." if answer.status in _MENDABLE else "."
+        raise SourceFailed(f"It answered with {said}{hint}", is_away=True)
+    if answer.truncated and len(answer.body) >= bytes_max:
+        raise SourceFailed(f"The answer has more than {bytes_max:,} bytes. Ask for less.", is_away=False)
+    if answer.truncated:
+        raise SourceFailed("The connection broke before the answer was whole.", is_away=True)
+    return answer.body
+
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+_OURS = frozenset(
+    ("host", "connection", "content-length", "content-type", "transfer-encoding", "expect", "upgrade")
+)
+
+
+def request_faults(
+    name: str, url: str, headers: Sequence[tuple[str, str]], timeout_s: float
+) -> Iterator[tuple[str, str]]:
+    """Find all that is wrong with what a source sends, as (field, what); no value of a header is quoted."""
+    if not name:
+        yield "name", "A source needs a name."
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        yield (
+            "url",
+            f"The URL of source {name!r} is none. It begins with https:// or http://, like https://host/path.",
+        )
+    if not 0 < timeout_s <= 300:
+        yield "timeout_s", f"The timeout of source {name!r} must be more than 0 and at most 300 seconds."
+    for header, value in headers:
+        if not _TOKEN.fullmatch(header) or header.lower() in _OURS:
+            yield "headers", f"Source {name!r} may not send the header {header!r}."
+        if not (value.isprintable() and value.isascii()):
+            yield "headers", f"The header {header!r} of source {name!r} holds more than printable ASCII."
 
 
 # The client ---------------------------------------------------------------------------------------

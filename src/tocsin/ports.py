@@ -1,6 +1,6 @@
 """What the shell needs from the world, as protocols. `wiring` alone chooses who plays which part."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import msgspec
@@ -427,6 +427,17 @@ class Store(Protocol):
 
     def tokens(self) -> list[Token]:
         """Give all tokens, oldest first."""
+        ...
+
+    def put_evaluations(self, rows: Mapping[str, bytes | None]) -> None:
+        """Keep what rules remember (rule_id -> bytes; None for a rule that is to be forgotten), all of it or nothing.
+
+        Safe from any thread. Raises: StoreFailed.
+        """
+        ...
+
+    def evaluations(self) -> dict[str, bytes]:
+        """Give what all rules remember, by rule_id."""
         ...
 
     def put_checkpoint(self, size: int, note: bytes) -> None:

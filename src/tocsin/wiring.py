@@ -23,7 +23,8 @@ from tocsin.core.model.input import Input, LedgerFork
 from tocsin.core.model.notification import Target
 from tocsin.core.model.policy import ALL_LABELS, Policy, Route
 from tocsin.outbound import Failure, Outbound
-from tocsin.ports import Channel, Clock, Ids, Store, StoreHeld
+from tocsin.ports import Channel, Clock, Ids, Source, Store, StoreHeld
+from tocsin.runtime.house import House
 from tocsin.runtime.kek import KEY_FILE, read_key_file, read_key_text
 from tocsin.runtime.metrics import Metrics
 from tocsin.runtime.node import Node
@@ -35,11 +36,18 @@ from tocsin.runtime.world import MachineClock, MachineIds
 from tocsin.settings import (
     ChannelSettings,
     EmailSettings,
+    HttpSettings,
+    PrometheusSettings,
     Settings,
+    SourceSettings,
+    SqlSettings,
     TeamsSettings,
     WebhookSettings,
     child_environment,
+    machine_environment,
     read_policy_settings,
+    read_rules,
+    read_rules_text,
     read_settings,
 )
 from tocsin.stores.sqlite import SCHEMA_VERSION as SCHEMA_VERSION
@@ -111,6 +119,56 @@ def build_outbound(settings: Settings) -> Outbound:
     return Outbound(allow_private=settings.allow_private, connections_per_host=0)
 
 
+def build_sources(settings: Settings, outbound: Outbound) -> dict[str, Source]:
+    """Make the sources of the settings, in their order. Nothing is connected to yet. Raises: Invalid."""
+    return {source.name: build_source(source, outbound) for source in settings.sources}
+
+
+def build_source(settings: SourceSettings, outbound: Outbound) -> Source:
+    """Make one source. Raises: Invalid, whose field is a key of it."""
+    match settings:
+        case SqlSettings():
+            from tocsin.sources.sql import Sql, SqlConfig  # It takes its time to load.
+
+            return Sql(
+                SqlConfig(
+                    name=settings.name,
+                    url=settings.url.value,
+                    timeout_s=settings.timeout_s,
+                    rows_max=settings.rows_max,
+                    connections=settings.connections,
+                    files=settings.files,
+                    trust_readonly=settings.trust_readonly,
+                )
+            )
+        case PrometheusSettings():
+            from tocsin.sources.prometheus import Prometheus, PrometheusConfig
+
+            return Prometheus(
+                PrometheusConfig(
+                    name=settings.name,
+                    url=settings.url.value,
+                    headers=tuple((name, secret.value) for name, secret in settings.headers),
+                    timeout_s=settings.timeout_s,
+                ),
+                outbound,
+            )
+        case HttpSettings():
+            from tocsin.sources.http import Http, HttpConfig
+
+            return Http(
+                HttpConfig(
+                    name=settings.name,
+                    url=settings.url.value,
+                    headers=tuple((name, secret.value) for name, secret in settings.headers),
+                    timeout_s=settings.timeout_s,
+                ),
+                outbound,
+            )
+        case _:
+            assert_never(settings)
+
+
 def build_clock() -> Clock:
     """Make the machine's clock."""
     return MachineClock()
@@ -132,7 +190,19 @@ def read_configuration(config: Path | None, data: Path | None, *, running: bool 
         config=config,
         data=data,
         try_channel=lambda channel: build_channel(channel, outbound),
+        try_source=lambda source: build_source(source, outbound).check,
         running=running,
+    )
+
+
+def read_rules_of(path: Path, settings: Settings, *, any_source: bool = False) -> Settings:
+    """Read one file of rules, with every query tried; see `tocsin.settings.read_rules`. Raises: Invalid."""
+    outbound = build_outbound(settings)
+    return read_rules(
+        path,
+        settings,
+        try_source=lambda source: build_source(source, outbound).check,
+        any_source=any_source,
     )
 
 
@@ -212,12 +282,22 @@ def read_candidate(path: Path) -> tuple[Policy, bool]:
     Raises: Invalid with all errors.
     """
     settings = read_policy_settings(path)
-    targets = tuple(
+    return policy_of(settings, _targets_named(settings)), settings.channels_in_file
+
+
+def build_house(settings: Settings, at: int) -> House:
+    """Make a house in memory that begins at a moment and goes by the policy of these settings. It tells nobody."""
+    policy = policy_of(settings, _targets_named(settings))
+    return House(policy, build_memory_store(), at=at, origin="tocsin-backtest")
+
+
+def _targets_named(settings: Settings) -> tuple[Target, ...]:
+    """Give the targets as the settings name them; no channel is made, and the ids only tell them apart."""
+    return tuple(
         Target(id=target_id(channel.name, address, b"candidate"), channel=channel.name, address=address)
         for channel in settings.channels
         for address in (channel.recipients if isinstance(channel, EmailSettings) else (channel.name,))
     )
-    return policy_of(settings, targets), settings.channels_in_file
 
 
 def target_id(channel: str, address: str, id_key: bytes) -> str:
@@ -289,10 +369,13 @@ def build_node(
         notary=notary,
         envelope_secrets=[secret.value for secret in settings.envelope_secrets],
         simulations=build_simulations(data) if data is not None else None,
+        backtests=build_backtests(settings, data) if data is not None else None,
+        read_rules=read_rules_text,
     )
     use_heartbeat(node, settings, outbound)
     if opened:
         node.open(accept_clock=accept_clock, first=first)
+        node.evaluator.use(settings.rules, build_sources(settings, outbound), settings.slos)
         if data is not None:  # What was in there is in the ledger now.
             (data / RESTORED).unlink(missing_ok=True)
     # What was loaded lives as long as the process: the collector need not look at it again and again.
@@ -304,8 +387,23 @@ def build_node(
 
 def build_simulations(data: Path) -> Simulations:
     """Make who decides again in a process of its own, which reads beside this one and needs no secret."""
-    command = [sys.executable, "-P", "-m", "tocsin.cli.main", "whatif", "--data", str(data.absolute())]
-    return Simulations(command, child_environment({}))
+    return Simulations(
+        [*_TOCSIN, "whatif", "--data", str(data.absolute()), "--policy"], child_environment({})
+    )
+
+
+def build_backtests(settings: Settings, data: Path) -> Simulations:
+    """Make who tries rules in a process of its own. It reads the configuration itself, with the secrets of its sources.
+
+    What was changed there since this server read it counts for a backtest already.
+    """
+    command = [*_TOCSIN, "rule", "backtest", "--data", str(data.absolute())]
+    if settings.path is not None:
+        command += ["--config", str(settings.path.absolute())]
+    return Simulations(command, dict(machine_environment()), file="rules.yaml", name="backtest")
+
+
+_TOCSIN = (sys.executable, "-P", "-m", "tocsin.cli.main")
 
 
 def origin_of(store: Store, ids: Ids) -> str:

@@ -28,12 +28,14 @@ PLANTS: dict[str, dict[str, str]] = {
     "border": {
         "core/engine/planted_clock": "time",
         "core/ledger/planted_database": "apsw",
+        "core/rules/planted_engine": "sqlalchemy",
         "core/model/planted_form": "pydantic",
         "core/simulation/planted_loop": "asyncio",
         "intake/planted_reader": "os",
     },
     "strangers": {
         "channels/planted_friend": "tocsin.channels.planted_pal",
+        "sources/planted_friend": "tocsin.sources.planted_pal",
         "stores/planted_friend": "tocsin.stores.planted_pal",
     },
     "doors": {
@@ -44,21 +46,26 @@ PLANTS: dict[str, dict[str, str]] = {
         "runtime/planted_cryptography": "cryptography",
         "runtime/planted_fastapi": "fastapi",
         "runtime/planted_rich": "rich",
+        "runtime/planted_sqlalchemy": "sqlalchemy",
         "runtime/planted_sqlite3": "sqlite3",
         "runtime/planted_starlette": "starlette",
         "runtime/planted_uvicorn": "uvicorn",
         "channels/planted_aiohttp": "aiohttp",
+        "sources/planted_duckdb": "duckdb",
+        "sources/planted_sqlglot": "sqlglot",
         "cli/planted_apsw": "apsw",
     },
     "cycles": {"runtime/planted_hen": "tocsin.runtime.planted_egg"},
     "one-place": {
         "cli/planted_chooser": "tocsin.stores",
         "web/planted_chooser": "tocsin.channels",
+        "web/planted_asker": "tocsin.sources",
         "web/planted_clock": "tocsin.runtime.world",
     },
 }
 PALS = {
     "channels/planted_pal": "",
+    "sources/planted_pal": "",
     "stores/planted_pal": "",
     "ports_user/__init__": "",
     "runtime/planted_egg": "import tocsin.runtime.planted_hen\n",

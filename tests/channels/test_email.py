@@ -677,6 +677,14 @@ def test_many_labels_are_counted_and_the_alerts_left_out_too() -> None:
         assert "and 7 more" in body
 
 
+def test_the_points_that_a_rule_saw_are_only_counted_in_a_mail() -> None:
+    evidence = {"formula": "last = 9 > 5", "points": [["2026-11-27T09:00:00Z", "9.0"]] * 60, "window": [1, 2]}
+
+    said = text_body(a_message(alerts=(an_alert(evidence=evidence),)))
+
+    assert 'evidence: {"formula":"last = 9 > 5","points":"(60 items)","window":[1,2]}' in said
+
+
 def test_a_strange_evidence_does_not_cost_the_notification() -> None:
     assert "evidence: (cannot be shown)" in text_body(a_message(alerts=(an_alert(evidence=object()),)))
     assert 'evidence: {"value":"97.1"}' in text_body(

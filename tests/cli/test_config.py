@@ -78,6 +78,7 @@ def test_a_program_gets_the_errors_as_data(tmp_path: Path) -> None:
     assert ran.code == 2
     assert not answer["ok"]
     assert answer["errors"][1] == {
+        "file": str(tmp_path / "t.yaml"),
         "line": 2,
         "column": 1,
         "key": "chanels",

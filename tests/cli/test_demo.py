@@ -38,7 +38,7 @@ def test_all_that_it_claims_held(ran: tuple[Ran, Path]) -> None:
     demo, _ = ran
 
     assert demo.code == 0, demo.out + demo.err
-    assert demo.out.count("✓") == 5
+    assert demo.out.count("✓") == 6
     assert "✗" not in demo.out
     assert "0 are lost" in " ".join(demo.out.split())
 

@@ -60,6 +60,47 @@ def test_a_server_that_is_well_has_nothing_that_fails(tmp_path: Path) -> None:
         assert sink.requests == []
 
 
+def test_every_source_is_asked_what_a_rule_asks_it(tmp_path: Path) -> None:
+    shop = apsw.Connection(str(tmp_path / "shop.db"))
+    shop.execute("CREATE TABLE orders (at INTEGER)").fetchall()
+    shop.close()
+    rule = {"source": "shop", "severity": "error", "trigger": {"kind": "absent", "after": "1m"}}
+    sources = {
+        name: {"name": name, "kind": "sql", "url": f"sqlite:///{name}.db"}
+        for name in ("shop", "idle", "gone")
+    }
+    (tmp_path / "tocsin.yaml").write_text(
+        json.dumps(
+            {
+                "sources": list(sources.values()),
+                "rules": [
+                    {**rule, "rule_id": "orders", "query": "select count(*) as value from orders"},
+                    {**rule, "rule_id": "lost", "query": "select 1 as value", "source": "gone"},
+                    {
+                        **rule,
+                        "rule_id": "never",
+                        "query": "select 1 as value",
+                        "source": "idle",
+                        "enabled": False,
+                    },
+                ],
+            }
+        )
+    )
+
+    _, checks = look(tmp_path / "d", "--config", str(tmp_path / "tocsin.yaml"))
+
+    found = {name: checks[f"source {name}"] for name in sources}
+    assert {name: one["state"] for name, one in found.items()} == {
+        "shop": "ok",
+        "idle": "skipped",
+        "gone": "fail",
+    }
+    assert "orders, with 1 series" in found["shop"]["said"]
+    assert "tocsin rule test lost" in found["gone"]["step"]
+    assert not (tmp_path / "gone.db").exists()
+
+
 def test_no_secret_is_shown(tmp_path: Path) -> None:
     with SinkThread() as sink:
         for settings in (webhook(sink), {**webhook(sink), "ALLOW_PRIVATE": LOOPBACK}):

@@ -62,6 +62,10 @@ VERBS: list[tuple[str, Permission, list[str]]] = [
     ("ledger export", LEDGER, [NEW]),
     ("ledger rotate-key", ADMINISTER, []),
     ("ledger retire-key", ADMINISTER, ["nobody's"]),
+    ("rule list", READ, []),
+    ("rule show", READ, ["nobody's"]),
+    ("rule budget", READ, ["nobody's"]),
+    ("rule forget", ADMINISTER, ["nobody's", "--reason", "x"]),
 ]
 
 FOR_THEMSELVES = {

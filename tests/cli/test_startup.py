@@ -28,6 +28,8 @@ CLIENTS: list[list[str]] = [
     ["deliveries", "list"],
     ["token", "list"],
     ["why", "1"],
+    ["rule", "list"],
+    ["rule", "show", "x"],
 ]
 
 REPORT = """

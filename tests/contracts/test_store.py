@@ -616,6 +616,16 @@ def test_tokens_are_kept_replaced_and_listed_oldest_first(place: Place):
     assert place.open().tokens() == [old, msgspec.structs.replace(young, revoked_at=NOON + 2)]
 
 
+def test_what_rules_remember_is_kept_replaced_and_forgotten_together(place: Place):
+    store = place.open()
+    store.put_evaluations({"orders": b"\x00\xff", "refunds": b"2", "\0source": b"3"})
+
+    store.put_evaluations({"orders": b"new", "refunds": None, "never there": None})
+    store.put_evaluations({})
+
+    assert place.open().evaluations() == {"\0source": b"3", "orders": b"new"}
+
+
 # Texts
 
 

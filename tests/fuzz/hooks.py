@@ -39,10 +39,12 @@ def what_fits_is_taken(ctx: Any, response: Any, case: Any) -> bool | None:
 def _is_about_meaning(problem: dict[str, Any]) -> bool:
     """Say whether it was what was asked that was wrong, and not the form (which lists all of its errors).
 
-    No schema can say what stands in a policy's file, that a window ends after it begins, that a silence lies ahead, that a channel is configured, that
+    No schema can say what stands in a file of a policy or of rules, that a window ends after it begins, that a silence lies ahead, that a channel is configured, that
     a pattern is RE2, or that a cursor is one that we gave; nor has the format of instants any bounds; nor is 5.0 another
     number than 5, of which the intake of alerts takes the second only.
     """
-    if "errors" not in problem or str(problem.get("field", "")).startswith("policy.yaml:"):
+    if "errors" not in problem:
         return "field" in problem
+    if all(error["field"].startswith(("policy.yaml", "rules.yaml")) for error in problem["errors"]):
+        return True
     return all(any(words in error["message"] for words in MEANING) for error in problem["errors"])

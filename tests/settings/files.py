@@ -1,30 +1,37 @@
 """Files for the tests of the settings: written, read as a server would, and what is then said to be wrong."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
 from tocsin.outbound import Outbound
-from tocsin.settings import Settings
+from tocsin.settings import Settings, SourceSettings
 from tocsin.settings.file import file_settings
 from tocsin.settings.problems import WrongFile, path_of
-from tocsin.wiring import build_channel
+from tocsin.wiring import build_channel, build_source
 
 
 def settings_of(folder: Path, text: str | bytes, environment: Mapping[str, str] | None = None) -> Settings:
     """Read this file, with every channel tried. Raises: WrongFile."""
     path = folder / "tocsin.yaml"
     path.write_bytes(text if isinstance(text, bytes) else dedent(text).encode())
-    return file_settings(path, environment or {}, lambda channel: build_channel(channel, Outbound()))
+    outbound = Outbound()
+
+    def try_source(source: SourceSettings) -> Callable[[str], None]:
+        return build_source(source, outbound).check
+
+    return file_settings(
+        path, environment or {}, lambda channel: build_channel(channel, Outbound()), try_source
+    )
 
 
 def wrongs_of(folder: Path, text: str | bytes, environment: Mapping[str, str] | None = None) -> list[str]:
     """Give what is wrong with this file, as `line:column key: message`."""
     wrong = wrong_file(folder, text, environment)
     return [
-        f"{place.line}:{place.column} {path_of(key)}: {message}" for place, key, message in wrong.problems
+        f"{place.line}:{place.column} {path_of(key)}: {message}" for place, key, message, _ in wrong.problems
     ]
 
 

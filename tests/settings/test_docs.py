@@ -24,6 +24,7 @@ ENVIRONMENT = {
     "TEAMS_URL": "https://teams.example.org/1",
     "HEARTBEAT_URL": "https://beat.example.org/1",
     "ENVELOPE_SECRET": "a secret that nobody guesses",
+    "SHOP_URL": "postgresql+psycopg://reader:p@db/shop",
 }
 
 

@@ -25,6 +25,9 @@ CHARACTERS_SHOWN = 2_000
 PAIRS_SHOWN = 20
 """Labels, annotations or links of one alert."""
 
+LIST_SHOWN_MAX = 10
+"""Of evidence; longer lists are only counted."""
+
 SUBJECT_CHARACTERS = 180
 
 RESOLVED_COLOUR = "#067647"
@@ -387,11 +390,21 @@ def _pairs(pairs: Mapping[str, str]) -> list[tuple[str, str]]:
     return ordered if surplus <= 0 else [*ordered[:PAIRS_SHOWN], ("…", f"and {surplus} more")]
 
 
+def _in_short(evidence: object) -> object:
+    """Leave out of evidence what nobody reads in a mail: long lists, such as the points that a rule saw."""
+    if not isinstance(evidence, dict):
+        return evidence
+    return {
+        name: f"({len(value)} items)" if isinstance(value, list) and len(value) > LIST_SHOWN_MAX else value
+        for name, value in evidence.items()
+    }
+
+
 def _evidence(alert: AlertLine) -> str:
     if alert.evidence is None:
         return ""
     try:
-        return CANONICAL.encode(alert.evidence).decode()
+        return CANONICAL.encode(_in_short(alert.evidence)).decode()
     except (TypeError, ValueError, RecursionError):
         return "(cannot be shown)"  # a strange evidence must not cost the notification
 

@@ -101,6 +101,7 @@ VERBS = {
     "GET /api/v1/silences.": "tocsin silence --list",
     "GET /api/v1/maintenances.": "tocsin silence --list",
     "GET /api/v1/deliveries.": "tocsin deliveries list",
+    "GET /api/v1/rules.": "tocsin rule list",
     "GET /api/v1/tokens.": "tocsin token list",
     "GET /api/v1/policy/history.": "tocsin policy history",
     "insist with force.": "insist with --force.",

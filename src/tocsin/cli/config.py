@@ -115,10 +115,16 @@ def _errors(error: "Invalid") -> list[dict[str, Any]]:
     from tocsin.settings.problems import WrongFile, path_of
 
     if not isinstance(error, WrongFile):
-        return [{"line": None, "column": None, "key": error.field, "message": str(error)}]
+        return [{"file": None, "line": None, "column": None, "key": error.field, "message": str(error)}]
     return [
-        {"line": line, "column": column, "key": path_of(key), "message": message}
-        for (line, column), key, message in error.problems
+        {
+            "file": str(one.path or error.path),
+            "line": one.place.line,
+            "column": one.place.column,
+            "key": path_of(one.key),
+            "message": one.message,
+        }
+        for one in error.problems
     ]
 
 

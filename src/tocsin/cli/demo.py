@@ -80,7 +80,7 @@ class Tally:
 
 
 async def _play(directory: Path, port: int, keep: bool) -> int:
-    from tocsin.cli import demo_show
+    from tocsin.cli import demo_rule, demo_show
     from tocsin.cli.demo_check import check
     from tocsin.cli.demo_server import SECRET, DemoServer
     from tocsin.cli.demo_sinks import Mailbox, WebServer
@@ -95,6 +95,7 @@ async def _play(directory: Path, port: int, keep: bool) -> int:
         try:
             api = await server.start()
             stage.begins(server.url)
+            days = demo_rule.write_weather(directory, build_clock().now() / 1e6 + 1)
             api = await _storm(storm, server, api, web, tally, stage)
             incidents = await _settle(api, mailbox, web)
         finally:
@@ -102,6 +103,7 @@ async def _play(directory: Path, port: int, keep: bool) -> int:
         if code:
             raise Failure(f"The server ended with exit code {code} instead of 0.", UNEXPECTED)
     stage.incidents(incidents, tally.looks)
+    stage.rule(demo_rule.of_rule(incidents), days)
     stage.channels(mailbox, web, SECRET)
     checks = check(server.data, tally, incidents, mailbox, web, SECRET)
     stage.proof(checks, server.data if keep else None)
@@ -186,6 +188,8 @@ SETTLE_S = 20.0
 
 async def _settle(api: Any, mailbox: Any, web: Any) -> list[dict[str, Any]]:
     """Wait until everybody was told everything; the incidents in full, oldest first. Raises: Failure."""
+    from tocsin.cli.demo_rule import is_over
+
     loop = asyncio.get_running_loop()
     until = loop.time() + SETTLE_S
     begun = loop.time()
@@ -198,6 +202,8 @@ async def _settle(api: Any, mailbox: Any, web: Any) -> list[dict[str, Any]]:
             await asyncio.to_thread(api.request, "GET", f"/api/v1/incidents/{one['incident_id']}")
             for one in reversed(listed["incidents"])
         ]
-        if not any(one["state"] == "pending" for incident in incidents for one in incident["deliveries"]):
+        if is_over(incidents) and not any(
+            one["state"] == "pending" for incident in incidents for one in incident["deliveries"]
+        ):
             return incidents
     raise Failure(f"Notifications were still on their way after {SETTLE_S:.0f} s.")

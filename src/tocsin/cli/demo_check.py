@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tocsin.cli.demo_rule import RULE_ID, of_rule
 from tocsin.cli.demo_sinks import Mailbox, Post, WebServer, is_signed
 from tocsin.core.ledger import encoding, verify
 from tocsin.core.model.alert import idempotency_key
@@ -39,6 +40,12 @@ def check(
             for _, _, private in encoding.unpack(segment.data)
             if (a := encoding.read_private(private).alert) is not None
         }
+        looked = {
+            str(a.status)
+            for segment in store.segments()
+            for _, _, private in encoding.unpack(segment.data)
+            if (a := encoding.read_private(private).alert) is not None and a.rule_id == RULE_ID and a.evidence
+        }
     finally:
         store.close()
     lost = [
@@ -48,11 +55,12 @@ def check(
     entries = len(tally.sent) - repeats
     return [
         Check(
-            not lost and len(incidents) in INCIDENTS,
+            not lost and len(incidents) - len(of_rule(incidents)) in INCIDENTS,
             f"{len(tally.sent)} alerts were answered with a 2xx: {entries} are entries of the ledger, "
             f"{repeats} are counted repeats, {len(lost)} are lost.",
         ),
         _deliveries(incidents, mailbox, web),
+        _rule(of_rule(incidents), looked),
         _twice(web.to("/webhook")),
         Check(
             all(is_signed(post, secret) for post in web.to("/webhook")) and bool(web.to("/webhook")),
@@ -65,6 +73,20 @@ def check(
             else f"The ledger is damaged at entry {verdict.bad_seq}: {verdict.what}.",
         ),
     ]
+
+
+def _rule(incidents: list[dict[str, Any]], looked: set[str]) -> Check:
+    """The rule fired, was told of, and turned green; its looks are entries, with what they saw."""
+    held = (
+        [one["state"] for one in incidents] == ["RESOLVED"]
+        and all(any(told["state"] == "delivered" for told in one["deliveries"]) for one in incidents)
+        and looked == {"firing", "green"}
+    )
+    return Check(
+        held,
+        "The rule over real weather fired, was told, and resolved by itself; every look that decided "
+        "something is in the ledger, with what it saw.",
+    )
 
 
 def _deliveries(incidents: list[dict[str, Any]], mailbox: Mailbox, web: WebServer) -> Check:

@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+from tocsin.cli import demo_rule
 from tocsin.cli.client import TOKEN_FILE, Server
 from tocsin.cli.demo_sinks import HOST, Mailbox, WebServer
 from tocsin.cli.exits import Failure
@@ -39,7 +40,7 @@ class DemoServer:
         self._process: asyncio.subprocess.Process | None = None
         self.url = ""
         config = directory / "tocsin.yaml"
-        config.write_text(json.dumps(CONFIG, indent=2) + "\n")  # JSON is YAML.
+        config.write_text(json.dumps(CONFIG | demo_rule.CONFIG, indent=2) + "\n")  # JSON is YAML.
         self._environment = child_environment(
             {
                 "TOCSIN_CONFIG": str(config),

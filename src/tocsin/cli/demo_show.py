@@ -16,6 +16,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from tocsin.cli.demo_check import Check
+from tocsin.cli.demo_rule import of_rule
 from tocsin.cli.demo_sinks import Mailbox, Post, WebServer, is_signed
 from tocsin.cli.demo_storm import BEATS
 from tocsin.cli.show import SEVERITY_STYLE, STATE_STYLE, console, table, text
@@ -104,6 +105,7 @@ class Stage:
     def incidents(self, incidents: list[dict[str, Any]], looks: dict[int, int]) -> None:
         """Show what became of the storm."""
         self._flush()
+        incidents = [one for one in incidents if one not in of_rule(incidents)]
         self._title(f"What people see: {self._alerts} alerts became {len(incidents)} incidents")
         shown = table(">#", "state", "severity", ">alerts", "what", ">told", wide="what")
         for one in incidents:
@@ -118,6 +120,17 @@ class Stage:
                 text(told),
             )
         self._out.print(Padding(shown, (0, 0, 0, 2)))
+
+    def rule(self, incidents: list[dict[str, Any]], days: int) -> None:
+        """Show what the rule saw."""
+        self._title(f"What a rule saw meanwhile, in a database: {days} real days of Seattle's weather")
+        for one in incidents:
+            lines = [
+                f"#{one['number']} {one['title']}",
+                f"{one['severity']}, now {one['state']}: it fired, was told, and turned green by itself.",
+            ]
+            for position, line in enumerate(lines):
+                self._out.print(Text.assemble("  ", text(line, "dim" if position else "bold", WIDTH - 2)))
 
     def channels(self, mailbox: Mailbox, web: WebServer, secret: str) -> None:
         """Show what each channel was sent: how much, and one of them."""

@@ -9,12 +9,17 @@ from tocsin.cli.client import find_server
 from tocsin.cli.doctor_check import Check, checked
 from tocsin.cli.exits import Failure
 from tocsin.core.model.errors import TocsinError
+from tocsin.core.model.rule import Rule
 from tocsin.outbound import Outbound
-from tocsin.ports import Channel, Reachable
+from tocsin.ports import Channel, Reachable, SourceFailed
+from tocsin.runtime.evaluator import ask
 from tocsin.settings import read_settings
-from tocsin.wiring import build_channels, build_outbound
+from tocsin.wiring import build_channels, build_clock, build_outbound, build_sources
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tocsin.ports import Source
     from tocsin.settings import Settings
 
 PATIENCE_S = 15.0
@@ -25,10 +30,41 @@ def look(data: Path, url: str | None, token: str | None, config: Path | None) ->
     """Look at the settings, the channels that they name, and the server."""
     try:
         settings = read_settings(config=config, data=data)
-        checks = asyncio.run(channels(settings))
+        checks = asyncio.run(abroad(settings))
     except TocsinError as error:
         checks = [Check("settings", "fail", str(error), "Mend it; until then, no channel can be tried.")]
     return [*checks, checked("server", lambda: server(data, url, token))]
+
+
+async def abroad(settings: "Settings") -> list[Check]:
+    """Look at everything that the settings name."""
+    return [*await channels(settings), *await sources(settings)]
+
+
+async def sources(settings: "Settings") -> list[Check]:
+    """Let every source answer one of the rules that ask it, as in a look that nobody hears of."""
+    outbound = build_outbound(settings)
+    built = build_sources(settings, outbound)
+    rules = {rule.source: rule for rule in reversed(settings.rules) if rule.enabled}
+    try:
+        return list(await asyncio.gather(*(_source(name, rules.get(name), built) for name in built)))
+    finally:
+        for source in built.values():
+            await source.close()
+        await outbound.close()
+
+
+async def _source(name: str, rule: Rule | None, built: "Mapping[str, Source]") -> Check:
+    way = f"source {name}"
+    if rule is None:
+        return Check(way, "skipped", "It is not tried: no rule asks it.")
+    try:
+        answers = await ask(rule, build_clock().now(), built)
+    except SourceFailed as error:
+        step = f"Its rules are not looked at until it answers. Try it: tocsin rule test {rule.rule_id}"
+        return Check(way, "fail", f"It does not answer rule {rule.rule_id}: {error}", step)
+    count = sum(map(len, answers.values()))
+    return Check(way, "ok", f"It answers rule {rule.rule_id}, with {count} series.")
 
 
 async def channels(settings: "Settings") -> list[Check]:

@@ -41,6 +41,17 @@ class Failure(click.ClickException):
         self.exit_code = exit_code  # type: ignore[misc]  # click declares it on the class, and reads it here
 
 
+def problem_of(failure: Failure) -> dict[str, Any]:
+    """Say what went wrong, to a program. invalid: it is what was asked for that is wrong."""
+    errors: Sequence[tuple[str, str]] = getattr(failure.__cause__, "errors", ())
+    return {
+        "detail": failure.message,
+        "field": getattr(failure.__cause__, "field", ""),
+        "invalid": failure.exit_code == USAGE,
+        "errors": [{"field": where, "message": what} for where, what in errors],
+    }
+
+
 def exit_code_of_status(status: int) -> int:
     """Give the exit code for an HTTP status that is no success."""
     match status:

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from tocsin.cli.gate_check import Asked, Found
 from tocsin.core.model.alert import Alert, Severity
-from tocsin.core.model.input import AlertReceived
+from tocsin.core.model.input import AlertReceived, received
 from tocsin.core.model.notification import DeliveryState
 from tocsin.core.model.policy import MINUTE
-from tocsin.intake import native
 from tocsin.runtime.node import Node
 from tocsin.settings import EmailSettings, Settings, TeamsSettings, WebhookSettings
 from tocsin.settings.model import Secret
@@ -95,7 +94,7 @@ async def _measure(folder: Path) -> list[float]:
 
 def _alert(node: Node, number: int) -> AlertReceived:
     now = node.clock.now()
-    return native.received(
+    return received(
         Alert(
             rule_id="gate",
             scope={"dispatch": str(number)},

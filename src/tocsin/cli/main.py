@@ -28,6 +28,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "policy": ("tocsin.cli.policy", "policy", "What is in force, and what changed."),
     "token": ("tocsin.cli.tokens", "token", "Who may come in."),
     "channel": ("tocsin.cli.channel", "channel", "Ways to speak."),
+    "rule": ("tocsin.cli.rule", "rule", "Rules of the Alert Center: try them before they wake anybody."),
     "config": ("tocsin.cli.config", "config", "The configuration, tocsin.yaml."),
     "ledger": (
         "tocsin.cli.ledger",

@@ -9,7 +9,14 @@ import msgspec
 
 from tocsin.core.model.errors import Invalid, TocsinError
 from tocsin.runtime.node import POLICY_ACTOR, Node
-from tocsin.wiring import build_channels, build_outbound, build_policy, build_verifier, use_heartbeat
+from tocsin.wiring import (
+    build_channels,
+    build_outbound,
+    build_policy,
+    build_sources,
+    build_verifier,
+    use_heartbeat,
+)
 
 if TYPE_CHECKING:
     from tocsin.settings import Settings
@@ -76,6 +83,7 @@ class Reloader:
         outbound = build_outbound(settings)
         try:
             channels = build_channels(settings, outbound)
+            sources = build_sources(settings, outbound)
             policy = build_policy(settings, channels, id_key)
             is_same = (settings.issuer, settings.allow_private) == (before.issuer, before.allow_private)
             verifier = None if is_same else build_verifier(settings, node.clock)
@@ -86,6 +94,8 @@ class Reloader:
             await outbound.close()
             raise
         use_heartbeat(node, settings, outbound)
+        for gone in node.evaluator.use(settings.rules, sources, settings.slos):
+            await gone.close()
         node.envelope_secrets = tuple(secret.value for secret in settings.envelope_secrets)
         if not is_same:
             await self._doorkeeper.change_issuer(verifier)

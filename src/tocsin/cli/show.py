@@ -68,6 +68,12 @@ def show_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=True).replace("\x7f", "\\u007f"))
 
 
+def has_unicode() -> bool:
+    """Say whether stdout takes more than ASCII."""
+    encoding: str = getattr(sys.stdout, "encoding", None) or "ascii"
+    return encoding.lower().startswith("utf")
+
+
 def console(*, stderr: bool = False) -> "Console":
     """Make a console: as wide as the terminal, 80 columns in a pipe; NO_COLOR holds."""
     from rich.console import Console

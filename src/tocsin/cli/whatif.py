@@ -5,7 +5,7 @@ Reads beside a running server, without its lock, and changes nothing.
 
 import gc
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tocsin.cli.exits import DIFFERENCES, PARTLY_DONE, UNEXPECTED, USAGE, VERIFICATION_FAILED, Failure, told
+from tocsin.cli.exits import (
+    DIFFERENCES,
+    PARTLY_DONE,
+    UNEXPECTED,
+    VERIFICATION_FAILED,
+    Failure,
+    problem_of,
+    told,
+)
 from tocsin.cli.ledger import data_option
 from tocsin.cli.plain import plain
 from tocsin.cli.show import console, labels, moment, several, zone
@@ -81,7 +89,7 @@ def whatif(
         report = _decide(candidate, since, until, night_zone, data, _lines if form == "ndjson" else _watched)
     except Failure as failure:
         if form == "ndjson":
-            _line({"error": _problem_of(failure)})
+            _line({"error": problem_of(failure)})
         raise
     from tocsin.cli.whatif_answer import answer
 
@@ -198,17 +206,6 @@ def _line(said: dict[str, Any]) -> None:
 @contextmanager
 def _lines(size: int) -> Iterator["Progress"]:
     yield lambda doing, entries: _line({"doing": doing, "entries": entries, "of": size})
-
-
-def _problem_of(failure: Failure) -> dict[str, Any]:
-    """Say what went wrong, to a program. invalid: it is what was asked for that is wrong."""
-    errors: Sequence[tuple[str, str]] = getattr(failure.__cause__, "errors", ())
-    return {
-        "detail": failure.message,
-        "field": getattr(failure.__cause__, "field", ""),
-        "invalid": failure.exit_code == USAGE,
-        "errors": [{"field": where, "message": what} for where, what in errors],
-    }
 
 
 def _name_critical(found: dict[str, Any]) -> None:

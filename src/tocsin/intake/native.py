@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from tocsin.core.model.alert import CANONICAL, Alert, Link, Severity, Status
-from tocsin.core.model.input import AlertReceived
+from tocsin.core.model.input import AlertReceived, received
 
 ALERTS_MAX = 10_000
 ALERT_BYTES_MAX = 256 * 1024
@@ -371,13 +371,6 @@ def _alert(form: AlertForm, at: int, instants: dict[str | int, int]) -> AlertRec
         ends_at=ends_at,
     )
     return received(alert)
-
-
-def received(alert: Alert) -> AlertReceived:
-    """Make the input of an alert: its fingerprint is SHA-256 of the canonical JSON of {rule_id, scope}."""
-    scope = _encode(alert.scope)
-    named = b'{"rule_id":%s,"scope":%s' % (_encode(alert.rule_id), scope)
-    return AlertReceived(alert, hashlib.sha256(named + b"}").digest(), named)
 
 
 def key_of(given: AlertReceived) -> str:

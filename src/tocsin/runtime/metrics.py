@@ -151,6 +151,16 @@ class Metrics:
             "outcome",
         )
 
+        self._evaluations = self._counter(
+            "rule_evaluations",
+            "Looks at rules by what came of them: firing (at least one scope), green, nothing (no data, or too little) "
+            "or failed (no answer from the source).",
+            "outcome",
+        )
+        self._evaluation = self._histogram(
+            "rule_evaluation_seconds", "How long a look at a rule took, with its source's answer.", ATTEMPT_S
+        )
+
         # What is, when somebody asks.
         self._ready = self._gauge("ready", "1 if this node accepts, 0 if not (as /readyz).")
         self._store_up = self._gauge("store_up", "1 if the store answered while this was written.")
@@ -189,6 +199,8 @@ class Metrics:
             self._incidents.labels(state)
         for outcome in ("sent", "failed", "withheld"):
             self._heartbeat.labels(outcome)
+        for outcome in ("firing", "green", "nothing", "failed"):
+            self._evaluations.labels(outcome)
 
     # Counting
 
@@ -263,6 +275,11 @@ class Metrics:
     def beat(self, outcome: str) -> None:
         """Count a heartbeat: sent, failed or withheld."""
         self._heartbeat.labels(outcome).inc()
+
+    def evaluated(self, outcome: str, took_s: float) -> None:
+        """Count a look at a rule: firing, green, nothing or failed."""
+        self._evaluations.labels(outcome).inc()
+        self._evaluation.observe(took_s)
 
     def _known(self, channel: str) -> str:
         return channel if channel in self._channels else GONE

@@ -12,9 +12,11 @@ from tocsin.core.engine.verdict import SYSTEM
 from tocsin.core.model.errors import Conflict, Invalid, Unavailable
 from tocsin.core.model.input import Input, KeysChanged, LedgerNamed, PolicyChanged
 from tocsin.core.model.policy import DAY, MINUTE, Policy
+from tocsin.core.model.rule import Rule
 from tocsin.ports import Channel, Clock, Head, Ids, Store, StoreRefused
 from tocsin.runtime.committed import Committed
 from tocsin.runtime.dispatcher import Dispatcher
+from tocsin.runtime.evaluator import Evaluator
 from tocsin.runtime.feed import Feed
 from tocsin.runtime.gate import Gate
 from tocsin.runtime.heartbeat import Heartbeat
@@ -37,6 +39,10 @@ CLOCK_BEHIND_MAX = 10 * MINUTE
 CLOCK_AHEAD_MAX = 400 * DAY
 
 
+ReadRules = Callable[[str, Mapping[str, Callable[[str], None]]], Sequence[Rule]]
+"""Reads the text of a file of rules, given what tries a query by the name of its source. Raises: Invalid."""
+
+
 class Node:
     """Takes inputs, and carries out what is decided. `store` is for reading by anybody."""
 
@@ -56,6 +62,8 @@ class Node:
         notary: "Notary | None" = None,
         envelope_secrets: Sequence[str] = (),
         simulations: Simulations | None = None,
+        backtests: Simulations | None = None,
+        read_rules: ReadRules | None = None,
     ) -> None:
         self.store = store
         self.clock = clock
@@ -69,6 +77,8 @@ class Node:
         self._notary = notary
         self.envelope_secrets = tuple(envelope_secrets)
         self.simulations = simulations or Simulations()
+        self.backtests = backtests or Simulations()
+        self.read_rules = read_rules or _no_rules
         # Reads the configuration again for an actor, and says whether it is another one. Raises: Invalid, Unavailable.
         self.reload: Callable[[str], Awaitable[bool]] = _no_reload
         self._close = close
@@ -77,6 +87,7 @@ class Node:
         self.gate = Gate(clock, self.metrics)
         self.feed = Feed()
         self.heartbeat = Heartbeat(self.unwell, clock, self.metrics)
+        self.evaluator = Evaluator(store, clock, self.gate.submit, self.metrics)
         self.housekeeper = Housekeeper(store, clock, self._keep_house, lambda: self.policy.keep)
         self.gate.watch(self._noticed)
         self.dispatcher = Dispatcher(
@@ -105,6 +116,7 @@ class Node:
             raise StoreRefused(f"{why} Set the machine's clock, or confirm that it is right: --accept-clock.")
         self.clock.not_before(self.store.head().at)
         self._pump.open(first)
+        self.evaluator.load()
         self._record(PolicyChanged(policy=self.policy), POLICY_ACTOR)
         if self._notary is not None:
             self._introduce(self._notary)
@@ -137,6 +149,7 @@ class Node:
         self.dispatcher.start()
         self.heartbeat.start()
         self.housekeeper.start()
+        self.evaluator.start()
         if self._notary is not None:
             self._notary.start()
 
@@ -145,6 +158,7 @@ class Node:
         self.feed.close()
         await self.heartbeat.stop()
         await self.housekeeper.stop()
+        await self.evaluator.stop()
         await self.dispatcher.stop(STOP_GRACE_S)
         await self.gate.stop()
         if self._notary is not None:
@@ -219,6 +233,10 @@ class Node:
     def _noticed(self, committed: Committed) -> None:
         self.feed.grew(committed.size)
         self.metrics.count(committed.tally)
+
+
+def _no_rules(text: str, sources: Mapping[str, Callable[[str], None]]) -> Sequence[Rule]:
+    raise Invalid("Nobody here reads rules.")
 
 
 async def _no_reload(actor: str) -> bool:

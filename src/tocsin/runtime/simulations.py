@@ -1,7 +1,7 @@
-"""Simulations: what-ifs for those who ask over HTTP, each in a process of its own.
+"""Simulations: what-ifs and backtests for those who ask over HTTP, each in a process of its own.
 
-A what-if takes a core for a minute or more. In this process it would take the interpreter from the alerts that come in;
-in one of its own, and with less right to the machine, it takes nothing from them, and can be ended at any moment.
+One takes a core for a minute or more. In this process it would take the interpreter from the alerts that come in; in
+one of its own, and with less right to the machine, it takes nothing from them, and can be ended at any moment.
 """
 
 import asyncio
@@ -21,26 +21,34 @@ NICE = 10
 LINE_BYTES_MAX = 1 << 30
 """The report is one line."""
 
-POLICY_FILE = "policy.yaml"
-
 
 class Simulations:
-    """Starts the command that decides again. Belongs to the event loop.
+    """Starts the command that simulates. Belongs to the event loop.
 
-    command: `tocsin whatif` with the data directory; () if the store is in memory, so that no other process can read
-    it. environment: the child's; it needs no secret.
+    command: up to where the name of a file is expected, such as `tocsin whatif --data ... --policy`; () if the store is
+    in memory, so that no other process can read it. environment: the child's.
+    file: what the file is called; name: what one of these is called.
     """
 
-    def __init__(self, command: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        *,
+        file: str = "policy.yaml",
+        name: str = "what-if",
+    ) -> None:
         self._command = tuple(command)
         self._environment = environment
+        self._file = file
+        self._name = name
         self._room = asyncio.Semaphore(AT_ONCE)
 
     @asynccontextmanager
-    async def begin(self, policy: str, options: Sequence[str]) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Decide again under a policy, the text of a `tocsin.yaml`.
+    async def begin(self, text: str, options: Sequence[str]) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Simulate with a file that holds this text.
 
-        options: more of the command's. Yields: the lines that it writes, as they come: see `tocsin whatif -o ndjson`.
+        options: more of the command's. Yields: the lines that it writes with `-o ndjson`, as they come.
         Whoever leaves the block ends it.
         Raises: Unavailable if another one is under way, Conflict if the store is in memory.
         """
@@ -49,12 +57,13 @@ class Simulations:
                 "This ledger is in memory alone, where no other process can read it.", state="in memory"
             )
         try:
-            await asyncio.wait_for(self._room.acquire(), WAIT_S)
+            async with asyncio.timeout(WAIT_S):
+                await self._room.acquire()
         except TimeoutError:
-            raise Unavailable("A what-if is under way, and there is room for one. Try again.") from None
+            raise Unavailable(f"A {self._name} is under way, and there is room for one. Try again.") from None
         try:
-            with tempfile.TemporaryDirectory(prefix="tocsin-whatif-") as folder:
-                await asyncio.to_thread(Path(folder, POLICY_FILE).write_text, policy, encoding="utf-8")
+            with tempfile.TemporaryDirectory(prefix=f"tocsin-{self._name}-") as folder:
+                await asyncio.to_thread(Path(folder, self._file).write_text, text, encoding="utf-8")
                 async with self._process(folder, options) as process:
                     assert process.stdout is not None
                     yield aiter(process.stdout)
@@ -67,8 +76,7 @@ class Simulations:
     ) -> AsyncIterator[asyncio.subprocess.Process]:
         process = await asyncio.create_subprocess_exec(
             *self._command,
-            "--policy",
-            POLICY_FILE,
+            self._file,
             "--output",
             "ndjson",
             *options,

@@ -24,6 +24,7 @@ from tocsin.settings.model import (
     TeamsSettings,
     WebhookSettings,
 )
+from tocsin.settings.rules import source_of
 
 INHERITED = tuple(DefaultsForm.model_fields)
 
@@ -38,6 +39,7 @@ def settings_of(form: FileForm, base: Settings) -> Settings:
         routes=_tree(form),
         rate_limit=None if limit is None else RateLimit(**dict(limit)),
         retries=Retries(steps=tuple(form.retries.steps), give_up=form.retries.give_up),
+        sources=tuple(map(source_of, form.sources)),
         issuer=_issuer(form),
         heartbeat=_heartbeat(form),
         keep=form.retention.keep,

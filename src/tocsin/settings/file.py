@@ -1,9 +1,10 @@
 """File: `tocsin.yaml` read as a whole: right, or all that is wrong with it."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 from pydantic import ValidationError
@@ -12,20 +13,34 @@ from tocsin.core.engine.route import compile_policy
 from tocsin.core.model.errors import Invalid
 from tocsin.core.model.notification import Target
 from tocsin.core.model.policy import Policy, Route
+from tocsin.core.model.rule import Rule
 from tocsin.settings.build import settings_of
 from tocsin.settings.document import BYTES_MAX, Document, Place, Unreadable, read_document
 from tocsin.settings.environment import CHANNEL_VARIABLES, environment_settings
 from tocsin.settings.explain import explain
+from tocsin.settings.form import Form
 from tocsin.settings.forms import FileForm
 from tocsin.settings.meaning import TryChannel, channels_named, meaning_problems
 from tocsin.settings.model import Secret, Settings, WebhookSettings
 from tocsin.settings.problems import FOUND_MAX, Problem, WrongFile
+from tocsin.settings.rule_forms import RulesFileForm
+from tocsin.settings.rules import CheckQuery, Found, Part, TrySource, rules_of, sources_of
 from tocsin.settings.takes import PRETENDED, Surroundings
 from tocsin.settings.variables import tried
 
+RULES_FOLDER = "rules"
+
+RULES_NAME = "rules.yaml"
+"""What a file of rules is called that has no name."""
+
 
 def file_settings(
-    path: Path, environment: Mapping[str, str], try_channel: TryChannel, *, running: bool = False
+    path: Path,
+    environment: Mapping[str, str],
+    try_channel: TryChannel,
+    try_source: TrySource,
+    *,
+    running: bool = False,
 ) -> Settings:
     """Read the settings of a file; the environment holds where the file says nothing.
 
@@ -36,8 +51,64 @@ def file_settings(
     variables = [name for name in CHANNEL_VARIABLES if environment.get(name)]
     around = Surroundings(environment, path.parent, running)
     source, document = _read(path)
-    settings = _settings(path, document, around, base, variables, try_channel)
-    return msgspec.structs.replace(settings, path=path, digest=hashlib.sha256(source).hexdigest())
+    others = [(one, *_read(one)) for one in rule_files(path)]
+    settings = _settings(
+        path,
+        document,
+        around,
+        base,
+        variables,
+        try_channel,
+        try_source,
+        [(one, read) for one, _, read in others],
+    )
+    digest = hashlib.sha256(source)
+    for one, inside, _ in others:
+        digest.update(f"\n{one.name}\n".encode() + inside)
+    return msgspec.structs.replace(settings, path=path, digest=digest.hexdigest())
+
+
+def rule_files(path: Path) -> list[Path]:
+    """List the files of rules that belong to a configuration: `rules/*.yaml` beside it, by name."""
+    folder = path.parent / RULES_FOLDER
+    return sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
+
+
+def rules_settings(
+    path: Path, settings: Settings, try_source: TrySource, *, any_source: bool = False
+) -> Settings:
+    """Give the settings with the rules of one file in place of all others.
+
+    any_source: they may name sources that are not configured.
+    Raises: WrongFile.
+    """
+    _, document = _read(path)
+    sources: dict[str, CheckQuery] = {source.name: try_source(source) for source in settings.sources}
+    if any_source:
+        sources = {name: lambda query: None for name in _sources_asked(document)} | sources
+    found = _rules(path, document, sources)
+    return msgspec.structs.replace(settings, rules=found.rules, slos=found.slos)
+
+
+def rules_in(text: str, sources: Mapping[str, CheckQuery]) -> tuple[Rule, ...]:
+    """Give the rules of the text of a file of rules, those of its objectives among them.
+
+    sources: what tries a query, by the name of the source.
+    Raises: WrongFile, which calls it `rules.yaml`.
+    """
+    path = Path(RULES_NAME)
+    return _rules(path, _document(path, text.encode()), sources).rules
+
+
+def _rules(path: Path, document: Document, sources: Mapping[str, CheckQuery]) -> Found:
+    """Make the rules of one file. Raises: WrongFile."""
+    around = Surroundings({}, path.parent, pretends=True)
+    form, problems = _validated(RulesFileForm, document, around)
+    found, wrong = rules_of([Part(None, document)], sources, around)
+    problems += wrong[:FOUND_MAX]
+    if form is None or problems:
+        raise WrongFile(path, problems)
+    return found
 
 
 def policy_settings(path: Path) -> Settings:
@@ -49,13 +120,21 @@ def policy_settings(path: Path) -> Settings:
     _, document = _read(path)
     named = [WebhookSettings(name=name, url=Secret(PRETENDED)) for name in channels_named(document)]
     around = Surroundings({}, path.parent, pretends=True)
-    return _settings(path, document, around, Settings(channels=tuple(named)), [], lambda channel: None)
+    base = Settings(channels=tuple(named))
+    return _settings(
+        path, document, around, base, [], lambda channel: None, lambda source: lambda query: None
+    )
 
 
 def _read(path: Path) -> tuple[bytes, Document]:
     source = _bytes_of(path)
+    return source, _document(path, source)
+
+
+def _document(path: Path, source: bytes) -> Document:
+    """Read what a file holds. Raises: WrongFile."""
     try:
-        return source, read_document(source)
+        return read_document(source)
     except Unreadable as unreadable:
         raise WrongFile(
             path, [Problem(flaw.place, flaw.key, flaw.message) for flaw in unreadable.flaws]
@@ -69,20 +148,49 @@ def _settings(
     base: Settings,
     variables: list[str],
     try_channel: TryChannel,
+    try_source: TrySource,
+    others: Sequence[tuple[Path, Document]] = (),
 ) -> Settings:
-    problems = [Problem(flaw.place, flaw.key, flaw.message) for flaw in document.flaws]
-    form = None
-    try:
-        form = FileForm.model_validate(document.data, context=around)
-    except ValidationError as error:
-        # What stands in the file may be a secret, so pydantic's own words (and this exception) go no further.
-        problems += [explain(one, document) for one in error.errors(include_url=False)[:FOUND_MAX]]
+    """Make the settings of a file that is read. others: files of rules that belong to it. Raises: WrongFile."""
+    form, problems = _validated(FileForm, document, around)
     problems += islice(meaning_problems(document, around, base, variables, try_channel), FOUND_MAX)
+    parts = [Part(None, document)]
+    for other, read in others:
+        problems += [one._replace(path=other) for one in _validated(RulesFileForm, read, around)[1]]
+        parts.append(Part(other, read))
+    sources, wrong = sources_of(document, around, try_source)
+    found, more = rules_of(parts, sources, around)
+    problems += [*wrong, *more][:FOUND_MAX]
     if form is None or problems:
         raise WrongFile(path, problems)
     settings = settings_of(form, tried(base, try_channel))
     _compile(settings, path, document)
-    return settings
+    return msgspec.structs.replace(settings, rules=found.rules, slos=found.slos)
+
+
+FormOf = TypeVar("FormOf", bound=Form)
+
+
+def _validated(
+    kind: type[FormOf], document: Document, around: Surroundings
+) -> tuple[FormOf | None, list[Problem]]:
+    problems = [Problem(flaw.place, flaw.key, flaw.message) for flaw in document.flaws]
+    try:
+        return kind.model_validate(document.data, context=around), problems
+    except ValidationError as error:
+        # What stands in the file may be a secret, so pydantic's own words (and this exception) go no further.
+        problems += [explain(one, document, kind) for one in error.errors(include_url=False)[:FOUND_MAX]]
+        return None, problems
+
+
+def _sources_asked(document: Document) -> list[str]:
+    """Give the names of the sources that rules and objectives ask."""
+    data = document.data if isinstance(document.data, dict) else {}
+    listed = [
+        one for section in ("rules", "slos") if isinstance(data.get(section), list) for one in data[section]
+    ]
+    named = [one.get("source") for one in listed if isinstance(one, dict)]
+    return [name for name in named if isinstance(name, str)]
 
 
 def _bytes_of(path: Path) -> bytes:

@@ -1,60 +1,33 @@
-"""Forms: the shape of `tocsin.yaml`. The reference in docs/configuration.md is written from them.
-
-A form takes what the YAML says and nothing near it: a number is no text, a word is no number. Lengths of time become
-integer microseconds, references to secrets become `Secret`.
-"""
+"""Forms: the shape of `tocsin.yaml`. The reference in docs/configuration.md is written from them."""
 
 from typing import Annotated, Literal
 
-import msgspec
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    InstanceOf,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from tocsin.core.model.policy import MINUTE, SECOND, Policy, RateLimit, Retries
-from tocsin.settings import takes
-from tocsin.settings.model import Secret
+from tocsin.settings.form import (
+    Algorithm,
+    Cidr,
+    Duration,
+    EnvelopeSecret,
+    FilePath,
+    Form,
+    KeysUrl,
+    LedgerKey,
+    MatcherText,
+    Name,
+    PublicUrl,
+    Pulse,
+    Reference,
+    ReferenceOrUrl,
+    RoleName,
+    Span,
+    Text,
+    Tls,
+)
+from tocsin.settings.rule_forms import RuleForm, SloForm, SourceForm
 
 _LIMIT, _RETRIES = RateLimit(), Retries()
-
-
-class Form(BaseModel):
-    """A mapping with exactly these keys."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
-
-
-class Says(msgspec.Struct, frozen=True):
-    """How the reference calls a kind of value."""
-
-    word: str
-
-
-Text = Annotated[str, Field(min_length=1, max_length=2000), Says("text")]
-Name = Annotated[str, AfterValidator(takes.name), Says("name")]
-Duration = Annotated[int, BeforeValidator(takes.duration), Says("duration")]
-Span = Annotated[int, BeforeValidator(takes.span), Says("duration, more than 0")]
-Pulse = Annotated[int, BeforeValidator(takes.pulse), Says("duration, 1s or more")]
-Reference = Annotated[InstanceOf[Secret], BeforeValidator(takes.reference), Says("secret")]
-LedgerKey = Annotated[Reference, AfterValidator(takes.ledger_key)]
-EnvelopeSecret = Annotated[Reference, AfterValidator(takes.envelope_secret)]
-ReferenceOrUrl = Annotated[
-    InstanceOf[Secret], BeforeValidator(takes.reference_or_url), Says("URL, or secret")
-]
-Cidr = Annotated[str, AfterValidator(takes.cidr), Says("network")]
-MatcherText = Annotated[str, Field(max_length=2000), AfterValidator(takes.matcher), Says("matcher")]
-PublicUrl = Annotated[str, AfterValidator(takes.public_url), Says("URL")]
-KeysUrl = Annotated[str, AfterValidator(takes.keys_url), Says("URL")]
-FilePath = Annotated[str, AfterValidator(takes.file_path), Says("path")]
-RoleName = Annotated[str, AfterValidator(takes.role), Says("role")]
-Algorithm = Annotated[str, AfterValidator(takes.algorithm), Says("algorithm")]
-Tls = Annotated[str, AfterValidator(takes.tls), Says("`starttls`, `implicit` or `none`")]
 
 
 class EmailForm(Form):
@@ -291,6 +264,13 @@ class FileForm(Form):
         default=RateLimitForm(), description="how many notifications of one rule go out; `null` for all"
     )
     retries: RetriesForm = Field(default=RetriesForm(), description="when a failed attempt is made again")
+    sources: list[SourceForm] = Field(
+        default=[], max_length=1000, description="where rules get their numbers"
+    )
+    rules: list[RuleForm] = Field(
+        default=[], max_length=10_000, description="of the Alert Center; more of them in `rules/*.yaml`"
+    )
+    slos: list[SloForm] = Field(default=[], max_length=1_000, description="objectives, each with a rule")
     auth: AuthForm = Field(default=AuthForm(), description="who is let in besides the bearers of tokens")
     retention: RetentionForm = Field(default=RetentionForm(), description="how long things are kept")
     ledger: LedgerForm = Field(default=LedgerForm(), description="how the record is kept and signed")

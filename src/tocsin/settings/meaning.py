@@ -49,6 +49,10 @@ def meaning_problems(
     data = document.data
     if not isinstance(data, dict):
         return
+    sources = data.get("sources")
+    if isinstance(sources, list):
+        named = [one.get("name") if isinstance(one, dict) else None for one in sources]
+        yield from _twice(named, lambda index: ("sources", index, "name"), document)
     channels = data.get("channels")
     if isinstance(channels, list):
         names = [one.get("name") if isinstance(one, dict) else None for one in channels]

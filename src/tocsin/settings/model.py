@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from tocsin.core.model.policy import Policy, RateLimit, Retries, Route
+from tocsin.core.model.rule import Rule, Slo
 
 
 class Secret(msgspec.Struct, frozen=True):
@@ -75,6 +76,42 @@ class WebhookSettings(msgspec.Struct, frozen=True, kw_only=True):
 ChannelSettings: TypeAlias = EmailSettings | TeamsSettings | WebhookSettings
 
 
+class SqlSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """A database that rules ask. files: a folder of Parquet and CSV files, "" for none.
+
+    trust_readonly: its account can only read, as the operator says; the database itself does not see to it.
+    """
+
+    name: str
+    url: Secret
+    timeout_s: float = 10.0
+    rows_max: int = 10_000
+    connections: int = 2
+    files: str = ""
+    trust_readonly: bool = False
+
+
+class PrometheusSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """A Prometheus, or what speaks as one."""
+
+    name: str
+    url: Secret
+    headers: tuple[tuple[str, Secret], ...] = ()
+    timeout_s: float = 10.0
+
+
+class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """A URL that answers with JSON."""
+
+    name: str
+    url: Secret
+    headers: tuple[tuple[str, Secret], ...] = ()
+    timeout_s: float = 10.0
+
+
+SourceSettings: TypeAlias = SqlSettings | PrometheusSettings | HttpSettings
+
+
 class IssuerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Whose JWTs are believed. One of jwks_url and jwks_file is set.
 
@@ -105,8 +142,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     keep: how long what is over is kept, 0 for ever.
     ledger_key: what the ledger's own keys are wrapped with, None for the file in the data directory; highwater: file
     of the high-water mark, "" for the one there; envelope_secrets: the first signs, all verify.
+    sources, rules, slos: of the Alert Center; objectives are among the rules, too.
     url: under which people reach this server, "" if nobody said.
-    path: of the file, None if there is none; digest: SHA-256 (64 hex digits) of its bytes, "" without one.
+    path: of the file, None if there is none; digest: SHA-256 (64 hex digits) of its bytes and those of the files of
+    rules, "" without one.
     """
 
     channels: tuple[ChannelSettings, ...] = ()
@@ -120,6 +159,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ledger_key: Secret | None = None
     highwater: str = ""
     envelope_secrets: tuple[Secret, ...] = ()
+    sources: tuple[SourceSettings, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    slos: tuple[Slo, ...] = ()
     allow_private: tuple[str, ...] = ()
     dry_run: bool = False
     failpoint: tuple[str, int] | None = None

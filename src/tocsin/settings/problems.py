@@ -18,11 +18,12 @@ _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
 class Problem(NamedTuple):
-    """One of them. key: the way to the value, () for the whole file."""
+    """One of them. key: the way to the value, () for the whole file; path: of another file than the configuration."""
 
     place: Place
     key: Key
     message: str
+    path: Path | None = None
 
 
 class WrongFile(Invalid):
@@ -32,7 +33,7 @@ class WrongFile(Invalid):
         kept = _one_a_place(problems)
         lines = [
             (
-                f"{path}:{one.place.line}:{one.place.column}",
+                f"{one.path or path}:{one.place.line}:{one.place.column}",
                 " ".join(filter(None, (_label(one.key), one.message))),
             )
             for one in kept[:PROBLEMS_MAX]
@@ -68,7 +69,7 @@ def _label(key: Key) -> str:
 
 def _one_a_place(problems: Sequence[Problem]) -> list[Problem]:
     """Keep the first problem of each place, in the order of the file: what follows from it is noise."""
-    first: dict[tuple[Place, Key], Problem] = {}
+    first: dict[tuple[Path | None, Place, Key], Problem] = {}
     for problem in problems:
-        first.setdefault((problem.place, problem.key), problem)
-    return sorted(first.values(), key=lambda problem: problem.place)
+        first.setdefault((problem.path, problem.place, problem.key), problem)
+    return sorted(first.values(), key=lambda problem: (str(problem.path or ""), problem.place))

@@ -6,10 +6,11 @@ Every check raises ValueError with a whole sentence. No sentence quotes what may
 import difflib
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from pydantic import ValidationInfo
@@ -19,7 +20,9 @@ from tocsin.core.ledger.envelope import key_id
 from tocsin.core.model.access import Role
 from tocsin.core.model.errors import Invalid
 from tocsin.core.model.policy import SECOND
+from tocsin.core.model.rule import Cron, Interval
 from tocsin.core.model.silence import parse_matcher
+from tocsin.core.rules.schedule import check_cron
 from tocsin.runtime.kek import read_key_text
 from tocsin.settings.model import Secret
 from tocsin.settings.words import parse_duration
@@ -32,6 +35,14 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 KNOWN_MAX = 100
 PRETENDED = "https://pretended.invalid/"
 """Stands for a secret that is not fetched; it would do as a URL too."""
+
+LOOKS_MAX = 60
+_RULE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
+_LOOKS = re.compile(r"([0-9]{1,3})(?: of ([0-9]{1,3}))?")
+_DATABASE_URL = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9]*(?:\+[a-z0-9_]+)?):(?://(?:(?P<user>[^@/]*)@)?(?P<host>[^/]*)(?:/(?P<file>.*))?)",
+    re.DOTALL,
+)
 
 HOW_TO_REFER = "Write {env: NAME} or {file: path}, and put the value there."
 
@@ -74,6 +85,11 @@ def algorithm(text: str) -> str:
     return one_of(text, ALGORITHMS)
 
 
+def one_of_these(*known: str) -> Callable[[str], str]:
+    """Make what takes one of these words."""
+    return lambda text: one_of(text, known)
+
+
 def tls(text: str) -> str:
     """Take a kind of TLS."""
     return one_of(text, TLS)
@@ -86,6 +102,79 @@ def name(text: str) -> str:
             f"A name has 1 to {NAME_CHARACTERS_MAX} visible characters, and no space at its ends."
         )
     return text
+
+
+def rule_name(text: str) -> str:
+    """Take a name of a rule, a source or a label: a word without spaces."""
+    if not _RULE_NAME.fullmatch(text):
+        raise ValueError(
+            f"{text[:40]!r} is no such name. Write 1 to 128 letters, digits, `_`, `-` or `.`; a letter or `_` "
+            "comes first."
+        )
+    return text
+
+
+def every(value: Any) -> Interval | Cron:
+    """Take how often a rule looks: a length of time of 1 s or more, or a cron expression."""
+    if isinstance(value, str) and len(value.split()) > 1:
+        try:
+            check_cron(value, "UTC")
+        except Invalid as error:
+            raise ValueError(str(error)) from None
+        return Cron(value)
+    return Interval(pulse(value))
+
+
+def looks(value: Any) -> tuple[int, int]:
+    """Take how many of how many looks: 3, or `3 of 5`."""
+    found = (
+        _LOOKS.fullmatch(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else None
+    )
+    if found is None:
+        raise ValueError("This takes how many looks must be wrong, such as 3, or `3 of 5`.")
+    wanted, of = int(found[1]), int(found[2] or found[1])
+    if not 1 <= wanted <= of <= LOOKS_MAX:
+        raise ValueError(f"This takes n of m looks with 1 <= n <= m <= {LOOKS_MAX}.")
+    return wanted, of
+
+
+def zone(text: str) -> str:
+    """Take a time zone."""
+    try:
+        ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(
+            f"Zone {text[:40]!r} is not known. Give an IANA name such as Europe/Berlin or UTC."
+        ) from None
+    return text
+
+
+def link(text: str) -> str:
+    """Take a URL that people may follow."""
+    if not _is_url(text):
+        raise ValueError("This is no link. Write it like https://wiki.example.org/runbooks/orders.")
+    return text
+
+
+def database_url(value: Any, info: ValidationInfo) -> Secret:
+    """Take SQLAlchemy's URL of a database. One with a password in it must be a secret."""
+    secret = reference(value, info) if not isinstance(value, str) else Secret(value, "", value)
+    if surroundings(info).pretends:
+        return secret
+    where = secret.source or "this"
+    found = _DATABASE_URL.fullmatch(secret.value)
+    if found is None:
+        raise ValueError(
+            f"What stands in {where} is no URL of a database. Write it like sqlite:///shop.db, or "
+            "postgresql+psycopg://user@host/name."
+        )
+    if isinstance(value, str) and (":" in (found["user"] or "") or "password" in value.lower()):
+        raise ValueError(f"A password does not stand in this file. {HOW_TO_REFER}")
+    path = found["file"]
+    if path and path != ":memory:" and not path.startswith("/"):
+        whole = f"{found['scheme']}:///{surroundings(info).folder.absolute() / path}"
+        return Secret(whole, secret.source, secret.shown)
+    return secret
 
 
 def duration(value: Any) -> int:

@@ -27,6 +27,8 @@ from tocsin.web.api import (
     policy,
     preview,
     replay,
+    rules,
+    rules_try,
     silences,
     tokens,
     trace,
@@ -52,6 +54,7 @@ def build_app(node: Node, doorkeeper: Doorkeeper) -> ASGI:
     app.state.pages, app.state.followers = events.Pages(node.store), events.Followers()
     app.state.previews, app.state.searches = Bounded(), Bounded()
     app.state.stories = Bounded(at_once=4, waiting_max=200)
+    app.state.trials = Bounded(at_once=2, waiting_max=4)
     app.state.exports = Bounded(at_once=1, waiting_max=2)
     app.add_middleware(Admission, doorkeeper=doorkeeper, doors=doors_of(app))
     for kind in (TocsinError, StoreFailed, Exception):
@@ -81,6 +84,8 @@ def build_api() -> FastAPI:
         events.router,
         ledger.router,
         whatif.router,
+        rules_try.router,
+        rules.router,
         meta.router,
     ):
         app.include_router(part)

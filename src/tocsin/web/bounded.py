@@ -5,7 +5,8 @@ out a silence would keep the twenty-first from acknowledging, and the alerts fro
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Annotated, ParamSpec, TypeVar
 
 from fastapi import Depends, Request
@@ -29,13 +30,19 @@ class Bounded:
         self._inside = 0
 
     async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Do it once there is room. Raises: Unavailable if too many wait already."""
+        """Do it in a thread once there is room. Raises: Unavailable if too many wait already."""
+        async with self.room():
+            return await run_in_threadpool(work, *args, **kwargs)
+
+    @asynccontextmanager
+    async def room(self) -> AsyncIterator[None]:
+        """Wait for room, and have it. Raises: Unavailable if too many wait already."""
         if self._inside >= self._most:
             raise Unavailable(f"{self._inside} requests that look at very much are under way. Try again.")
         self._inside += 1
         try:
             async with self._room:
-                return await run_in_threadpool(work, *args, **kwargs)
+                yield
         finally:
             self._inside -= 1
 
@@ -60,9 +67,15 @@ def _exports(request: Request) -> Bounded:
     return found
 
 
+def _trials(request: Request) -> Bounded:
+    found: Bounded = request.app.state.trials
+    return found
+
+
 Exports = Annotated[Bounded, Depends(_exports)]
 """The whole ledger in one file: minutes of work for a large one, so one at a time."""
 Previews = Annotated[Bounded, Depends(_previews)]
 Searches = Annotated[Bounded, Depends(_searches)]
+Trials = Annotated[Bounded, Depends(_trials)]
 Stories = Annotated[Bounded, Depends(_stories)]
 """The entries of an incident: most often few and read at once, but there may be 100,000 of them."""

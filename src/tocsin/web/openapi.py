@@ -123,7 +123,9 @@ NOUNS = {
     "maintenances": "maintenance",
     "notify": "notification",
     "policy": "polic",
+    "rules": "rule",
     "silences": "silence",
+    "slos": "slo",
     "tokens": "token",
     "whatif": "what_if",
 }

@@ -1,11 +1,12 @@
 """Input: anything that arrives and can change a decision. `at` comes beside it; the core holds no clock."""
 
+import hashlib
 from enum import StrEnum
 
 import msgspec
 
 from tocsin.core.model.access import Permission, Token
-from tocsin.core.model.alert import Alert
+from tocsin.core.model.alert import CANONICAL, Alert
 from tocsin.core.model.notification import Outcome
 from tocsin.core.model.policy import Policy
 from tocsin.core.model.silence import Matcher
@@ -30,6 +31,13 @@ class AlertReceived(msgspec.Struct, gc=False):
     named: bytes
     manual: Manual | None = None
     id: bytes = b""
+
+
+def received(alert: Alert) -> AlertReceived:
+    """Make the input of an alert: its fingerprint is SHA-256 of the canonical JSON of {rule_id, scope}."""
+    scope = CANONICAL.encode(alert.scope)
+    named = b'{"rule_id":%s,"scope":%s' % (CANONICAL.encode(alert.rule_id), scope)
+    return AlertReceived(alert, hashlib.sha256(named + b"}").digest(), named)
 
 
 class Action(StrEnum):

@@ -182,7 +182,31 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     trigger: Trigger
     looks: int = 1
     of: int = 1
-    no_data: NoData = NoData.OK
+    no_data: NoData = NoData.KEEP
+    scope: dict[str, str] = {}
+    labels: dict[str, str] = {}
+    by: tuple[str, ...] | None = None
+    owner: str = ""
+    runbook: str = ""
+    zone: str = "UTC"
+    enabled: bool = True
+
+
+class Slo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An objective: so large a share of the events of any `window` is good. It becomes a rule of the same name.
+
+    Fields as in `Rule` and `BurnRate`; tiers: () for the usual ones of its window.
+    """
+
+    name: str
+    description: str = ""
+    objective: float
+    window: int
+    source: str
+    good: str
+    total: str
+    every: Interval | Cron
+    tiers: tuple[Tier, ...] = ()
     scope: dict[str, str] = {}
     labels: dict[str, str] = {}
     by: tuple[str, ...] | None = None

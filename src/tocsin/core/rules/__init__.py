@@ -1,1 +1,1 @@
-"""When a series of numbers deserves an alert: what a rule asks, how a look at the answers is judged, when the next is."""
+"""When a series of numbers deserves an alert: what a rule asks, how the answers are judged, when it looks again."""

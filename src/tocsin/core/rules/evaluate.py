@@ -13,7 +13,7 @@ import msgspec
 
 from tocsin.core.model.alert import CANONICAL, Alert, Link, Severity, Status
 from tocsin.core.model.errors import Invalid
-from tocsin.core.model.policy import DAY
+from tocsin.core.model.policy import DAY, MINUTE
 from tocsin.core.model.rule import Absent, Judgement, NoData, Point, Rule, Series
 from tocsin.core.rules import triggers
 
@@ -22,8 +22,15 @@ POINTS_SHOWN = 60
 REMEMBERED = 7 * DAY
 """A series without data for so long is forgotten, unless its alert fires."""
 
+SAID_AGAIN = 15 * MINUTE
+"""While an alert goes on firing at the same severity, its looks are repeats of the first one: counted, and no entry of
+the ledger each. After so long there is a new one, with what is seen by then."""
+
 SOURCE = "rules"
 """The `source` of all alerts of rules."""
+
+THERE_IS_DATA = Judgement(severity=None, value=None, limit=None, formula="there is data")
+"""Of a rule of which nothing was there before, once series come that tell its scopes apart."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _Points = Mapping[str, Sequence[Point]]
@@ -35,24 +42,25 @@ class ScopeMemory(msgspec.Struct, kw_only=True, omit_defaults=True):
     wrong: its last looks as bits, the newest lowest, 1 for one that was wrong.
     seen_at: when it had data last, 0 for never.
     severity: that its alert fires with; None if it does not fire.
+    said_at: the look whose window its alert has.
     """
 
     wrong: int = 0
     seen_at: int = 0
     severity: Severity | None = None
+    said_at: int = 0
 
 
 class Memory(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What is remembered of a rule between two looks.
 
     done: the moment of the last look that could be made; scopes: by their canonical JSON.
-    failing_since, failure: since when no look can be made, and why; 0 and "" if they can.
+    shape: what its scopes are made of; if that changes, they are others.
     """
 
     done: int = 0
+    shape: str = ""
     scopes: dict[str, ScopeMemory] = {}
-    failing_since: int = 0
-    failure: str = ""
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,16 +79,17 @@ def look(rule: Rule, at: int, answers: Mapping[str, Sequence[Series]], memory: M
     Returns: a look for each scope about which there is something to say, in the order of the scopes.
     Raises: Invalid if the answers cannot be told apart, or are too many; then nothing is remembered.
     """
-    given = _by_scope(rule, answers)
-    looks = []
+    given = by_scope(rule, answers)
+    looks: list[Look] = []
     whole = CANONICAL.encode(fixed_scope(rule)).decode()
     expected = set(memory.scopes)
     if not given and not expected and (rule.no_data is NoData.FIRING or isinstance(rule.trigger, Absent)):
         expected.add(whole)  # Nothing at all, and nothing ever: it is the rule as a whole that has no data.
     for key in sorted(given.keys() | expected):
         remembered = memory.scopes.get(key) or ScopeMemory()
+        made: Look | None
         if key == whole and given and key not in given:
-            made = _judged(rule, at, key, None, {}, remembered)  # There is data now, which tells its scopes apart.
+            made = _judged(rule, at, key, THERE_IS_DATA, {}, remembered)
         else:
             made = _look(rule, at, key, given.get(key), remembered)
         if made is not None:
@@ -89,8 +98,7 @@ def look(rule: Rule, at: int, answers: Mapping[str, Sequence[Series]], memory: M
             memory.scopes[key] = remembered
         else:
             memory.scopes.pop(key, None)
-    memory.done = at
-    memory.failing_since, memory.failure = 0, ""
+    memory.done, memory.shape = at, shape(rule)
     return tuple(looks)
 
 
@@ -114,6 +122,11 @@ def ended(rule_id: str, at: int, memory: Memory, because: str) -> tuple[Alert, .
     return alerts
 
 
+def shape(rule: Rule) -> str:
+    """Say what a rule's scopes are made of."""
+    return CANONICAL.encode([rule.scope, rule.labels, rule.by]).decode()
+
+
 def digest(rule: Rule) -> str:
     """Name a version of a rule: 16 hex digits of SHA-256 over its canonical JSON."""
     return hashlib.sha256(CANONICAL.encode(rule)).hexdigest()[:16]
@@ -124,8 +137,11 @@ def fixed_scope(rule: Rule) -> dict[str, str]:
     return rule.labels | rule.scope
 
 
-def _by_scope(rule: Rule, answers: Mapping[str, Sequence[Series]]) -> dict[str, dict[str, tuple[Point, ...]]]:
-    """Sort the answers by scope: key -> name of the question -> points."""
+def by_scope(rule: Rule, answers: Mapping[str, Sequence[Series]]) -> dict[str, dict[str, tuple[Point, ...]]]:
+    """Sort the answers by scope: canonical JSON of the scope -> name of the question -> points.
+
+    Raises: Invalid if the answers cannot be told apart, or are too many.
+    """
     fixed = fixed_scope(rule)
     given: dict[str, dict[str, tuple[Point, ...]]] = {}
     for name, found in answers.items():
@@ -135,11 +151,14 @@ def _by_scope(rule: Rule, answers: Mapping[str, Sequence[Series]]) -> dict[str, 
             mine = given.setdefault(key, {})
             if name in mine:
                 raise Invalid(
-                    f"Two series have the scope {key[:200]}. Let `by` name what tells them apart, or the query add them up."
+                    f"Two series have the scope {key[:200]}. Let `by` name what tells them apart, or the query add "
+                    "them up."
                 )
             mine[name] = series.points
     if len(given) > SCOPES_MAX:
-        raise Invalid(f"The answer has {len(given):,} series; at most {SCOPES_MAX:,} are taken. Group them more coarsely.")
+        raise Invalid(
+            f"The answer has {len(given):,} series; at most {SCOPES_MAX:,} are taken. Group them more coarsely."
+        )
     return {key: mine for key, mine in given.items() if any(mine.values())}
 
 
@@ -170,16 +189,19 @@ def _look(rule: Rule, at: int, key: str, points: _Points | None, remembered: Sco
 
 
 def _judged(
-    rule: Rule, at: int, key: str, judgement: Judgement | None, points: _Points, remembered: ScopeMemory
+    rule: Rule, at: int, key: str, judgement: Judgement, points: _Points, remembered: ScopeMemory
 ) -> Look:
-    """Count the look among the last ones, and say what they come to. judgement: None for one that is right again."""
-    judgement = judgement or Judgement(severity=None, value=None, limit=None, formula="there is data again")
+    """Count the look among the last ones, and say what they come to."""
+    before = remembered.severity
     remembered.wrong = (remembered.wrong << 1 | (judgement.severity is not None)) & (1 << rule.of) - 1
     if remembered.wrong.bit_count() >= rule.looks:
-        remembered.severity = judgement.severity or remembered.severity or triggers.mildest(rule.trigger)
+        remembered.severity = judgement.severity or before or triggers.mildest(rule.trigger)
         status = Status.FIRING
     else:
         status, remembered.severity = Status.GREEN, None
+    if status is Status.GREEN or remembered.severity is not before or at - remembered.said_at >= SAID_AGAIN:
+        remembered.said_at = at
+    said_at = remembered.said_at
     scope = msgspec.json.decode(key, type=dict[str, str])
     shown = _shown(points)
     alert = Alert(
@@ -188,8 +210,8 @@ def _judged(
         severity=remembered.severity or triggers.mildest(rule.trigger),
         status=status,
         message=_message(rule, judgement, status),
-        window_start=at - rule.window,
-        window_end=at,
+        window_start=said_at - rule.window,
+        window_end=said_at,
         annotations=_annotations(rule),
         links=(Link(href=rule.runbook, text="Runbook"),) if rule.runbook else (),
         evidence=_evidence(rule, at, judgement, shown),
@@ -228,13 +250,13 @@ def _evidence(rule: Rule, at: int, judgement: Judgement, points: tuple[Point, ..
         "query_sha256": hashlib.sha256(queries.encode()).hexdigest(),
         "window": [_iso(at - rule.window), _iso(at)],
         "formula": judgement.formula,
-        "points": [[_iso(point.at), repr(point.value)] for point in points],
+        "points": [[_iso(point.at), repr(float(point.value))] for point in points],
     }
     if judgement.limit is not None:
-        evidence["limit"] = repr(judgement.limit)
+        evidence["limit"] = repr(float(judgement.limit))
     if judgement.value is not None:
-        evidence["value"] = repr(judgement.value)
-        evidence["numbers"] = {name: repr(value) for name, value in judgement.numbers.items()}
+        evidence["value"] = repr(float(judgement.value))
+        evidence["numbers"] = {name: repr(float(value)) for name, value in judgement.numbers.items()}
     return evidence
 
 

@@ -21,8 +21,6 @@ LATE_MIN = 5 * MINUTE
 SPREAD_MAX = 30 * SECOND
 """Looks that are made up for, and those of cron expressions, begin within so long."""
 
-YEARS_MAX = 5
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -30,7 +28,8 @@ def check_cron(expression: str, zone: str) -> None:
     """Refuse what is no cron expression, or one that never comes true. Raises: Invalid."""
     if len(expression.split()) != 5:
         raise Invalid(
-            f"{expression[:60]!r} has not five fields. Write minute, hour, day, month and day of the week: '0 8 * * 1-5'."
+            f"{expression[:60]!r} has not five fields. Write minute, hour, day, month and day of the week, "
+            "such as 0 8 * * 1-5."
         )
     try:
         following = next(CronSim(expression, datetime(2026, 1, 1, tzinfo=ZoneInfo(zone))), None)
@@ -44,7 +43,7 @@ def next_due(rule: Rule, after: int) -> int:
     """Give the first moment later than `after` for which a rule looks."""
     match rule.every:
         case Interval(length):
-            phase = _digest(rule.rule_id) % length
+            phase = _phase(rule, length)
             return after - (after - phase) % length + length
         case Cron(expression):
             return _instant(next(CronSim(expression, _moment(after, rule.zone))))
@@ -54,7 +53,7 @@ def last_due(rule: Rule, until: int) -> int:
     """Give the last moment, not later than `until`, for which a rule looks."""
     match rule.every:
         case Interval(length):
-            phase = _digest(rule.rule_id) % length
+            phase = _phase(rule, length)
             return until - (until - phase) % length
         case Cron(expression):
             # It gives what lies before its start, to the second.
@@ -76,10 +75,15 @@ def due_after_pause(rule: Rule, done: int, now: int) -> int:
 
 
 def begins_at(rule: Rule, due: int, now: int) -> int:
-    """Give the moment at which the look for `due` begins: then, or within a short while that the rule's name decides."""
+    """Give the moment at which the look for `due` begins: then, or within a short while, as the rule's name decides."""
     if isinstance(rule.every, Interval) and due >= now:
         return due
     return max(due, now) + _digest(rule.rule_id) % SPREAD_MAX
+
+
+def _phase(rule: Rule, length: int) -> int:
+    """Give when in its interval a rule looks, in whole seconds."""
+    return _digest(rule.rule_id) % length // SECOND * SECOND
 
 
 def _digest(text: str) -> int:

@@ -96,6 +96,7 @@ class MemoryStore:
         self._signers: dict[str, SignerRow] = {}
         self._origins: dict[int, str] = {}
         self._checkpoints: dict[int, bytes] = {}
+        self._evaluations: dict[str, bytes] = {}
         self._pruned = 0
 
     # Writing
@@ -530,6 +531,18 @@ class MemoryStore:
     def origins(self) -> list[tuple[int, str]]:
         with self._lock:
             return sorted(self._origins.items())
+
+    def put_evaluations(self, rows: Mapping[str, bytes | None]) -> None:
+        with self._lock:
+            for rule_id, body in rows.items():
+                if body is None:
+                    self._evaluations.pop(rule_id, None)
+                else:
+                    self._evaluations[rule_id] = bytes(body)
+
+    def evaluations(self) -> dict[str, bytes]:
+        with self._lock:
+            return dict(sorted(self._evaluations.items()))
 
     def checkpoints(self) -> list[tuple[int, bytes]]:
         with self._lock:

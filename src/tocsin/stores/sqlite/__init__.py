@@ -9,7 +9,7 @@ import gc
 import os
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from tocsin.stores.sqlite.records import token_row
 from tocsin.stores.sqlite.rows import PUT_TOKEN, statements
 from tocsin.stores.sqlite.tiles import fill_tiles
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 CHECKPOINT_PAGES = 4000
 """The WAL is folded into the file about every 16 MiB."""
 WAL_BYTES_KEPT = 32 << 20
@@ -219,6 +219,18 @@ class SqliteStore(Reading):
 
     def put_token(self, token: Token) -> None:
         self._write(PUT_TOKEN, token_row(token))
+
+    def put_evaluations(self, rows: Mapping[str, bytes | None]) -> None:
+        kept = [(rule_id, body) for rule_id, body in rows.items() if body is not None]
+        gone = [(rule_id,) for rule_id, body in rows.items() if body is None]
+        try:
+            with self._writing, self._writer as writer:
+                if kept:
+                    writer.executemany("INSERT OR REPLACE INTO evaluations VALUES (?, ?)", kept)
+                if gone:
+                    writer.executemany("DELETE FROM evaluations WHERE rule_id = ?", gone)
+        except apsw.Error as error:
+            raise self._failed(error) from error
 
     def _write(self, sql: str, bindings: tuple[Any, ...]) -> None:
         try:

@@ -1,7 +1,8 @@
 """Comparing: are two databases the same, table by table, but for what leaves no entry in the ledger?
 
 Not compared, because no entry says it: leases, and what repeats since an alert's last entry changed in its own row;
-when somebody last listened; hashes of tokens, and tokens that were made before there was a ledger; secrets.
+when somebody last listened; hashes of tokens, and tokens that were made before there was a ledger; secrets; what rules
+remember from one look to the next.
 """
 
 from collections.abc import Iterator, Sequence
@@ -66,7 +67,7 @@ _SOURCES = {
     )""",
 }
 
-NOT_COMPARED = ("meta", "leases", "checkpoints")
+NOT_COMPARED = ("meta", "leases", "checkpoints", "evaluations")
 
 _ZEROS = {"delivery_counts": "n <> 0", "past_counts": "n <> 0", "past_durations": "n <> 0"}
 _ONLY = {"tokens": "id IN (SELECT id FROM replayed.tokens)"}

@@ -10,7 +10,7 @@ from tocsin.core.engine.durations import bucket_of
 from tocsin.core.engine.state import Counters, LiveAlert
 from tocsin.core.model.silence import Silence
 
-STEPS = {1: "0002_operating.sql", 2: "0003_proof.sql"}
+STEPS = {1: "0002_operating.sql", 2: "0003_proof.sql", 3: "0004_rules.sql"}
 """From each version to the next: the file in migrations/ that leads there."""
 
 _alert = msgspec.msgpack.Decoder(LiveAlert).decode

@@ -75,6 +75,9 @@ class Records(Asking):
     def origins(self) -> list[tuple[int, str]]:
         return [(seq, origin) for seq, origin in self._ask("SELECT seq, origin FROM origins ORDER BY seq")]
 
+    def evaluations(self) -> dict[str, bytes]:
+        return dict(self._ask("SELECT rule_id, body FROM evaluations ORDER BY rule_id"))
+
     def checkpoints(self) -> list[tuple[int, bytes]]:
         return [(size, note) for size, note in self._ask("SELECT size, note FROM checkpoints ORDER BY size")]
 

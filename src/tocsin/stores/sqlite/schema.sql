@@ -192,3 +192,6 @@ CREATE TABLE tokens (
     expires_at INTEGER,
     created_by TEXT NOT NULL DEFAULT ''
 ) STRICT, WITHOUT ROWID;
+
+-- What each rule remembers from one look to the next; no entry of the ledger says it.
+CREATE TABLE evaluations (rule_id TEXT PRIMARY KEY, body BLOB NOT NULL) STRICT, WITHOUT ROWID;

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from tocsin.core.engine.route import plans_for
 from tocsin.core.model.alert import Alert
 from tocsin.core.model.errors import Invalid
-from tocsin.core.model.input import AlertReceived, Manual
+from tocsin.core.model.input import AlertReceived, Manual, received
 from tocsin.core.model.notification import Target
 from tocsin.intake import native
 from tocsin.runtime.node import Node
@@ -39,7 +39,7 @@ async def send(form: SendForm, node: TheNode, sender: Sender) -> SendAnswer:
         annotations=form.annotations,
         source="manual",
     )
-    plain = native.received(alert)
+    plain = received(alert)
     manual = Manual(channels=tuple(form.channels), dry_run=form.dry_run)
     result = await node.ask(AlertReceived(alert, plain.fingerprint, plain.named, manual), sender.actor)
     return SendAnswer(

@@ -1,0 +1,23 @@
+"""Foreign: what may be shown of words that came from elsewhere, such as a driver's error.
+
+They may quote what they were given; so what must stay hidden is named, and only a short line is left.
+"""
+
+from collections.abc import Sequence
+
+SHOWN_CHARACTERS_MAX = 200
+
+_READ_CHARACTERS_MAX = 20_000
+
+
+def one_line(text: str, hide: Sequence[str] = ()) -> str:
+    """Give the first line that says something, at most 200 characters, with `***` for each of the texts in `hide`."""
+    text = text[:_READ_CHARACTERS_MAX]
+    for hidden in sorted(hide, key=len, reverse=True):
+        if hidden:
+            text = text.replace(hidden, "***")
+    lines = (
+        " ".join("".join(c if c.isprintable() else " " for c in line).split()) for line in text.splitlines()
+    )
+    line = next((line for line in lines if line), "")
+    return line if len(line) <= SHOWN_CHARACTERS_MAX else line[: SHOWN_CHARACTERS_MAX - 1] + "…"

@@ -1,0 +1,108 @@
+"""The chart of a rule's points: as it was looked at, in braille and in ASCII, and never wider than it may be."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.builders import HOUR, MINUTE
+
+from tocsin.cli.rule_chart import chart
+from tocsin.core.model.rule import Point
+
+BEGIN = 1_799_020_800_000_000
+"""2027-01-04, 00:00 UTC."""
+
+WAVE = [Point(BEGIN + n * 5 * MINUTE, 50 + 30 * math.sin(n / 8)) for n in range(72) if not 30 < n < 40]
+
+
+def drawn(*, unicode: bool) -> str:
+    lines = chart(
+        WAVE,
+        [70.0],
+        since=BEGIN,
+        until=BEGIN + 6 * HOUR,
+        zone="Europe/Berlin",
+        unicode=unicode,
+        width=56,
+        height=8,
+    )
+    return "\n".join(lines)
+
+
+def test_points_and_the_limit_are_drawn_in_braille() -> None:
+    assert drawn(unicode=True) == BRAILLE
+
+
+def test_where_there_is_no_unicode_stars_will_do() -> None:
+    assert drawn(unicode=False) == STARS
+    assert drawn(unicode=False).isascii()
+
+
+def test_without_points_there_is_no_chart() -> None:
+    assert chart([], [1.0], since=0, until=HOUR, zone="UTC") == []
+
+
+def test_a_single_point_stands_in_the_middle() -> None:
+    lines = chart([Point(0, 3.0)], [], since=0, until=HOUR, zone="UTC", unicode=False, width=20, height=3)
+
+    assert lines == [
+        "  |",
+        "3 +*",
+        "  |",
+        "  +-----------------",
+        "   00:00 00:30 01:00",
+    ]
+
+
+BRAILLE = """79.99 ┤     ⣀⠔⠉⠉⠉⠒⢢                           ⣀⠔⠊⠉⠉⠒⠢⡀
+   70 ┤╌╌╌⡠⠊╌╌╌╌╌╌╌⠑⢢╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌⡠⠊╌╌╌╌╌╌╌⠈⢢╌
+      │ ⢀⠎           ⠣⡀                    ⡜           ⠁
+      │⡰⠁             ⠘⢄                 ⡰⠉
+      │⠁                ⠣⡀             ⢀⠔⠁
+      │                  ⠈⢆           ⡠⠊
+      │                   ⠈⠂        ⢀⡰⠁
+21.23 ┤                           ⡠⠔⠁
+      └─────────────────────────────────────────────────
+       01:00                 04:00                 07:00"""
+
+STARS = """79.99 +      *****                             ******
+   70 +---***-----***------------------------**------**-
+      |  *           *                     **          *
+      |**             **                 **
+      |*                **              **
+      |                   *           **
+      |                    *        **
+21.23 +                           **
+      +-------------------------------------------------
+       01:00                 04:00                 07:00"""
+
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(
+    values=st.lists(st.tuples(st.integers(0, 2 * HOUR), NUMBERS), min_size=1, max_size=40),
+    limits=st.lists(NUMBERS, max_size=4),
+    unicode=st.booleans(),
+)
+def test_whatever_the_numbers_are_it_is_as_high_and_wide_as_it_may_be(
+    values: list[tuple[int, float]], limits: list[float], unicode: bool
+) -> None:
+    points = [Point(BEGIN + at, value) for at, value in sorted(values)]
+
+    lines = chart(points, limits, since=BEGIN, until=BEGIN + HOUR, zone="America/St_Johns", unicode=unicode)
+
+    assert len(lines) == 12
+    assert all(len(line) <= 80 for line in lines)
+    assert any(
+        mark in line
+        for line in lines[:10]
+        for mark in ("*" if not unicode else map(chr, range(0x2801, 0x2900)))
+    )
+
+
+@pytest.mark.parametrize(("hours", "form"), [(24, "01:00"), (25, "01-04 01:00")])
+def test_times_have_their_day_where_there_is_more_than_one(hours: int, form: str) -> None:
+    lines = chart(WAVE, [], since=BEGIN, until=BEGIN + hours * HOUR, zone="Europe/Berlin")
+
+    assert lines[-1].strip().startswith(form)

@@ -1,0 +1,37 @@
+"""Of what others say only a short line is shown, without what must stay hidden."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tocsin.core.rules import foreign
+
+
+@pytest.mark.parametrize(
+    ("text", "hide", "shown"),
+    [
+        ("plain", (), "plain"),
+        ("", (), ""),
+        ("\n\n  second  line \n third", (), "second line"),
+        ("a\tb\x1b[31mred\u202e", (), "a b [31mred"),
+        ("for user anna with geheim", ("geheim",), "for user anna with ***"),
+        ("geheim2 and geheim", ("geheim", "geheim2"), "*** and ***"),
+        ("nothing hidden", ("",), "nothing hidden"),
+        ("x" * 300, (), "x" * 199 + "…"),
+    ],
+)
+def test_one_short_line_is_left(text, hide, shown):
+    assert foreign.one_line(text, hide) == shown
+
+
+def test_a_secret_that_the_cut_would_split_is_hidden_whole():
+    assert "gehe" not in foreign.one_line("x" * 195 + "geheim", ("geheim",))
+
+
+@given(text=st.text(), secret=st.text(min_size=4).filter(lambda one: "*" not in one))
+def test_a_secret_is_never_in_it(text, secret):
+    shown = foreign.one_line(f"{text}{secret}{text}", (secret,))
+
+    assert secret not in shown
+    assert len(shown) <= 200
+    assert shown.isprintable()

@@ -1,0 +1,153 @@
+"""A real PostgreSQL on loopback, in a folder of its own, that stops by itself, also when the tests are killed.
+
+    with a_postgres(directory) as server:
+        ... server.url("postgres") ...
+
+PostgreSQL refuses to run as root; then it runs as `postgres` or `nobody`.
+"""
+
+import contextlib
+import glob
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+PASSWORD = "geheim/:@%hunter2"
+
+# It starts what its arguments say, and ends it once its standard input ends: when we close it, or are no more.
+KEEPER = """
+import os, shutil, signal, subprocess, sys
+user, group, directory, command = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4:]
+def become():
+    if user:
+        os.setgroups([])
+        os.setgid(group)
+        os.setuid(user)
+    os.setsid()
+server = subprocess.Popen(command, preexec_fn=become, stdin=subprocess.DEVNULL)
+sys.stdin.read()
+server.send_signal(signal.SIGINT)  # "fast shutdown"
+try:
+    server.wait(20)
+except subprocess.TimeoutExpired:
+    server.send_signal(signal.SIGQUIT)
+    server.wait(20)
+shutil.rmtree(directory, ignore_errors=True)
+"""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server. process: the id of the postmaster."""
+
+    port: int
+    directory: Path
+
+    def url(self, user: str = "postgres", password: str = PASSWORD, database: str = "postgres") -> str:
+        from urllib.parse import quote
+
+        return f"postgresql://{quote(user)}:{quote(password, safe='')}@127.0.0.1:{self.port}/{database}"
+
+    def run(self, *statements: str) -> list[list[tuple[object, ...]]]:
+        """Run statements as the superuser, each on its own; give the rows of those that have some."""
+        import psycopg
+
+        with psycopg.connect(
+            host="127.0.0.1",
+            port=self.port,
+            user="postgres",
+            password=PASSWORD,
+            dbname="postgres",
+            autocommit=True,
+        ) as connection:
+            cursors = [connection.execute(statement.encode()) for statement in statements]
+            return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
+
+
+def program(name: str) -> str | None:
+    """Find one of PostgreSQL's programs, which Debian does not put on the PATH."""
+    places = sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True)
+    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), *places]))
+
+
+def why_not() -> str:
+    """Say why there is none, "" if there is one."""
+    for name in ("initdb", "postgres"):
+        if program(name) is None:
+            return f"PostgreSQL's {name} is not installed"
+    if os.getuid() == 0 and _somebody() is None:
+        return "PostgreSQL does not run as root, and there is no user postgres or nobody"
+    return ""
+
+
+def _somebody() -> pwd.struct_passwd | None:
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
+    return None
+
+
+@contextlib.contextmanager
+def a_postgres() -> Iterator[Server]:
+    """Run a server with the superuser `postgres`, who has a password."""
+    initdb, postgres = program("initdb"), program("postgres")
+    assert initdb is not None
+    assert postgres is not None
+    somebody = _somebody() if os.getuid() == 0 else None
+    user, group = (somebody.pw_uid, somebody.pw_gid) if somebody else (0, 0)
+    directory = Path(tempfile.mkdtemp(prefix="tocsin-postgres-"))
+    try:
+        secret = directory / "password"
+        secret.write_text(PASSWORD)
+        if somebody:
+            for path in (directory, secret):
+                os.chown(path, user, group)
+        data = directory / "data"
+        subprocess.run(
+            [initdb, "-D", data, "-U", "postgres", "-A", "scram-sha-256", f"--pwfile={secret}", "-E", "UTF8",
+             "--locale=C", "--no-sync", "--no-instructions"],
+            check=True, capture_output=True, timeout=120, cwd="/",
+            **({"user": user, "group": group, "extra_groups": []} if somebody else {}),
+        )  # fmt: skip
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        settings = {
+            "listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": directory, "fsync": "off",
+            "shared_buffers": "16MB", "max_connections": 30, "autovacuum": "off", "jit": "off",
+        }  # fmt: skip
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        with (directory / "log").open("wb") as log:
+            keeper = subprocess.Popen(
+                [sys.executable, "-c", KEEPER, str(user), str(group), str(directory), postgres, "-D", str(data), *options],
+                stdin=subprocess.PIPE, stdout=log, stderr=log, cwd="/",
+            )  # fmt: skip
+        try:
+            _wait(keeper, data, directory / "log")
+            yield Server(port, data)
+        finally:
+            assert keeper.stdin is not None
+            keeper.stdin.close()
+            keeper.wait(60)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _wait(keeper: subprocess.Popen[bytes], data: Path, log: Path) -> None:
+    """Wait until it takes connections, as it says in the last line of its pid file."""
+    import time
+
+    end = time.monotonic() + 60
+    while True:
+        with contextlib.suppress(OSError, IndexError):
+            if (data / "postmaster.pid").read_text().splitlines()[7].strip() == "ready":
+                return
+        assert keeper.poll() is None, log.read_text()
+        assert time.monotonic() < end, log.read_text()
+        time.sleep(0.02)
