@@ -29,12 +29,13 @@ PATH = "/api/v1/rules"
 SLOS = "/api/v1/slos"
 STATE_STYLE = {
     "firing": "bold red",
+    "pending": "yellow",
     "green": "green",
     "failing": "bold red",
     "waiting": "yellow",
     "disabled": "dim",
 }
-STATUS_STYLE = {"firing": "bold red", "green": "green"}
+STATUS_STYLE = {"firing": "bold red", "pending": "yellow", "green": "green"}
 
 
 @click.command("list")

@@ -177,7 +177,9 @@ class Backtest:
         if looks:
             # The ledger's time rises with each turn; what comes of a look is said to come at the look's own moment.
             self._decided[max(at, self._house.pump.state.at + 1)] = at
-            self._house.take(*[received(one.alert) for one in looks], actor=ACTOR)
+            results = self._house.take(*[received(one.alert) for one in looks], actor=ACTOR)
+            for one, result in zip(looks, results, strict=True):
+                evaluate.answered(self._memory, one, result.outcome)
 
     def _note(self, error: SourceFailed | Invalid) -> None:
         """Count a look without an answer. Raises: SourceFailed if it was one too many."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from tocsin.core.model.alert import Alert
+from tocsin.core.model.alert import Alert, Severity
 from tocsin.core.model.errors import Invalid, Unavailable
 from tocsin.core.model.input import Input, received
 from tocsin.core.model.policy import MINUTE, SECOND
@@ -56,6 +56,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """How a rule stands. due: the moment of its next look, None if it is not enabled; done: of its last, 0 for none.
 
     looks: the last look at each scope, the first 100 of them; looked: whether there was one since the start.
+    silent: scopes whose alert fires, and of which the last look had nothing to say: (scope, severity, seen at).
     failing_since, failure: since when it gets no answer, and why.
     """
 
@@ -64,6 +65,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     done: int
     looked: bool
     looks: tuple[Look, ...]
+    silent: tuple[tuple[dict[str, str], Severity, int], ...]
     failing_since: int
     failure: str
 
@@ -119,7 +121,8 @@ class Evaluator:
         self._next, self._due = {}, []
         for rule in rules:
             if rule.enabled:
-                done = self._memories[rule.rule_id].done if rule.rule_id in self._memories else 0
+                memory = self._memories.get(rule.rule_id, Memory())
+                done = memory.done if memory.shape == evaluate.shape(rule) else 0
                 self._plan(rule, schedule.due_after_pause(rule, done, now))
         self._looks = {name: looks for name, looks in self._looks.items() if name in self._rules}
         self._is_new = True
@@ -156,10 +159,22 @@ class Evaluator:
             due=self._next.get(rule_id),
             done=memory.done,
             looked=rule_id in self._looks,
-            looks=self._looks.get(rule_id, ()),
+            looks=self._looks.get(rule_id, ())[:LOOKS_SHOWN_MAX],
+            silent=self._silent(memory, self._looks.get(rule_id, ())),
             failing_since=min(since, default=0),
             failure=self._why.get(rule_id, "") if since else "",
         )
+
+    def _silent(
+        self, memory: Memory, looks: Sequence[Look]
+    ) -> tuple[tuple[dict[str, str], Severity, int], ...]:
+        seen = [look.scope for look in looks]
+        found = (
+            (evaluate.scope_of(key), remembered.severity, remembered.seen_at)
+            for key, remembered in sorted(memory.scopes.items())
+            if remembered.severity is not None
+        )
+        return tuple(one for one in found if one[0] not in seen)[:LOOKS_SHOWN_MAX]
 
     async def forget(self, rule_id: str, actor: str, because: str) -> int:
         """End all that fires of a rule, and remember none of its scopes; how many fired.
@@ -269,12 +284,14 @@ class Evaluator:
         for scope in _scopes_of(rule):
             await self._worked(scope)
         try:
-            await self._hand_over([one.alert for one in looks], ACTOR)
+            outcomes = await self._hand_over([one.alert for one in looks], ACTOR)
         except Unavailable as error:
             log.warning("the look at rule %s is made again: %s", rule.rule_id, error)
             return False
+        for one, outcome in zip(looks, outcomes, strict=True):
+            evaluate.answered(memory, one, outcome)
         self._remember(rule.rule_id, memory)
-        self._looks[rule.rule_id] = looks[:LOOKS_SHOWN_MAX]
+        self._looks[rule.rule_id] = looks
         self._why.pop(rule.rule_id, None)
         fires = any(one.alert.status == "firing" for one in looks)
         self._metrics.evaluated(
@@ -302,24 +319,27 @@ class Evaluator:
             await self._note(name, noted, failing.worked(noted, scope, self._clock.now()))
 
     async def _note(self, name: str, noted: Failing, alert: Alert | None) -> None:
+        before = self._failings.get(name)
+        self._failings[name] = noted  # At once: other rules ask the same source meanwhile.
         try:
             await self._hand_over([alert] if alert is not None else [], ACTOR)
         except Unavailable as error:
             log.warning("what is known of a source is told later: %s", error)
+            self._failings[name] = before or Failing()
             return
         if noted.since:
-            self._failings[name] = noted
             self._dirty[name] = _encode(noted)
-        else:
-            self._failings.pop(name, None)
+        elif self._failings[name] is noted:
+            del self._failings[name]
             self._dirty[name] = None
 
-    async def _hand_over(self, alerts: Sequence[Alert], actor: str) -> None:
-        """Have alerts decided. Raises: Unavailable if they were not committed."""
-        if alerts:
-            for result in await self._submit([received(alert) for alert in alerts], actor):
-                if isinstance(result.refused, Unavailable):
-                    raise result.refused
+    async def _hand_over(self, alerts: Sequence[Alert], actor: str) -> list[str]:
+        """Have alerts decided, and give what came of each. Raises: Unavailable if they were not committed."""
+        results = await self._submit([received(alert) for alert in alerts], actor) if alerts else ()
+        for result in results:
+            if isinstance(result.refused, Unavailable):
+                raise result.refused
+        return [result.outcome for result in results]
 
     # Remembering
 

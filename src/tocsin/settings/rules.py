@@ -152,6 +152,13 @@ def rules_of(
                 slos.append(made)
                 rule = objectives.rule_of(made)
                 wrong += [((), what) for _, what in triggers.check(rule)]
+                if form.tiers is None and form.window < slo.WINDOW_MIN:
+                    wrong.append(
+                        (
+                            ("window",),
+                            "For less than a day there are no usual tiers. Give `tiers`, or 1d or more.",
+                        )
+                    )
                 rules.append(rule)
             problems += [
                 Problem(part.document.place_of((*key, *inner)), (*key, *inner), message, part.path)

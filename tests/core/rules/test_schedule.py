@@ -96,10 +96,12 @@ def test_after_a_pause_nothing_is_made_up_for_if_the_next_look_is_near() -> None
     assert schedule.due_after_pause(rule, following - 100 * MINUTE, NOON) == following
 
 
-def test_a_rule_that_never_looked_begins_with_the_next_moment() -> None:
-    daily = a_rule(every=Cron("0 8 * * *"))
-
-    assert schedule.due_after_pause(daily, 0, NOON) == NOON + 20 * HOUR
+def test_a_rule_that_never_looked_looks_for_its_last_moment_unless_that_is_long_ago() -> None:
+    assert schedule.due_after_pause(a_rule(every=Cron("0 8 * * *")), 0, NOON) == NOON - 4 * HOUR
+    leap = a_rule(every=Cron("0 0 29 2 *"))
+    assert schedule.due_after_pause(leap, 0, NOON) == schedule.next_due(leap, NOON)
+    soon = a_rule(every=Interval(MINUTE))
+    assert schedule.due_after_pause(soon, 0, NOON) == schedule.next_due(soon, NOON)
 
 
 def test_looks_that_are_made_up_for_do_not_begin_all_at_once() -> None:

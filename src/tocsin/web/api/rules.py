@@ -26,13 +26,23 @@ SloName = Annotated[str, Path(max_length=128, description="The objective's name.
 
 
 class RuleState(StrEnum):
-    """How a rule stands. WAITING: it has not looked since the start; FAILING: it gets no answer from its source."""
+    """How a rule stands. PENDING: looks were wrong, but not yet enough of them; WAITING: it has not looked since the
+    start; FAILING: it gets no answer from its source."""
 
     FIRING = "firing"
+    PENDING = "pending"
     GREEN = "green"
     WAITING = "waiting"
     FAILING = "failing"
     DISABLED = "disabled"
+
+
+class ScopeStatus(StrEnum):
+    """What a look at a scope came to. PENDING: it was wrong, or one before it, but not yet enough of them."""
+
+    FIRING = "firing"
+    PENDING = "pending"
+    GREEN = "green"
 
 
 class RuleOut(BaseModel):
@@ -72,10 +82,14 @@ class PointOut(BaseModel):
 
 
 class ScopeOut(BaseModel):
-    """The last look at one scope. formula: with its numbers; value, limit: null if nothing was compared."""
+    """The last look at one scope. wrong: how many of its last looks were, see `looks` and `of` of the rule.
+
+    formula: with its numbers; value, limit: null if nothing was compared.
+    """
 
     scope: dict[str, str]
-    status: Status
+    status: ScopeStatus
+    wrong: int
     severity: Severity
     formula: str
     value: float | None
@@ -156,7 +170,9 @@ async def get_rule(rule_id: RuleName, node: TheNode, reader: Reader) -> RuleDeta
     """Show one rule, with what its last look saw."""
     standing = _standing(node, rule_id)
     return RuleDetail(
-        **_out(standing), query=standing.rule.query, last=[_scope(look) for look in standing.looks]
+        **_out(standing),
+        query=standing.rule.query,
+        last=[*map(_scope, standing.looks), *(_silent(*one) for one in standing.silent)],
     )
 
 
@@ -212,8 +228,8 @@ def _out(standing: Standing) -> dict[str, Any]:
         "labels": rule.labels | rule.scope,
         "due_at": None if standing.due is None else instant(standing.due),
         "done_at": instant(standing.done) if standing.done else None,
-        "scopes": len(standing.looks),
-        "firing": sum(look.alert.status is Status.FIRING for look in standing.looks),
+        "scopes": len(standing.looks) + len(standing.silent),
+        "firing": sum(look.alert.status is Status.FIRING for look in standing.looks) + len(standing.silent),
         "failing_since": instant(standing.failing_since) if standing.failing_since else None,
         "failure": standing.failure,
     }
@@ -228,20 +244,45 @@ def _state(standing: Standing) -> RuleState:
         return RuleState.DISABLED
     if standing.failing_since:
         return RuleState.FAILING
-    if any(look.alert.status is Status.FIRING for look in standing.looks):
+    if standing.silent or any(look.alert.status is Status.FIRING for look in standing.looks):
         return RuleState.FIRING
+    if any(look.wrong for look in standing.looks):
+        return RuleState.PENDING
     return RuleState.GREEN if standing.looked else RuleState.WAITING
 
 
 def _scope(look: Look) -> ScopeOut:
     return ScopeOut(
         scope=look.scope,
-        status=look.alert.status,
+        status=_status(look),
+        wrong=look.wrong,
         severity=look.alert.severity,
         formula=look.judgement.formula,
         value=look.judgement.value,
         limit=look.judgement.limit,
         points=[PointOut(at=instant(point.at), value=point.value) for point in look.points],
+    )
+
+
+def _status(look: Look) -> ScopeStatus:
+    if look.alert.status is Status.FIRING:
+        return ScopeStatus.FIRING
+    return ScopeStatus.PENDING if look.wrong else ScopeStatus.GREEN
+
+
+def _silent(scope: dict[str, str], severity: Severity, seen_at: int) -> ScopeOut:
+    """Show a scope that fires, and of which the last look had nothing to say."""
+    since = f" since {instant(seen_at)}" if seen_at else ""
+    said = f"no data{since}; it goes on firing"
+    return ScopeOut(
+        scope=scope,
+        status=ScopeStatus.FIRING,
+        wrong=0,
+        severity=severity,
+        formula=said,
+        value=None,
+        limit=None,
+        points=[],
     )
 
 
