@@ -5,9 +5,10 @@ import shutil
 import apsw
 import pytest
 from tests.core.ledger.ledgers import CountedBytes, HandClock, write_ledger
-from tests.support.builders import HOUR, MINUTE, a_policy, an_alert
+from tests.support.builders import HOUR, MINUTE, a_route, an_alert
 
 from tocsin.core.model.input import PolicyChanged, received
+from tocsin.core.model.policy import Policy
 from tocsin.runtime.pump import Pump, Request
 from tocsin.runtime.replaying import Replay
 from tocsin.stores.sqlite import SqliteStore
@@ -50,7 +51,18 @@ def test_an_alert_that_is_seen_in_the_turn_that_forgets_it_is_what_the_ledger_sa
     clock = HandClock()
     pump = Pump(store, clock, CountedBytes(), origin="tests", on_committed=lambda committed: None)
     pump.open()
-    pump.turn([Request((PolicyChanged(policy=a_policy("anna", reopen_within=MINUTE)),), "settings")])
+    pump.turn(
+        [
+            Request(
+                (
+                    PolicyChanged(
+                        policy=Policy(routes=a_route("default", group_by=("...",), reopen_within=MINUTE))
+                    ),
+                ),
+                "settings",
+            )
+        ]
+    )
     for after, status in ((0, "firing"), (MINUTE, "resolved"), (HOUR, "green")):
         clock.at += after
         look = an_alert(status=status, window=(clock.at - MINUTE, clock.at), host="a")
