@@ -136,6 +136,7 @@ def look(query: str, database: str) -> Query:
     _check_parts(statement)
     if database != "duckdb":
         return _parted(query, tokens)
+    _check_reserved(tokens)
     files, in_calls = _check_files(statement)
     found = _parted(query, tokens, _places(tokens) if in_calls else frozenset())
     return Query(found.parts, files)
@@ -215,6 +216,23 @@ def _check_functions(tokens: Sequence["Token"]) -> None:
             raise Invalid(
                 f"The query calls {token.text[:60]}() at line {token.line}, which no rule may: it reaches files, other"
                 " databases or the server itself, writes, or only waits."
+            )
+
+
+def _check_reserved(tokens: Sequence["Token"]) -> None:
+    """Refuse the column `at` where DuckDB wants it in quotes; its own error would name what comes behind it.
+
+    It takes the bare word behind a dot or AS, as the name of a function or an argument, and in AT TIME ZONE.
+    """
+    for index, token in enumerate(tokens):
+        if token.token_type.name != "VAR" or token.text.lower() != "at":
+            continue
+        before = tokens[index - 1].token_type.name if index else ""
+        behind = tokens[index + 1].token_type.name if index + 1 < len(tokens) else ""
+        if before not in ("DOT", "ALIAS") and behind not in ("L_PAREN", "COLON_EQ", "FARROW", "TIME"):
+            raise Invalid(
+                f"The query has a bare `at` at line {token.line}, a word that DuckDB reserves. Put it in quotes: "
+                '"at".'
             )
 
 

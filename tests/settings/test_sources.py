@@ -1,0 +1,76 @@
+"""Sources of a real `tocsin.yaml`: what is taken, what is refused at its place, and what they then answer."""
+
+import asyncio
+import re
+from pathlib import Path
+
+import pytest
+from tests.architecture.project import ROOT
+from tests.settings.files import settings_of, wrongs_of
+from tests.sources.asking import at
+
+from tocsin.outbound import Outbound
+from tocsin.runtime.evaluator import ask
+from tocsin.settings import Settings
+from tocsin.wiring import build_sources
+
+FILES = "sources: [{name: f, kind: sql, url: 'duckdb://', files: %s}]"
+EXAMPLE = next(
+    example
+    for example in re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "rules.md").read_text(), re.DOTALL)
+    if "duckdb://" in example
+)
+TEMPERATURES = "at,room,value\n2026-11-18T11:57:00Z,kitchen,31\n2026-11-18T11:58:00Z,cellar,12\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The folder of a configuration, with a folder of files in it."""
+    (tmp_path / "csv").mkdir()
+    (tmp_path / "csv" / "temps.csv").write_text(TEMPERATURES)
+    return tmp_path
+
+
+def answers(settings: Settings) -> dict[tuple[str, ...], list[float]]:
+    """Let the first rule be answered at noon: labels -> values."""
+
+    async def run() -> dict[tuple[str, ...], list[float]]:
+        sources = build_sources(settings, Outbound())
+        try:
+            (found,) = (await ask(settings.rules[0], at("2026-11-18T12:00:00"), sources)).values()
+            return {
+                tuple(series.labels.values()): [point.value for point in series.points] for series in found
+            }
+        finally:
+            for source in sources.values():
+                await source.close()
+
+    return asyncio.run(run())
+
+
+def test_the_files_of_a_folder_are_asked_as_the_docs_say(folder: Path):
+    settings = settings_of(folder, EXAMPLE)
+
+    assert answers(settings) == {("cellar",): [12.0], ("kitchen",): [31.0]}
+
+
+@pytest.mark.parametrize("said", ["csv", "./csv", "csv/", "absolute"])
+def test_a_folder_of_files_is_relative_to_the_configuration_or_absolute(folder: Path, said: str):
+    named = str(folder / "csv") if said == "absolute" else said
+
+    assert answers(settings_of(folder, EXAMPLE.replace("files: csv", f"files: {named}")))
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("csv/temps.csv", "csv/temps.csv is no folder. Name the one that the files lie in."),
+        ("gone", "gone cannot be read: No such file or directory."),
+        ('"a\\0b"', "cannot be read: it has no sound name."),
+    ],
+)
+def test_what_is_no_folder_is_refused_at_its_line(folder: Path, said: str, why: str):
+    (wrong,) = wrongs_of(folder, FILES % said)
+
+    assert wrong.startswith("1:57 sources[0].files: ")
+    assert wrong.endswith(why)
