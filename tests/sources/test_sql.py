@@ -219,8 +219,32 @@ def test_a_file_that_is_missing_is_an_error_and_is_not_made(tmp_path):
     failed = failure(a_source(tmp_path / "geheim.db"), "SELECT 1 AS value")
 
     assert failed.is_away
-    assert str(failed) == "No connection to the database of 'shop': unable to open database file"
+    assert str(failed) == "The database file of 'shop' is not there."
     assert [*tmp_path.iterdir()] == []
+
+
+def test_a_file_that_is_replaced_is_read_anew(path):
+    """As a nightly export does it: the new one is made beside the old one, and gets its name."""
+    source = a_source(path)
+    query = "SELECT count(*) AS value FROM orders"
+
+    async def run():
+        before = await source.ask(an_ask(query))
+        with contextlib.closing(sqlite3.connect(path.with_name("new.db"))) as made, made:
+            made.execute("CREATE TABLE orders (at TEXT)")
+        path.with_name("new.db").replace(path)
+        after = await source.ask(an_ask(query))
+        path.unlink()
+        with pytest.raises(SourceFailed) as gone:
+            await source.ask(an_ask(query))
+        await source.close()
+        return before[0].points[0].value, after[0].points[0].value, gone.value
+
+    before, after, gone = asyncio.run(run())
+
+    assert (before, after) == (3.0, 0.0)
+    assert gone.is_away
+    assert str(gone) == "The database file of 'shop' is not there."
 
 
 def test_a_file_that_is_no_database_is_an_error(tmp_path):
@@ -229,7 +253,7 @@ def test_a_file_that_is_no_database_is_an_error(tmp_path):
     failed = failure(a_source(tmp_path / "x.db"), "SELECT 1 AS value")
 
     assert failed.is_away
-    assert str(failed) == "No connection to the database of 'shop': file is not a database"
+    assert str(failed) == "No connection to the database of 'shop': file is not a database."
 
 
 def bare(source: Sql, text: str, values: Mapping[str, Any] | None = None) -> Any:

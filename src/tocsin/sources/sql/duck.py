@@ -110,7 +110,7 @@ class Duck:
         return columns, rows
 
     def _said(self, error: Exception) -> str:
-        return foreign.one_line(str(error), (*self._config.hidden, self._folder, self._config.path))
+        return foreign.sentence(str(error), (*self._config.hidden, self._folder, self._config.path))
 
 
 def _attach(path: str) -> tuple[str, ...]:

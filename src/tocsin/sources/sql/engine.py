@@ -71,7 +71,7 @@ class Engine:
                 f"The driver for {self._config.dialect} is not installed ({said}).", is_away=True
             ) from None
         except (sqlalchemy.exc.SQLAlchemyError, OSError, ValueError, TypeError) as error:
-            said = foreign.one_line(str(error), self._config.hidden)
+            said = foreign.sentence(str(error), self._config.hidden)
             raise SourceFailed(
                 f"The database of {self._config.name!r} cannot be asked: {said}", is_away=True
             ) from None
@@ -166,7 +166,7 @@ class Engine:
                 f"The statement failed: {type(error.orig).__name__}. Run it by hand to see with which data.",
                 is_away=False,
             )
-        said = foreign.one_line(str(error.orig), self._config.hidden)
+        said = foreign.sentence(str(error.orig), self._config.hidden)
         if not course.began:
             return SourceFailed(
                 f"No connection to the database of {self._config.name!r}: {said}", is_away=True
