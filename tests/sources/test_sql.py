@@ -420,7 +420,7 @@ def test_rows_are_taken_up_to_the_cap_and_not_beyond(path):
 @pytest.mark.parametrize(
     ("query", "why"),
     [
-        ("SELECT amount FROM orders", "no column `value`. It has: amount"),
+        ("SELECT amount FROM orders", "No column is called `value`. There are: amount."),
         ("SELECT region AS value FROM orders", "no number, but text"),
         ("SELECT amount AS value FROM orders", "no labels, and no column `at`"),
         ("SELECT amount AS value, 1.5 AS rate FROM orders", "'rate' holds a number with fractions"),
@@ -456,3 +456,25 @@ def test_a_database_that_another_writes_is_read(path):
         assert rows(source, "SELECT count(*) AS value FROM orders") == [({}, 3.0)]
         writer.commit()
         assert rows(source, "SELECT count(*) AS value FROM orders") == [({}, 4.0)]
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        (
+            "SELECT at, region, amount AS value FROM orders",
+            "2 rows came and all lie outside the window. Name it in the query: WHERE at >= :since_epoch AND at <"
+            " :until_epoch.",
+        ),
+        ("SELECT at, region, amount AS value FROM orders WHERE at < :until AND :since > ''", ""),
+        ("SELECT at, region, amount AS value FROM orders WHERE amount > 100", ""),
+        ("SELECT region, amount AS value FROM orders WHERE amount > 5", ""),
+    ],
+)
+def test_a_query_that_names_no_window_and_finds_nothing_in_it_is_told_so(path, query, said):
+    later = an_ask(query, since=NOON, until=NOON + HOUR)
+
+    (answer,) = ask(a_source(path), later)
+
+    assert (str(answer) if isinstance(answer, SourceFailed) else "") == said
+    assert not getattr(answer, "is_away", False)
