@@ -74,3 +74,11 @@ def test_what_is_no_folder_is_refused_at_its_line(folder: Path, said: str, why: 
 
     assert wrong.startswith("1:57 sources[0].files: ")
     assert wrong.endswith(why)
+
+
+def test_a_driver_that_is_missing_is_told_at_its_line_before_a_rule_asks(tmp_path: Path):
+    (wrong,) = wrongs_of(
+        tmp_path, "sources:\n- {name: shop, kind: sql, url: 'mysql+pymysql://reader@db/shop'}"
+    )
+
+    assert wrong.startswith("2:32 sources[0].url: The driver for mysql is not installed (")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import sqlite3
 import subprocess
 import sys
@@ -101,8 +102,59 @@ def test_a_driver_that_is_not_installed_is_named(url):
     failed = failure(Sql(SqlConfig(name="shop", url=url)), "SELECT 1 AS value")
 
     assert failed.is_away
-    assert str(failed).startswith(f"The driver for {url[: url.index('+')]} is not installed (")
+    assert str(failed) == (
+        f"The driver for {url[: url.index('+')]} is not installed (No module named 'pymysql'). Install it: pip install"
+        " pymysql."
+    )
     assert "geheim" not in str(failed)
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        (
+            "mysql://a:geheim@b/c",
+            "The driver for mysql is not installed (No module named 'MySQLdb'). Install it: pip install mysqlclient. Or"
+            " install pymysql, and begin the URL with mysql+pymysql://.",
+        ),
+        (
+            "mysql+geheimsql://a:b@b/c",
+            "The driver for mysql is not installed (Can't load plugin: sqlalchemy.dialects:mysql.geheimsql). SQLAlchemy"
+            " knows none of this name. Correct the URL, or install the package that brings it.",
+        ),
+        (
+            "oracle://a:geheim@b/c",
+            "The driver for oracle is not installed (No module named 'oracledb'). Install it: pip install oracledb.",
+        ),
+    ],
+)
+def test_a_driver_that_is_missing_is_found_before_anybody_asks(url, why):
+    source = Sql(SqlConfig(name="shop", url=url, trust_readonly=True))
+
+    with pytest.raises(Invalid) as refused:
+        source.load_driver()
+
+    assert (str(refused.value), refused.value.field) == (why, "url")
+
+
+@pytest.mark.parametrize(
+    ("url", "module", "package"),
+    [
+        ("postgresql://a:geheim@b/c", "psycopg", "'tocsin[postgres]'"),
+        ("duckdb:////x", "duckdb", "'tocsin[duckdb]'"),
+    ],
+)
+def test_what_tocsin_itself_brings_is_installed_by_its_extra(monkeypatch, url, module, package):
+    source = Sql(SqlConfig(name="shop", url=url))
+    source.load_driver()
+    monkeypatch.setitem(sys.modules, module, None)
+
+    with pytest.raises(Invalid, match=f"Install it: pip install {re.escape(package)}[.]$"):
+        source.load_driver()
+
+
+def test_sqlite_needs_no_driver():
+    Sql(SqlConfig(name="shop", url="sqlite:////nowhere.db")).load_driver()
 
 
 @pytest.mark.parametrize(

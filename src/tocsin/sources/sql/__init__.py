@@ -35,6 +35,10 @@ class Reader(Protocol):
     moments: binds.Moments
     grace_s: float
 
+    def load(self) -> None:
+        """Import the driver. Raises: Invalid if it is not installed."""
+        ...
+
     def read(
         self, query: fence.Query, values: dict[str, Any], course: Course
     ) -> tuple[list[str], list[tuple[Any, ...]]]:
@@ -62,6 +66,10 @@ class Sql:
 
     def __repr__(self) -> str:
         return f"Sql({self._config!r})"
+
+    def load_driver(self) -> None:
+        """Import what talks to the database; that takes its time. Raises: Invalid if it is not installed."""
+        self._reader.load()
 
     def check(self, query: str) -> None:
         """See `tocsin.ports.Source`."""

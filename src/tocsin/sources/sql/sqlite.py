@@ -30,6 +30,9 @@ class Sqlite(Engine):
 
     moments = Moments.TEXT
 
+    def load(self) -> None:
+        """Nothing to do: Python brings it along."""
+
     def _url(self) -> "sqlalchemy.URL":
         import sqlalchemy
 
