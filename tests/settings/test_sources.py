@@ -82,3 +82,41 @@ def test_a_driver_that_is_missing_is_told_at_its_line_before_a_rule_asks(tmp_pat
     )
 
     assert wrong.startswith("2:32 sources[0].url: The driver for mysql is not installed (")
+
+
+RULE = """\
+sources: [{name: shop, kind: sql, url: 'sqlite:///shop.db'}]
+rules:
+- rule_id: orders
+  source: shop
+  severity: error
+  query: SELECT 1 AS value
+  trigger: {kind: threshold, op: gt, value: 1}
+"""
+SLO = """\
+slos:
+- name: source-failed
+  source: shop
+  objective: 99
+  good: SELECT 1 AS value
+  total: SELECT 1 AS value
+"""
+TAKEN = " is a field of every alert, so no label is called so. Call it something else."
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (RULE.replace(": orders", ": source-failed"), "3:12 rules[0].rule_id: 'source-failed' is Tocsin's own rule"),
+        (RULE + SLO, "9:9 slos[0].name: 'source-failed' is Tocsin's own rule"),
+        (RULE + "  scope: {team: a, source: b}", f"8:28 rules[0].scope.source: `source`{TAKEN}"),
+        (RULE + "  labels:\n    severity: high", f"9:15 rules[0].labels.severity: `severity`{TAKEN}"),
+        (RULE + "  by: [region, rule_id]", f"8:16 rules[0].by[1]: `rule_id`{TAKEN}"),
+    ],
+)  # fmt: skip
+def test_a_name_that_alerts_have_for_something_else_is_refused_at_its_place(
+    tmp_path: Path, text: str, said: str
+):
+    (wrong,) = wrongs_of(tmp_path, text)
+
+    assert wrong.startswith(said)

@@ -58,6 +58,14 @@ _PATH = re.compile(
     r"[\w.\-+=*?\[\]{},@ ]+(?:/[\w.\-+=*?\[\]{},@ ]+)*\.(?:csv|csv\.gz|tsv|parquet)", re.IGNORECASE
 )
 _FILE_MARK = "file:"
+_EXPECTED = re.compile(
+    r"Expect(?:ed|ing) (\S{1,20}|table name|database name)(?: but got\b|$| after\b)", re.DOTALL
+)
+_MISSING = {
+    "table name": "the name of a table is missing",
+    "database name": "the name of a database is missing",
+    "type": "the name of a type is missing",
+}
 _DIALECTS = {"postgresql": "postgres", "mariadb": "mysql", "mssql": "tsql"}
 
 
@@ -161,9 +169,9 @@ def _read(query: str, database: str) -> tuple[list["Token"], Any]:
     except errors.ParseError as error:
         raise Invalid(_no_sql(error.errors, database)) from None
     except errors.SqlglotError as error:
-        raise Invalid(
-            f"The query is no SQL as {database} reads it: {' '.join(str(error).split())[:100]}"
-        ) from None
+        unclosed = isinstance(error, errors.TokenError)
+        what = "a text, a name in quotes or a comment has no end" if unclosed else "it cannot be read"
+        raise Invalid(f"The query is no SQL as {database} reads it: {what}.") from None
     except RecursionError:
         raise Invalid("The query is nested too deeply. Write it flatter, or make a view of it.") from None
     return tokens, statements[0]
@@ -173,10 +181,20 @@ def _no_sql(errors: Sequence[dict[str, Any]], database: str) -> str:
     first = errors[0] if errors else {}
     where = f" at line {first['line']}, column {first['col']}" if first.get("line") else ""
     near = f", near {first['highlight'][:40]!r}" if first.get("highlight") else ""
-    what = str(first.get("description") or "it cannot be read").rstrip(".")[:200]
-    if "<class" in what:  # The parser's own names help nobody.
-        what = "something is missing"
+    what = _plainly(str(first.get("description") or ""))
     return f"The query is no SQL as {database} reads it{where}{near}: {what}."
+
+
+def _plainly(description: str) -> str:
+    """Say what the parser says without its own words: `Expecting )`, `Expected table name but got <Token ...>`."""
+    named = _EXPECTED.match(description)
+    if named is not None:
+        return f"here {_MISSING.get(named[1].lower(), f'{named[1]} is missing')}"
+    if description.startswith("Invalid expression / Unexpected token"):
+        return "this cannot stand here"
+    if "<" in description or not description:  # The parser's own names help nobody.
+        return "something is missing"
+    return description.rstrip(".")[:200]
 
 
 def _check_parts(statement: Any) -> None:
