@@ -156,12 +156,12 @@ async def test_a_source_that_is_away_is_itself_an_alert_and_nothing_turns_green(
         await until(lambda: len(firing(house)) == 3)
 
         source.fails = SourceFailed("It refuses connections.", is_away=True)
-        await until(lambda: ("source-failed", "source=shop") in firing(house))
+        await until(lambda: ("source-failed", "data_source=shop") in firing(house))
         asked = len(source.asked)
         await until(lambda: len(source.asked) > asked + 20)
 
         assert firing(house) == {
-            ("source-failed", "source=shop"),
+            ("source-failed", "data_source=shop"),
             *((f"orders-{n}", "region=north") for n in range(3)),
         }
         (standing, *_) = house.node.evaluator.standings()
@@ -183,7 +183,7 @@ async def test_a_question_that_has_no_answer_is_an_alert_about_its_rule(
     good, bad = Live(north=1), Live("other")
     bad.fails = SourceFailed("There is no column amount.", is_away=False)
     async with looking([soon(), soon(rule_id="refunds", source="other")], good, bad) as house:
-        await until(lambda: ("source-failed", "rule=refunds,source=other") in firing(house))
+        await until(lambda: ("source-failed", "data_source=other,rule=refunds") in firing(house))
 
         assert len(firing(house)) == 1
         (one,) = incidents(house.store, IncidentState.OPEN)
@@ -358,10 +358,10 @@ async def test_a_source_that_answers_something_is_not_away(monkeypatch: pytest.M
     source = Live(north=1)
     async with looking([soon()], source) as house:
         source.fails = SourceFailed("It is away.", is_away=True)
-        await until(lambda: firing(house) == {("source-failed", "source=shop")})
+        await until(lambda: firing(house) == {("source-failed", "data_source=shop")})
 
         source.fails = SourceFailed("There is no such column.", is_away=False)
-        await until(lambda: firing(house) == {("source-failed", "rule=orders,source=shop")})
+        await until(lambda: firing(house) == {("source-failed", "data_source=shop,rule=orders")})
 
         source.fails = None
         await until(lambda: firing(house) == set())
@@ -413,7 +413,7 @@ async def test_many_rules_tell_once_that_their_source_is_away(monkeypatch: pytes
     source.fails = SourceFailed("It is away.", is_away=True)
     rules = [soon(rule_id=f"orders-{n}") for n in range(40)]
     async with looking(rules, source) as house:
-        await until(lambda: firing(house) == {("source-failed", "source=shop")})
+        await until(lambda: firing(house) == {("source-failed", "data_source=shop")})
         asked = len(source.asked)
         await until(lambda: len(source.asked) > asked + 100)
 

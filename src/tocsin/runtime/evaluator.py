@@ -371,7 +371,7 @@ async def ask(rule: Rule, at: int, sources: Mapping[str, Source]) -> Asked:
 
 def _scopes_of(rule: Rule) -> tuple[dict[str, str], dict[str, str]]:
     """Give the scopes of what can fail: the source, and this rule's questions to it."""
-    return {"source": rule.source}, {"source": rule.source, "rule": rule.rule_id}
+    return {"data_source": rule.source}, {"data_source": rule.source, "rule": rule.rule_id}
 
 
 def _copy(memory: Memory) -> Memory:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, assert_never
 
 from pydantic import TypeAdapter, ValidationError
 
-from tocsin.core.model.alert import Severity
+from tocsin.core.model.alert import OWN_LABELS, Severity
 from tocsin.core.model.errors import Invalid
 from tocsin.core.model.policy import DAY, SECOND
 from tocsin.core.model.rule import (
@@ -29,7 +29,7 @@ from tocsin.core.model.rule import (
     Tier,
     Trigger,
 )
-from tocsin.core.rules import objectives, slo, triggers
+from tocsin.core.rules import failing, objectives, slo, triggers
 from tocsin.settings.document import Document, Key
 from tocsin.settings.model import HttpSettings, PrometheusSettings, SourceSettings, SqlSettings
 from tocsin.settings.problems import Problem
@@ -141,7 +141,9 @@ def rules_of(
                 message = f"{name!r} is the name in {names[name]} too. Give each rule and objective its own."
                 problems.append(Problem(place, (*key, name_key), message, part.path))
             names.setdefault(name, f"{part.path or 'the configuration'}, line {place.line},")
-            wrong = list(_source_problems(form, sources))
+            wrong = [*_name_problems(name, name_key)]
+            wrong += _label_problems(form)
+            wrong += _source_problems(form, sources)
             wrong += _query_problems(form, sources.get(form.source, _anything))
             if isinstance(form, RuleForm):
                 rule, more = _rule(form)
@@ -202,6 +204,28 @@ def _query_problems(form: RuleForm | SloForm, check: CheckQuery) -> Iterator[tup
         except Invalid as error:
             if query is not None:
                 yield key, str(error)
+
+
+def _name_problems(name: str, key: str) -> Iterator[tuple[Key, str]]:
+    if name == failing.RULE_ID:
+        said = (
+            f"{name!r} is Tocsin's own rule, for sources that give no answer. Call this one something else."
+        )
+        yield (key,), said
+
+
+def _label_problems(form: NamedForm) -> Iterator[tuple[Key, str]]:
+    listed: list[tuple[Key, str]] = [(("by", index), name) for index, name in enumerate(form.by or [])]
+    for key, name in [
+        *((("scope", name), name) for name in form.scope),
+        *((("labels", name), name) for name in form.labels),
+        *listed,
+    ]:
+        if name in OWN_LABELS:
+            yield (
+                key,
+                f"`{name}` is a field of every alert, so no label is called so. Call it something else.",
+            )
 
 
 def _source_problems(form: NamedForm, sources: Mapping[str, CheckQuery]) -> Iterator[tuple[Key, str]]:

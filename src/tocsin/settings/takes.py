@@ -5,6 +5,7 @@ Every check raises ValueError with a whole sentence. No sentence quotes what may
 
 import difflib
 import ipaddress
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -251,6 +252,21 @@ def file_path(text: str, info: ValidationInfo) -> str:
     try:
         with _opened(path):
             return str(path)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: {_why(error)}.") from None
+
+
+def folder_path(text: str, info: ValidationInfo) -> str:
+    """Take the path of a folder that can be read; relative to the folder of the configuration."""
+    around = surroundings(info)
+    path = around.folder / text
+    if around.pretends:
+        return str(path)
+    try:
+        with os.scandir(path):
+            return str(path)
+    except NotADirectoryError:
+        raise ValueError(f"{path} is no folder. Name the one that the files lie in.") from None
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read: {_why(error)}.") from None
 

@@ -274,3 +274,12 @@ def test_a_change_of_what_scopes_are_made_of_shows() -> None:
     assert len(shapes) == 3
     assert evaluate.shape(a_rule(window=MINUTE)) == evaluate.shape(a_rule())
     assert evaluate.digest(a_rule(window=MINUTE)) != evaluate.digest(a_rule())
+
+
+@pytest.mark.parametrize("name", ["rule_id", "severity", "source"])
+def test_a_column_that_is_called_like_a_field_of_every_alert_is_refused(name: str) -> None:
+    series = a_series(9, **{name: "x", "region": "north"})
+
+    with pytest.raises(Invalid, match=rf"`{name}`, which is a field of every alert.*[(]AS \.\.\.[)]"):
+        look(a_rule(), Memory(), series)
+    assert statuses(a_rule(by=("region",)), Memory(), series) == {'{"region": "north"}': "firing"}

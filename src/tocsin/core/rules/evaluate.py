@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from tocsin.core.model.alert import CANONICAL, Alert, Link, Severity, Status
+from tocsin.core.model.alert import CANONICAL, OWN_LABELS, Alert, Link, Severity, Status
 from tocsin.core.model.errors import Invalid
 from tocsin.core.model.policy import DAY, MINUTE
 from tocsin.core.model.rule import Absent, Judgement, NoData, Point, Rule, Series
@@ -183,6 +183,13 @@ def by_scope(rule: Rule, answers: Mapping[str, Sequence[Series]]) -> dict[str, d
 
 def _scope(rule: Rule, series: Series) -> dict[str, str]:
     if rule.by is None:
+        for name in OWN_LABELS:
+            if name in series.labels:
+                # Routes and silences that name it would mean the field, never this.
+                raise Invalid(
+                    f"The answer has a column or label `{name}`, which is a field of every alert. Call the column"
+                    " something else (AS ...), or let `by` name the others."
+                )
         return series.labels
     try:
         return {name: series.labels[name] for name in rule.by}
