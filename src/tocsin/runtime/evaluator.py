@@ -95,6 +95,7 @@ class Evaluator:
         self._next: dict[str, int] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._dirty: dict[str, bytes | None] = {}
+        self._is_dirty = asyncio.Event()
         self._changed = asyncio.Event()
         self._is_new = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -224,7 +225,7 @@ class Evaluator:
                         name, "The rule was removed." if rule is None else "The rule was disabled.", ACTOR
                     )
                     self._memories.pop(name, None)
-                    self._dirty[name] = None
+                    self._keep_later({name: None})
                 elif memory.shape and memory.shape != evaluate.shape(rule):
                     await self._end(name, "The rule's scopes were changed.", ACTOR)
             except Unavailable as error:
@@ -328,10 +329,10 @@ class Evaluator:
             self._failings[name] = before or Failing()
             return
         if noted.since:
-            self._dirty[name] = _encode(noted)
+            self._keep_later({name: _encode(noted)})
         elif self._failings[name] is noted:
             del self._failings[name]
-            self._dirty[name] = None
+            self._keep_later({name: None})
 
     async def _hand_over(self, alerts: Sequence[Alert], actor: str) -> list[str]:
         """Have alerts decided, and give what came of each. Raises: Unavailable if they were not committed."""
@@ -345,14 +346,21 @@ class Evaluator:
 
     def _remember(self, rule_id: str, memory: Memory) -> None:
         self._memories[rule_id] = memory
-        self._dirty[rule_id] = _encode(memory)
+        self._keep_later({rule_id: _encode(memory)})
+
+    def _keep_later(self, rows: Mapping[str, bytes | None]) -> None:
+        """Have these rows kept soon. None: what a rule remembered is to be forgotten."""
+        self._dirty.update(rows)
+        self._is_dirty.set()
 
     async def _keep_regularly(self) -> None:
         while True:
+            await self._is_dirty.wait()
             await asyncio.sleep(KEEP_EVERY_S)
             await self._keep()
 
     async def _keep(self) -> None:
+        self._is_dirty.clear()
         if not self._dirty:
             return
         rows, self._dirty = self._dirty, {}
@@ -360,7 +368,7 @@ class Evaluator:
             await asyncio.to_thread(self._store.put_evaluations, rows)
         except StoreFailed as error:
             log.warning("what rules remember is kept later: %s", error)
-            self._dirty = rows | self._dirty
+            self._keep_later(rows | self._dirty)
 
 
 async def ask(rule: Rule, at: int, sources: Mapping[str, Source]) -> Asked:
