@@ -22,6 +22,9 @@ from tocsin.ports import Batch, DeliveryFilter, Store
 if TYPE_CHECKING:
     from tests.simulation.storm import Story
 
+QUIET = {"well", "accepts"}
+"""Moods of sinks in which nothing is said twice."""
+
 COUNTED = ("duplicate", "held", "no_incident")
 """Outcomes of alerts that need no entry of their own."""
 
@@ -86,7 +89,7 @@ def check_all(
     _resolved_never_overtakes_opened(deliveries, sinks)
     _folding_the_ledger_gives_the_state(house, entries)
     _everybody_knows(house)
-    if not story.faults and all(sink.calls == len(sink.arrived) for sink in sinks) and story.starts == 1:
+    if not story.faults and story.starts == 1 and {mood for sink in sinks for mood in sink.had} <= QUIET:
         assert story.twice == 0, "something came twice although nothing went wrong"
 
 
@@ -161,7 +164,10 @@ def _folding_the_ledger_gives_the_state(house: House, entries: Sequence[Entry]) 
     for entry in entries:
         fold.take(entry)
     live.begin(fold.state, state.at)
-    folded, is_ = dump(fold.state, without=SEEN_WITHOUT_ENTRY), dump(state, without=SEEN_WITHOUT_ENTRY)
+    without = (*SEEN_WITHOUT_ENTRY, "text_seq")  # Where its text lies is the runtime's to know.
+    folded, is_ = dump(fold.state, without=without), dump(state, without=without)
+    for incident in (*folded["incidents"].values(), *is_["incidents"].values()):
+        del incident["entries"], incident["last_seq"]
     for name, value in is_.items():
         assert folded[name] == value, f"the ledger's {name} is not the state's: {_first(folded[name], value)}"
 

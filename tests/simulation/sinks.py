@@ -37,13 +37,13 @@ class Arrived(NamedTuple):
 
 
 class Sink:
-    """One receiver. mood: how it is now; calm: it is well from now on, whatever comes."""
+    """One receiver. mood: how it is now; had: all that it had."""
 
     def __init__(self, name: str, chance: random.Random, moods: tuple[str, ...]) -> None:
         self.name = name
         self.mood = "well"
         self.arrived: list[Arrived] = []
-        self.calls = 0
+        self.had = {"well"}
         self._chance = chance
         self._moods = moods
         self._calm = False
@@ -52,6 +52,7 @@ class Sink:
         """Become another."""
         if not self._calm:
             self.mood = self._chance.choice(self._moods)
+            self.had.add(self.mood)
 
     def calm(self) -> None:
         """Be well for good."""
@@ -59,7 +60,6 @@ class Sink:
 
     async def take(self, message: Message, target: Target, key: str, process: str) -> Outcome:
         """Be spoken to."""
-        self.calls += 1
         chance, mood = self._chance, self.mood
         await asyncio.sleep(chance.choice((0.001, 0.01, 0.2)))
         if mood == "resets":

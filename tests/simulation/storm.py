@@ -170,11 +170,10 @@ async def _play(story: Story, loop: VirtualLoop, chance: random.Random, hours: f
 async def _supervise(house: House, weather: Weather, chance: random.Random) -> None:
     """Start a node where none lives, after a while."""
     while True:
-        await asyncio.sleep(1.0)
-        process = house.process
-        if process is None or process.dead:
-            await asyncio.sleep(chance.expovariate(1 / weather.down_s))
-            house.start()
+        assert house.process is not None
+        await house.process.died.wait()
+        await asyncio.sleep(chance.expovariate(1 / weather.down_s))
+        house.start()
 
 
 async def _kill(house: House, weather: Weather, chance: random.Random) -> None:

@@ -26,12 +26,14 @@ class Process:
     def __init__(self, name: str) -> None:
         self.name = name
         self.dead = False
+        self.died = asyncio.Event()
         self.context = contextvars.copy_context()
         self.context.run(PROCESS.set, self)
 
     def kill(self) -> None:
         """End it, here and now."""
         self.dead = True
+        self.died.set()
 
     def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call something inside, as one who knocks at its door."""
