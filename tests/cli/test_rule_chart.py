@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders import HOUR, MINUTE
 
-from tocsin.cli.rule_chart import chart
+from tocsin.cli.rule_chart import chart, sparkline
 from tocsin.core.model.rule import Point
 
 BEGIN = 1_799_020_800_000_000
@@ -32,6 +32,23 @@ def drawn(*, unicode: bool) -> str:
 
 def test_points_and_the_limit_are_drawn_in_braille() -> None:
     assert drawn(unicode=True) == BRAILLE
+
+
+@pytest.mark.parametrize(
+    ("values", "line", "plain"),
+    [
+        ([0, 50, 100], "▁▅█", "_-^"),
+        ([7, 7, 7], "▄▄▄", "---"),
+        ([-1.7e308, 0, 1.7e308], "▁▅█", "_-^"),
+        ([1, 2], "", ""),
+        ([], "", ""),
+    ],
+)
+def test_a_line_of_points_goes_from_the_lowest_to_the_highest(
+    values: list[float], line: str, plain: str
+) -> None:
+    assert sparkline(values) == line
+    assert sparkline(values, unicode=False) == plain
 
 
 def test_where_there_is_no_unicode_stars_will_do() -> None:

@@ -20,6 +20,12 @@ LABEL_MAX = 12
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """The bits of a braille pattern by row and column (Unicode 16.0, 21.1)."""
 
+_STEPS = "▁▂▃▄▅▆▇█"
+_STEPS_ASCII = "_.-=^"
+
+POINTS_MIN = 3
+"""Fewer points make no picture."""
+
 GAP = 3
 """Points further apart than so many times the usual distance are not joined."""
 
@@ -74,6 +80,15 @@ def chart(
     drawn.append(f"{'':{wide}} {look.corner}{look.floor * columns}")
     drawn.append(f"{'':{wide + 2}}{_times(since, until, ZoneInfo(zone), columns)}".rstrip())
     return drawn
+
+
+def sparkline(values: Sequence[float], *, unicode: bool = True) -> str:
+    """Draw numbers in one line, a character each, from the lowest to the highest; "" for fewer than POINTS_MIN."""
+    if len(values) < POINTS_MIN:
+        return ""
+    steps = _STEPS if unicode else _STEPS_ASCII
+    low, high = min(values), max(values)
+    return "".join(steps[len(steps) - 1 - _row(value, low, high, len(steps))] for value in values)
 
 
 def _row(value: float, low: float, high: float, rows: int) -> int:
