@@ -13,7 +13,7 @@ from tests.cli.terminal import terminal
 from tests.support.builders import HOUR, MINUTE
 from tests.support.rules import a_rule
 
-from tocsin.cli.rule_explain import FORMULAS, explained, kind_of
+from tocsin.cli.rule_explain import FORMULAS, explained
 from tocsin.core.model.alert import Severity
 from tocsin.core.model.rule import (
     Absent,
@@ -28,7 +28,9 @@ from tocsin.core.model.rule import (
     Slope,
     Threshold,
     Tier,
+    Trigger,
 )
+from tocsin.core.rules.plain import kind_of
 from tocsin.runtime.trial import Trial
 
 AT = "2025-01-10T12:00:00Z"
@@ -267,8 +269,8 @@ def test_a_rule_is_explained_in_words_with_its_numbers(place: Path) -> None:
         "SELECT at, host, n AS value FROM orders WHERE at >= :since AND at < :until",
         "every 30m; next 2025-01-10 13:",
         "reduce(points) op limit (threshold)",
-        "reduce = last, op = gt",
-        "warning at 80, critical at 95; once 2 of the last 3 looks were wrong",
+        "op = gt, reduce = last",
+        "warning above 80, critical above 95; once 2 of the last 3 looks were wrong",
         "a scope without data is no look: all stays as it is",
         "one for each combination of all labels that the answer has",
         "team=shop",
@@ -299,6 +301,35 @@ def test_every_kind_of_trigger_has_its_formula_and_its_terms() -> None:
         assert said["questions"]
         assert said["fires"]
     assert seen == set(FORMULAS)
+
+
+@pytest.mark.parametrize(
+    ("trigger", "says"),
+    [
+        (Threshold(op=Op.LT, limits=(Limit(1, Severity.CRITICAL),)), "critical below 1"),
+        (Threshold(op=Op.LTE, limits=(Limit(1, Severity.ERROR),)), "error at 1 or below"),
+        (Threshold(op=Op.GT, limits=(Limit(0.5, Severity.ERROR),)), "error above 0.5"),
+        (Threshold(op=Op.GTE, limits=(Limit(1, Severity.ERROR),)), "error at 1 or above"),
+        (Threshold(op=Op.EQ, limits=(Limit(1, Severity.ERROR),)), "error at exactly 1"),
+        (Threshold(op=Op.NE, limits=(Limit(1, Severity.ERROR),)), "error at anything but 1"),
+        (DeltaPct(op=Op.LT, limits=(Limit(-20, Severity.ERROR),), against=Period.WEEK), "error below -20 %"),
+        (Slope(op=Op.GT, limits=(Limit(5, Severity.ERROR),), per=HOUR), "error above 5 per hour"),
+        (Break(limits=(Limit(5, Severity.ERROR),)), "error at 5 or above"),
+        (Outlier(limits=(Limit(3.5, Severity.INFO),)), "info at 3.5 or above"),
+        (Absent(limits=(Limit(90 * 60, Severity.ERROR),)), "error after 1h30m"),
+    ],
+    ids=str,
+)
+def test_a_limit_says_on_which_side_of_it_something_is_wrong(trigger: Trigger, says: str) -> None:
+    said = explained(Trial(rule=a_rule(trigger=trigger), at=0))
+
+    assert said["fires"] == f"{says}; with the first wrong look"
+
+
+def test_a_rule_for_absence_says_that_no_data_is_what_it_looks_for() -> None:
+    absent = Absent(limits=(Limit(60, Severity.ERROR),))
+
+    assert "looks for" in explained(Trial(rule=a_rule(trigger=absent), at=0))["no data"]
 
 
 # backtest
