@@ -218,6 +218,15 @@ def test_what_is_wrong_exits_with_2_and_its_line(place: Path, tmp_path: Path) ->
     assert said.out == ""
 
 
+def test_a_whole_configuration_is_no_file_of_rules(place: Path) -> None:
+    said = rule(place, "test", place / "tocsin.yaml")
+
+    assert said.code == 2
+    assert "tocsin.yaml is a whole configuration" in said.err
+    assert "Name the id of one of its rules instead" in said.err
+    assert "There is no such key" not in said.err
+
+
 def test_a_query_that_would_write_is_refused_before_it_is_asked(place: Path, tmp_path: Path) -> None:
     query = "SELECT at, host, n AS value FROM orders WHERE at >= :since AND at < :until"
     (tmp_path / "wrong.yaml").write_text(f"rules:{HIGH}".replace(query, "DELETE FROM orders"))

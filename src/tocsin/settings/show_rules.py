@@ -1,4 +1,4 @@
-"""Show rules: sources, rules and objectives, written as the file is written. What nobody set and is empty is left out."""
+"""Show rules: sources, rules and objectives, written as the file is written. What is empty is left out."""
 
 from collections.abc import Iterable
 from typing import Any, assert_never
