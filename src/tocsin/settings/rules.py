@@ -110,7 +110,7 @@ def source_of(form: SqlForm | PrometheusForm | HttpForm) -> SourceSettings:
 def sources_of(
     document: Document, around: Surroundings, try_source: TrySource
 ) -> tuple[Known, list[Problem]]:
-    """Make every source that is well-formed, and say what is wrong with the others; they count as there all the same."""
+    """Make every source that is well-formed, and say what is wrong with the others, which count as there too."""
     checks = Known()
     checks.all_named = _are_listed(document)
     problems: list[Problem] = []
@@ -184,7 +184,8 @@ def _twice(parts: Sequence[Part]) -> Iterator[Problem]:
                 path, known, line = first.setdefault(name, (part.path, key, place.line))
                 if (path, known) != (part.path, key):
                     where = "" if path == part.path else f"{path or 'the configuration'}, "
-                    message = f"{name[:80]!r} is the name in {where}line {line} too. Give each rule and objective its own."
+                    message = f"{name[:80]!r} is the name in {where}line {line} too."
+                    message += " Give each rule and objective its own."
                     yield Problem(place, (*key, name_key), message, part.path)
 
 
