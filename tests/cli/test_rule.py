@@ -14,22 +14,27 @@ from tests.support.builders import HOUR, MINUTE
 from tests.support.rules import a_rule
 
 from tocsin.cli.rule_explain import FORMULAS, explained
+from tocsin.cli.rule_test import guides_of
 from tocsin.core.model.alert import Severity
 from tocsin.core.model.rule import (
     Absent,
     Break,
     BurnRate,
     DeltaPct,
+    Judgement,
     Limit,
     Op,
     Outlier,
     Period,
+    Point,
+    Series,
     Side,
     Slope,
     Threshold,
     Tier,
     Trigger,
 )
+from tocsin.core.rules.glance import Glance, Verdict, glance
 from tocsin.core.rules.plain import kind_of
 from tocsin.runtime.trial import Trial
 
@@ -37,6 +42,7 @@ AT = "2025-01-10T12:00:00Z"
 """A Friday."""
 END = datetime.fromisoformat(AT)
 
+FOUR = (Limit(4.0, Severity.ERROR),)
 CONFIG = """
 sources:
 - {kind: sql, name: shop, url: "sqlite:///shop.db"}
@@ -150,7 +156,7 @@ def test_a_look_is_drawn_with_its_limits_and_nothing_hostile_reaches_the_termina
     assert "it fires after 2 of 3" in said.out
     assert "95 ┤╌" in said.out
     assert "80 ┤╌" in said.out
-    assert said.out.splitlines()[-2].split() == ["08:30", "09:30", "10:30"], "in the rule's zone"
+    assert said.out.splitlines()[-2].split() == ["08:30", "09:30", "Europe/Berlin", "10:30"]
 
 
 def test_a_terminal_without_unicode_gets_stars(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,6 +172,45 @@ def test_a_terminal_without_unicode_gets_stars(place: Path, monkeypatch: pytest.
     assert "95 +---" in said.out
     assert "*" in said.out
     assert "?" not in said.out
+
+
+@pytest.mark.parametrize(
+    ("trigger", "numbers", "levels"),
+    [
+        (Break(limits=FOUR), {"usual": 10.0, "spread": 2.0}, [8, 10, 12]),
+        (Outlier(limits=FOUR), {"median": 10.0, "last": 16.0, "z": 3.0}, [2, 10, 18]),
+        (Outlier(limits=FOUR, side=Side.ABOVE), {"median": 10.0, "last": 16.0, "z": 3.0}, [10, 18]),
+        (Outlier(limits=FOUR, side=Side.BELOW), {"median": 10.0, "last": 4.0, "z": -3.0}, [2, 10]),
+        (Outlier(limits=FOUR), {"median": 10.0, "last": 10.0, "z": 0.0}, [10]),
+        (Break(limits=FOUR), {"usual": 1.7e308, "spread": 1.7e308}, [0, 1.7e308]),
+        (Break(limits=FOUR), {}, []),
+        (Threshold(op=Op.GT, limits=FOUR), {"last": 5.0}, []),
+    ],
+)
+def test_what_is_usual_is_drawn(trigger: Trigger, numbers: dict[str, float], levels: list[float]) -> None:
+    judged = Judgement(severity=None, value=1.0, limit=4.0, formula="", numbers=numbers)
+    seen = Glance(scope={}, verdict=Verdict.GREEN, judgement=judged, points=(), lines=())
+
+    assert guides_of(a_rule(trigger=trigger), HOUR, seen) == (levels, None)
+
+
+def test_the_line_that_was_fitted_is_drawn_from_one_end_of_the_window_to_the_other() -> None:
+    made = a_rule(trigger=Slope(op=Op.GT, limits=FOUR, per=HOUR), window=2 * HOUR)
+    points = [Point(at * 10 * MINUTE, 7.0 + at) for at in range(2, 10)]
+
+    (seen,) = glance(made, 2 * HOUR, {"now": [Series({}, tuple(points))]})
+
+    assert guides_of(made, 2 * HOUR, seen) == ([], (pytest.approx(7), pytest.approx(19)))
+
+
+def test_a_burn_rate_is_told_by_its_tiers_and_not_drawn(place: Path) -> None:
+    said = rule(place, "test", place / "burn.yaml", "--at", AT, "-o", "table")
+
+    assert said.code == 0
+    assert "┤" not in said.out
+    assert "  error from 6 x on: 652.4 x over 6h, no answer over 30m\n" in said.out
+    assert "  warning from 1 x on: 70.26 x over 3d, 652.4 x over 6h\n" in said.out
+    assert "  critical from 14.4 x on: " in said.out
 
 
 def test_without_a_chart_there_is_none(place: Path) -> None:
