@@ -429,11 +429,27 @@ def test_for_people_the_verdict_comes_first(place: Path) -> None:
     assert said.code == 0
     assert is_harmless(said.out)
     words = " ".join(said.out.split())
-    assert "60 incidents in 30 days (14.0 a week), 9 critical, 30 opened at night, 119 notifications" in words
+    assert (
+        "60 incidents in 30 days (14.0 a week), 9 critical, 30 opened at night, 119 notifications (" in words
+    )
+    assert " at night)" in words
+    assert "week (Europe/Berlin) incidents notifications incidents, of at most 14" in words
     assert "and 10 more: --output json" in words
     assert "2025-W01 14 28 ████" in words
     assert "The longest: #" in words
     assert "host=db-1<U+001B>[31mred<U+202E><U+0007>" in "".join(words.split())
+
+
+def test_looks_before_the_history_begins_are_told_apart(place: Path) -> None:
+    csv = ("--csv", place / "history.csv", "--until", AT, "-o", "table")
+
+    whole, longer = (
+        " ".join(rule(place, "backtest", place / "high.yaml", "--days", days, *csv).out.split())
+        for days in (30, 35)
+    )
+
+    assert "before there was any" not in whole
+    assert "could say nothing: no data, or too little; all of them before there was any." in longer
 
 
 def test_progress_comes_line_by_line_and_the_report_last(place: Path) -> None:

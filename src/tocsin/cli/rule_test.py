@@ -117,7 +117,7 @@ def heading(one: "Glance") -> "object":
 
 
 def burn_words(burned: "Burned") -> str:
-    """Say how fast the budget burns over both windows of a tier: `critical from 14.4 x on: 20 x over 1h, 3 x over 5m`."""
+    """Say how fast the budget burns over both windows: `critical from 14.4 x on: 20 x over 1h, 3 x over 5m`."""
     from tocsin.core.rules.triggers import wording
 
     tier = burned.tier
