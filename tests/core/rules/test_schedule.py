@@ -77,6 +77,18 @@ def test_what_is_no_cron_expression_is_refused(wrong: str) -> None:
         schedule.check_cron(wrong, "UTC")
 
 
+@pytest.mark.parametrize("never", ["0 8 31 2 *", "0 8 30 2 *", "0 0 31 4,6 *"])
+def test_a_day_that_its_months_never_have_is_said_to_be_that(never: str) -> None:
+    with pytest.raises(Invalid, match="never comes true"):
+        schedule.check_cron(never, "UTC")
+
+
+@pytest.mark.parametrize("wrong", ["0 8 32 2 *", "0 8 31 13 *", "0 25 31 2 *"])
+def test_what_is_no_day_or_month_is_not_called_one_that_never_comes(wrong: str) -> None:
+    with pytest.raises(Invalid, match="is no cron expression"):
+        schedule.check_cron(wrong, "UTC")
+
+
 def test_a_sound_cron_expression_is_taken() -> None:
     schedule.check_cron("0 8 * * 1-5", "Europe/Berlin")
 

@@ -34,12 +34,19 @@ def check_cron(expression: str, zone: str) -> None:
             f"{expression[:60]!r} has not five fields. Write minute, hour, day, month and day of the week, "
             "such as 0 8 * * 1-5."
         )
+    start = datetime(2026, 1, 1, tzinfo=ZoneInfo(zone))
+    minute, hour, day, month, weekday = expression.split()
     try:
-        following = next(CronSim(expression, datetime(2026, 1, 1, tzinfo=ZoneInfo(zone))), None)
+        following = next(CronSim(expression, start), None)
     except CronSimError as error:
-        raise Invalid(f"{expression[:60]!r} is no cron expression: {error}.") from None
+        try:
+            CronSim(f"{minute} {hour} {day} * {weekday}", start)
+            CronSim(f"{minute} {hour} 1 {month} {weekday}", start)
+        except CronSimError:
+            raise Invalid(f"{expression[:60]!r} is no cron expression: {error}.") from None
+        following = None  # Day and month are right, each by itself: this month never has that day.
     if following is None:
-        raise Invalid(f"{expression[:60]!r} never comes true.")
+        raise Invalid(f"{expression[:60]!r} never comes true. Give a day that the month has.")
 
 
 def next_due(rule: Rule, after: int) -> int:

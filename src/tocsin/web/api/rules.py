@@ -1,6 +1,7 @@
 """Rules: what the Alert Center looks at, what it saw, and what is left of the objectives' error budgets."""
 
 import asyncio
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -9,9 +10,11 @@ from pydantic import BaseModel, Field
 
 from tocsin.core.model.alert import Severity, Status
 from tocsin.core.model.errors import NotFound, Unavailable
-from tocsin.core.model.rule import Interval, NoData, Point, Rule, Slo
+from tocsin.core.model.policy import SECOND
+from tocsin.core.model.rule import Cron, Interval, NoData, Point, Slo
 from tocsin.core.rules import objectives, slo
 from tocsin.core.rules.evaluate import Look
+from tocsin.core.rules.plain import kind_of, plain
 from tocsin.ports import Source, SourceFailed
 from tocsin.runtime.evaluator import Standing
 from tocsin.runtime.node import Node
@@ -98,9 +101,14 @@ class ScopeOut(BaseModel):
 
 
 class RuleDetail(RuleOut):
-    """query: as it is asked; last: the last look at each scope, the first 100 of them."""
+    """query: as it is asked, empty if the trigger brings its own; last: the last look at each of the first 100 scopes.
+
+    trigger_settings: the keys of `trigger` as in the configuration, `limits` always as a list, lengths of time in
+    seconds; of an objective its queries `good` and `total` too.
+    """
 
     query: str
+    trigger_settings: dict[str, Any]
     last: list[ScopeOut]
 
 
@@ -162,16 +170,19 @@ class SloList(BaseModel):
 async def list_rules(node: TheNode, reader: Reader) -> RuleList:
     """List the rules and how they stand, by name."""
     standings = node.evaluator.standings()
-    return RuleList(rules=[RuleOut(**_out(one)) for one in standings], total=len(standings))
+    heard = _heard(standings)
+    return RuleList(rules=[RuleOut(**_out(one, heard)) for one in standings], total=len(standings))
 
 
 @router.get("/rules/{rule_id}", responses={404: {}})
 async def get_rule(rule_id: RuleName, node: TheNode, reader: Reader) -> RuleDetail:
     """Show one rule, with what its last look saw."""
     standing = _standing(node, rule_id)
+    rule = standing.rule
     return RuleDetail(
-        **_out(standing),
-        query=standing.rule.query,
+        **_out(standing, _heard(node.evaluator.standings())),
+        query=rule.query,
+        trigger_settings=plain(rule.trigger, lambda length: length / SECOND),
         last=[*map(_scope, standing.looks), *(_silent(*one) for one in standing.silent)],
     )
 
@@ -207,19 +218,17 @@ def _standing(node: Node, rule_id: str) -> Standing:
         raise NotFound(f"There is no rule {rule_id[:80]!r}. List them: GET /api/v1/rules.") from None
 
 
-def _out(standing: Standing) -> dict[str, Any]:
+def _out(standing: Standing, heard: Mapping[str, Standing]) -> dict[str, Any]:
     rule = standing.rule
     return {
         "rule_id": rule.rule_id,
         "description": rule.description,
         "state": _state(standing),
         "source": rule.source,
-        "every": f"{rule.every.length / 1e6:g}s"
-        if isinstance(rule.every, Interval)
-        else rule.every.expression,
+        "every": _every(rule.every),
         "zone": rule.zone,
         "window_s": rule.window / 1e6,
-        "trigger": _kind(rule),
+        "trigger": kind_of(rule.trigger),
         "looks": rule.looks,
         "of": rule.of,
         "no_data": rule.no_data,
@@ -231,12 +240,29 @@ def _out(standing: Standing) -> dict[str, Any]:
         "scopes": len(standing.looks) + len(standing.silent),
         "firing": sum(look.alert.status is Status.FIRING for look in standing.looks) + len(standing.silent),
         "failing_since": instant(standing.failing_since) if standing.failing_since else None,
-        "failure": standing.failure,
+        "failure": _failure(standing, heard),
     }
 
 
-def _kind(rule: Rule) -> str:
-    return str(rule.trigger.__struct_config__.tag)
+def _heard(standings: list[Standing]) -> dict[str, Standing]:
+    """Give a rule for each source that has heard why there is no answer."""
+    return {one.rule.source: one for one in standings if one.failure}
+
+
+def _failure(standing: Standing, heard: Mapping[str, Standing]) -> str:
+    """Say why a rule gets no answer; if it has not asked itself since the start, what another one heard."""
+    if standing.failure or not standing.failing_since:
+        return standing.failure
+    source = standing.rule.source
+    other = heard.get(source)
+    why = f", as rule {other.rule.rule_id} heard: {other.failure}" if other is not None else "."
+    return f"Source {source} gave no answer{why}"
+
+
+def _every(every: Interval | Cron) -> str:
+    if isinstance(every, Cron):
+        return every.expression
+    return f"{every.length / SECOND:.6f}".rstrip("0").rstrip(".") + "s"
 
 
 def _state(standing: Standing) -> RuleState:
