@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-from tocsin.cli.evidence import evidence_facts
 from tocsin.cli.show import (
     DELIVERY_STYLE,
     DELIVERY_WORDS,
@@ -147,6 +146,8 @@ def _show_alerts(out: "Console", detail: dict[str, Any]) -> None:
 
 def _show_evidence(out: "Console", alerts: list[dict[str, Any]]) -> None:
     """Say of alerts of rules how they came to what they say, of those that fire first."""
+    from tocsin.cli.evidence import evidence_facts
+
     proven = [(one, found) for one in alerts if (found := evidence_facts(one.get("evidence")))]
     proven.sort(key=lambda pair: pair[0]["status"] != "firing")
     if not proven:

@@ -10,7 +10,6 @@ import click
 from tocsin.cli.client import Server, find_server, server_options
 from tocsin.cli.exits import UNREACHABLE, Failure
 from tocsin.cli.plain import plain, plain_lines
-from tocsin.cli.rule_words import length, no_data, once, steps, terms
 from tocsin.cli.show import (
     SEVERITY_STYLE,
     console,
@@ -99,6 +98,8 @@ def _show_query(name: str, query: str) -> None:
 
 def _every(said: str) -> str:
     """Say in words how often it looks. said: `60s`, or a cron expression."""
+    from tocsin.cli.rule_words import length
+
     if " " in said:
         return f"when the clocks show {said}"
     try:
@@ -108,6 +109,8 @@ def _every(said: str) -> str:
 
 
 def _facts(found: dict[str, Any]) -> list[tuple[str, object]]:
+    from tocsin.cli.rule_words import length, no_data, once, steps, terms
+
     settings = found.get("trigger_settings") or {}
     zone_name = f" in {found['zone']}" if " " in found["every"] else ""
     looks = f"{_every(found['every'])}{zone_name}, over the last {length(found['window_s'])}"
