@@ -15,7 +15,7 @@ from tocsin.core.model.input import Input
 from tocsin.core.model.policy import Policy
 from tocsin.ports import Batch, Store, StoreFailed
 from tocsin.runtime import node as node_module
-from tocsin.runtime.gate import AFTER_FAILURE_S, IDLE_S, INPUTS_A_TURN, Gate
+from tocsin.runtime.gate import AFTER_FAILURE_S, INPUTS_A_TURN, Gate
 from tocsin.runtime.node import Node
 from tocsin.runtime.pump import Pump, Request
 from tocsin.runtime.turn import Result
@@ -25,6 +25,9 @@ START = 1_800_000_000.0
 """Epoch seconds at which every simulation begins: a Friday in January 2027."""
 
 ORIGIN = "simulated"
+IDLE_S = 20.0
+"""How often a turn is taken if nobody asks; the real gate takes one four times as often, to no other effect."""
+
 HOPS_S = (0.0, 0.0001, 0.001, 0.01)
 """How long a request waits until the pump takes it."""
 
@@ -163,6 +166,11 @@ class House:
     def is_up(self) -> bool:
         """Say whether a node lives."""
         return self.process is not None and not self.process.dead and self.node is not None
+
+    def owes(self) -> bool:
+        """Say whether something is still to be delivered."""
+        assert self.node is not None
+        return bool(self.node._pump.state.deliveries)
 
     def start(self) -> None:
         """Begin a process that opens the house and listens; it may die or fail at that."""

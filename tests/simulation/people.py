@@ -19,14 +19,17 @@ SEVERITIES = ("info", "warning", "warning", "error", "critical")
 
 
 class Said(NamedTuple):
-    """A look at an alert that was answered with a 2xx. at: virtual seconds of the answer."""
+    """A look at an alert that was answered with a 2xx.
+
+    at: virtual seconds of the answer; identity: its rule and host; incidents: the numbers that the answer named.
+    """
 
     at: float
     key: str
+    identity: tuple[str, str]
     status: str
     outcome: str
-    severity: str
-    rule_id: str
+    incidents: tuple[int, ...]
 
 
 class Senders:
@@ -47,10 +50,12 @@ class Senders:
             await self.say([self._look() for _ in range(self._chance.choice((1, 1, 1, 4, 12)))])
 
     async def end(self) -> None:
-        """Say of everything that it is over."""
+        """Say of much that it is over, and of the rest once more that it is not."""
         for key in list(self.firing):
-            await self.say([self._alert(*key, "resolved")])
-        self.firing.clear()
+            is_over = self._chance.random() < 0.6
+            await self.say([self._alert(*key, "resolved" if is_over else "firing")])
+            if is_over:
+                del self.firing[key]
 
     def _look(self) -> dict[str, Any]:
         if self.firing and self._chance.random() < 0.6:
@@ -95,9 +100,9 @@ class Senders:
             key = idempotency_key(
                 alert["rule_id"], alert["scope"], alert["window_start"], alert["window_end"]
             )
-            self.answered.append(
-                Said(now, key, alert["status"], result.outcome, alert["severity"], alert["rule_id"])
-            )
+            identity = alert["rule_id"], alert["scope"]["host"]
+            numbers = tuple(number for _, number, _ in result.incidents)
+            self.answered.append(Said(now, key, identity, alert["status"], result.outcome, numbers))
 
     async def _post(self, body: bytes) -> Any:
         """Send a request once. None: there was no 2xx, whatever became of it."""
