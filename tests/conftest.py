@@ -1,6 +1,7 @@
 """What holds for every test: no setting leaks in from outside, chance is repeatable, and seeds can be chosen."""
 
 import os
+import signal
 
 import hypothesis
 import pytest
@@ -9,6 +10,11 @@ hypothesis.settings.register_profile(
     "tocsin", derandomize=True, deadline=None
 )  # the same examples for everybody
 hypothesis.settings.load_profile("tocsin")
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # Run in the background by a shell: children would ignore it too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 for name in [
     name for name in os.environ if name.startswith("TOCSIN_") and not name.startswith("TOCSIN_TEST_")
