@@ -11,9 +11,8 @@ hypothesis.settings.register_profile(
 )  # the same examples for everybody
 hypothesis.settings.load_profile("tocsin")
 
-if (
-    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-):  # Run in the background by a shell: children would ignore it too.
+# A shell that runs us in the background lets us ignore it, and our children would too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 for name in [
