@@ -22,6 +22,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from tocsin import wiring
 from tocsin.core.model.alert import Alert, Severity, Status
 from tocsin.core.model.input import Input, OutcomeReported
 from tocsin.core.model.notification import Accepted
@@ -31,7 +32,6 @@ from tocsin.runtime.pump import Pump, Request
 from tocsin.runtime.world import MachineIds
 from tocsin.settings import read_settings
 from tocsin.stores.sqlite import SqliteStore
-from tocsin.wiring import build_node
 
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
@@ -64,6 +64,9 @@ class HandClock:
         self.at = at
 
     def now(self) -> int:
+        return self.at
+
+    def wall(self) -> int:
         return self.at
 
     def not_before(self, at: int) -> None:
@@ -109,7 +112,8 @@ def fill(data: Path, count: int) -> int:
     (data.parent / "tocsin.yaml").write_text(CONFIG)
     store = SqliteStore(data)
     settings = read_settings(config=data.parent / "tocsin.yaml")
-    node = build_node(settings, store, data=data)
+    wiring.MachineClock = lambda: clock  # type: ignore[assignment,misc]  # The house opens a year ago, too.
+    node = wiring.build_node(settings, store, data=data)
     pump = Pump(store, clock, MachineIds(), origin=node.origin, on_committed=committed)
     pump.open()
     given = alerts(count, clock.at)

@@ -111,13 +111,17 @@ class Source(Protocol):
     kind: str
 
     def check(self, query: str) -> None:
-        """Refuse a query that this source would never answer, without asking anybody. Raises: Invalid."""
+        """Refuse a query that this source would never answer, without asking anybody. Raises: Invalid.
+
+        That it passes is no promise: what a name in it leads to, only who is asked can tell.
+        """
         ...
 
     async def ask(self, ask: Ask) -> tuple[Series, ...]:
-        """Give the series of a question, with their finite points in [since, until]; no point is no data.
+        """Give the series of a question with their finite points in [since, until), the oldest first.
 
-        Raises: SourceFailed.
+        No point is no data.
+        Raises: SourceFailed. An answer that could be misread is refused, too, and never guessed at.
         """
         ...
 

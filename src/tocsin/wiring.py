@@ -169,6 +169,17 @@ def build_source(settings: SourceSettings, outbound: Outbound) -> Source:
             assert_never(settings)
 
 
+def try_source(settings: SourceSettings, outbound: Outbound) -> Callable[[str], None]:
+    """Make one source, load its driver, and give what tries a query on it. Raises: Invalid, as `build_source` does."""
+    source = build_source(settings, outbound)
+    if isinstance(settings, SqlSettings):
+        from tocsin.sources.sql import Sql
+
+        assert isinstance(source, Sql)
+        source.load_driver()
+    return source.check
+
+
 def build_clock() -> Clock:
     """Make the machine's clock."""
     return MachineClock()
@@ -190,7 +201,7 @@ def read_configuration(config: Path | None, data: Path | None, *, running: bool 
         config=config,
         data=data,
         try_channel=lambda channel: build_channel(channel, outbound),
-        try_source=lambda source: build_source(source, outbound).check,
+        try_source=lambda source: try_source(source, outbound),
         running=running,
     )
 
@@ -201,7 +212,7 @@ def read_rules_of(path: Path, settings: Settings, *, any_source: bool = False) -
     return read_rules(
         path,
         settings,
-        try_source=lambda source: build_source(source, outbound).check,
+        try_source=lambda source: try_source(source, outbound),
         any_source=any_source,
     )
 

@@ -6,13 +6,50 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from tests.cli.running import serving, tocsin
 from tests.cli.test_incidents import send, to, webhook
+from tests.settings.files import settings_of
+
+from tocsin.settings.show import shown_settings
 
 HOOK = """\
 channels:
   - {{name: ops, kind: webhook, url: "{url}", secrets: [{{env: HOOK_SECRET}}]}}
 outgoing: {{allow_private: [127.0.0.0/8]}}
+"""
+RULES = """\
+sources:
+  - {kind: sql, name: shop, url: "sqlite:///shop.db"}
+  - {kind: http, name: web, url: "https://x.example.org/canary-71d0", headers: {Authorization: {env: HOOK_SECRET}}}
+rules:
+  - rule_id: low
+    source: shop
+    query: |
+      SELECT 1 AS value
+      FROM orders
+    every: 1m
+    window: 20m
+    trigger: {kind: threshold, op: lt, value: 1}
+    severity: critical
+    for: 2 of 3
+    no_data: firing
+    labels: {team: "sh\u00f6p"}
+  - rule_id: gone
+    source: web
+    query: $.items[*]
+    every: 0 8 * * 1-5
+    window: 2h
+    zone: Europe/Berlin
+    by: []
+    enabled: false
+    trigger: {kind: absent, limits: [{after: 90m, severity: error}]}
+slos:
+  - name: served
+    objective: 99.9
+    source: shop
+    good: SELECT 1 AS value
+    total: SELECT 2 AS value
 """
 WRONG = "dry_run: perhaps\nchanels: []\n"
 
@@ -41,7 +78,64 @@ def test_a_right_file_is_said_to_be_right(tmp_path: Path) -> None:
         "errors": [],
         "doubts": [],
         "channels": ["ops"],
+        "sources": [],
+        "rules": 0,
+        "slos": 0,
     }
+
+
+def test_rules_and_their_sources_are_counted(tmp_path: Path) -> None:
+    file = written(tmp_path / "t.yaml", RULES)
+
+    table, data = (tocsin("config", "check", file, "-o", how) for how in ("table", "json"))
+
+    assert table.out == f"{file} is right. Channels: none. Sources: shop, web. 2 rules, 1 objective.\n"
+    answer = json.loads(data.out)
+    assert (answer["sources"], answer["rules"], answer["slos"]) == (["shop", "web"], 2, 1)
+
+
+def test_rules_are_shown_as_the_file_is_written(tmp_path: Path) -> None:
+    file = written(tmp_path / "t.yaml", RULES)
+
+    table, data = (tocsin("config", "show", "--config", file, "-o", how) for how in ("table", "json"))
+
+    assert (table.code, data.code) == (0, 0)
+    assert "canary" not in table.out + data.out
+    assert table.out.isascii()
+    settings = json.loads(data.out)["settings"]
+    shop, web = settings["sources"]
+    assert (shop["url"], web["url"]) == ("sqlite:///shop.db", "https://x.example.org/...")
+    assert web["headers"] == {"Authorization": "*** (from env HOOK_SECRET)"}
+    assert settings["rules"][0] == {
+        "rule_id": "low",
+        "source": "shop",
+        "query": "SELECT 1 AS value\nFROM orders\n",
+        "every": "1m",
+        "window": "20m",
+        "trigger": {
+            "kind": "threshold",
+            "op": "lt",
+            "limits": [{"value": 1, "severity": "critical"}],
+            "reduce": "last",
+        },
+        "for": "2 of 3",
+        "no_data": "firing",
+        "labels": {"team": "sh\u00f6p"},
+        "zone": "UTC",
+        "enabled": True,
+    }
+    assert "\n  query: |\n    SELECT 1 AS value\n    FROM orders\n" in table.out
+    assert [one["name"] for one in settings["slos"]] == ["served"]
+
+
+def test_rules_that_are_shown_are_the_same_when_they_are_read_again(tmp_path: Path) -> None:
+    first = settings_of(tmp_path, RULES, {"HOOK_SECRET": "canary-71d0"})
+
+    shown = shown_settings(first)
+    again = RULES.partition("rules:")[0] + yaml.safe_dump({name: shown[name] for name in ("rules", "slos")})
+
+    second = settings_of(tmp_path, again, {"HOOK_SECRET": "canary-71d0"})
+    assert (second.rules, second.slos) == (first.rules, first.slos)
 
 
 def test_what_looks_wrong_but_may_be_right_is_said_too(

@@ -64,10 +64,11 @@ def test_every_source_is_asked_what_a_rule_asks_it(tmp_path: Path) -> None:
     shop = apsw.Connection(str(tmp_path / "shop.db"))
     shop.execute("CREATE TABLE orders (at INTEGER)").fetchall()
     shop.close()
+    (tmp_path / "old.db").write_bytes((tmp_path / "shop.db").read_bytes())
     rule = {"source": "shop", "severity": "error", "trigger": {"kind": "absent", "after": "1m"}}
     sources = {
         name: {"name": name, "kind": "sql", "url": f"sqlite:///{name}.db"}
-        for name in ("shop", "idle", "gone")
+        for name in ("shop", "idle", "gone", "old")
     }
     (tmp_path / "tocsin.yaml").write_text(
         json.dumps(
@@ -75,6 +76,12 @@ def test_every_source_is_asked_what_a_rule_asks_it(tmp_path: Path) -> None:
                 "sources": list(sources.values()),
                 "rules": [
                     {**rule, "rule_id": "orders", "query": "select count(*) as value from orders"},
+                    {
+                        **rule,
+                        "rule_id": "renamed",
+                        "query": "select sum(n) as value from orders",
+                        "source": "old",
+                    },
                     {**rule, "rule_id": "lost", "query": "select 1 as value", "source": "gone"},
                     {
                         **rule,
@@ -95,9 +102,16 @@ def test_every_source_is_asked_what_a_rule_asks_it(tmp_path: Path) -> None:
         "shop": "ok",
         "idle": "skipped",
         "gone": "fail",
+        "old": "fail",
     }
     assert "orders, with 1 series" in found["shop"]["said"]
+    assert found["gone"]["said"] == "It does not answer rule lost: The database file of 'gone' is not there."
+    assert found["gone"]["step"].startswith("Its rules are not looked at until it answers.")
     assert "tocsin rule test lost" in found["gone"]["step"]
+    assert found["old"]["said"] == (
+        "It answers, but not rule renamed: The statement failed: no such column: n."
+    )
+    assert found["old"]["step"] == "Only this rule is not looked at: tocsin rule test renamed"
     assert not (tmp_path / "gone.db").exists()
 
 

@@ -42,9 +42,9 @@ CHANGES = {"from": 1, "to": 2, "changes": [{"path": f"routes.{EVIL}", "before": 
 
 PAGES: list[tuple[str, Callable[[], None], list[str]]] = [
     ("list", lambda: printed(incidents_table([incident()])), ["42", "SILENCED", "12 of 112"]),
-    ("one", lambda: show_detail(answered.DETAIL), ["generation", "it came back", "before it", "#41", "Notes", "(erased)"]),
+    ("one", lambda: show_detail(answered.DETAIL), ["generation", "it came back", "before it", "#41", "Notes", "(erased)", "formula last = 97 > 90", "limit 90", "window 2026-03-04 12:00:00 to", "▁▅█ 1 to 97"]),
     ("acted", lambda: show_one(incident(changed=False), "silenced", "table"), ["was so already: silenced"]),
-    ("why", lambda: show_why(answered.WHY), ["number 4 of 10 in 1h", "not told", "everybody: updated", "3 counted repeats"]),
+    ("why", lambda: show_why(answered.WHY), ["number 4 of 10 in 1h", "not told", "everybody: updated", "3 counted repeats", "says 97 %", "formula last = 97 > 90"]),
     ("replay", lambda: show_replay(answered.REPLAY), ["would send", "already told", "3 matched", "--force"]),
     ("deliveries", lambda: printed(deliveries_table([delivery(), delivery(incident_number=None)])), ["7001", "#42", "dead"]),
     ("delivery", lambda: show_delivery(ATTEMPTED, "table"), ["given up", "retry"]),

@@ -308,6 +308,33 @@ def test_a_verb_has_the_server_read_its_file_and_shows_what_changed(server: Serv
         assert "ops      webhook" in operator("channel", "list", "-o", "table").out
 
 
+def test_which_rules_came_changed_and_went_is_said(server: Server) -> None:
+    def rules(*named: str, more: str = "") -> str:
+        head = "sources: [{kind: sql, name: shop, url: 'sqlite:///shop.db'}]\nrules:\n"
+        trigger = "trigger: {kind: threshold, op: gt, value: 5}, severity: error"
+        return head + "".join(
+            f"  - {{rule_id: {one}, source: shop, query: SELECT 1 AS value, {trigger}{more}}}\n"
+            for one in named
+        )
+
+    with server:
+        operator = Operator(server)
+        write(server, more=rules("kept", *(f"r{number:02}" for number in range(12))))
+
+        first = operator("config", "reload", "-o", "table").out
+        write(server, more=rules("kept", "r00", more=", enabled: false"))
+        second = operator("config", "reload").answer
+
+        assert "Rules added: kept, r00, r01, r02, r03, r04, r05, r06, r07, r08 and 3 more.\n" in first
+        assert "changed" not in first
+        assert second["changed"]
+        assert second["rules"] == {
+            "added": [],
+            "changed": ["kept", "r00"],
+            "removed": [f"r{number:02}" for number in range(1, 12)],
+        }
+
+
 def test_a_verb_says_all_that_is_wrong_with_the_file(server: Server) -> None:
     with server:
         (server.data / "tocsin.yaml").write_text("channels: {}\nrutes: {}\n")

@@ -13,28 +13,36 @@ from tests.cli.terminal import terminal
 from tests.support.builders import HOUR, MINUTE
 from tests.support.rules import a_rule
 
-from tocsin.cli.rule_explain import FORMULAS, explained, kind_of
+from tocsin.cli.rule_explain import FORMULAS, explained
+from tocsin.cli.rule_test import guides_of
 from tocsin.core.model.alert import Severity
 from tocsin.core.model.rule import (
     Absent,
     Break,
     BurnRate,
     DeltaPct,
+    Judgement,
     Limit,
     Op,
     Outlier,
     Period,
+    Point,
+    Series,
     Side,
     Slope,
     Threshold,
     Tier,
+    Trigger,
 )
+from tocsin.core.rules.glance import Glance, Verdict, glance
+from tocsin.core.rules.plain import kind_of
 from tocsin.runtime.trial import Trial
 
 AT = "2025-01-10T12:00:00Z"
 """A Friday."""
 END = datetime.fromisoformat(AT)
 
+FOUR = (Limit(4.0, Severity.ERROR),)
 CONFIG = """
 sources:
 - {kind: sql, name: shop, url: "sqlite:///shop.db"}
@@ -148,7 +156,7 @@ def test_a_look_is_drawn_with_its_limits_and_nothing_hostile_reaches_the_termina
     assert "it fires after 2 of 3" in said.out
     assert "95 ┤╌" in said.out
     assert "80 ┤╌" in said.out
-    assert said.out.splitlines()[-2].split() == ["08:30", "09:30", "10:30"], "in the rule's zone"
+    assert said.out.splitlines()[-2].split() == ["08:30", "09:30", "Europe/Berlin", "10:30"]
 
 
 def test_a_terminal_without_unicode_gets_stars(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,6 +172,45 @@ def test_a_terminal_without_unicode_gets_stars(place: Path, monkeypatch: pytest.
     assert "95 +---" in said.out
     assert "*" in said.out
     assert "?" not in said.out
+
+
+@pytest.mark.parametrize(
+    ("trigger", "numbers", "levels"),
+    [
+        (Break(limits=FOUR), {"usual": 10.0, "spread": 2.0}, [8, 10, 12]),
+        (Outlier(limits=FOUR), {"median": 10.0, "last": 16.0, "z": 3.0}, [2, 10, 18]),
+        (Outlier(limits=FOUR, side=Side.ABOVE), {"median": 10.0, "last": 16.0, "z": 3.0}, [10, 18]),
+        (Outlier(limits=FOUR, side=Side.BELOW), {"median": 10.0, "last": 4.0, "z": -3.0}, [2, 10]),
+        (Outlier(limits=FOUR), {"median": 10.0, "last": 10.0, "z": 0.0}, [10]),
+        (Break(limits=FOUR), {"usual": 1.7e308, "spread": 1.7e308}, [0, 1.7e308]),
+        (Break(limits=FOUR), {}, []),
+        (Threshold(op=Op.GT, limits=FOUR), {"last": 5.0}, []),
+    ],
+)
+def test_what_is_usual_is_drawn(trigger: Trigger, numbers: dict[str, float], levels: list[float]) -> None:
+    judged = Judgement(severity=None, value=1.0, limit=4.0, formula="", numbers=numbers)
+    seen = Glance(scope={}, verdict=Verdict.GREEN, judgement=judged, points=(), lines=())
+
+    assert guides_of(a_rule(trigger=trigger), HOUR, seen) == (levels, None)
+
+
+def test_the_line_that_was_fitted_is_drawn_from_one_end_of_the_window_to_the_other() -> None:
+    made = a_rule(trigger=Slope(op=Op.GT, limits=FOUR, per=HOUR), window=2 * HOUR)
+    points = [Point(at * 10 * MINUTE, 7.0 + at) for at in range(2, 10)]
+
+    (seen,) = glance(made, 2 * HOUR, {"now": [Series({}, tuple(points))]})
+
+    assert guides_of(made, 2 * HOUR, seen) == ([], (pytest.approx(7), pytest.approx(19)))
+
+
+def test_a_burn_rate_is_told_by_its_tiers_and_not_drawn(place: Path) -> None:
+    said = rule(place, "test", place / "burn.yaml", "--at", AT, "-o", "table")
+
+    assert said.code == 0
+    assert "┤" not in said.out
+    assert "  error from 6 x on: 652.4 x over 6h, no answer over 30m\n" in said.out
+    assert "  warning from 1 x on: 70.26 x over 3d, 652.4 x over 6h\n" in said.out
+    assert "  critical from 14.4 x on: " in said.out
 
 
 def test_without_a_chart_there_is_none(place: Path) -> None:
@@ -214,6 +261,15 @@ def test_what_is_wrong_exits_with_2_and_its_line(place: Path, tmp_path: Path) ->
     assert said.code == 2
     assert "wrong.yaml:10:" in said.err
     assert said.out == ""
+
+
+def test_a_whole_configuration_is_no_file_of_rules(place: Path) -> None:
+    said = rule(place, "test", place / "tocsin.yaml")
+
+    assert said.code == 2
+    assert "tocsin.yaml is a whole configuration" in said.err
+    assert "Name the id of one of its rules instead" in said.err
+    assert "There is no such key" not in said.err
 
 
 def test_a_query_that_would_write_is_refused_before_it_is_asked(place: Path, tmp_path: Path) -> None:
@@ -267,8 +323,8 @@ def test_a_rule_is_explained_in_words_with_its_numbers(place: Path) -> None:
         "SELECT at, host, n AS value FROM orders WHERE at >= :since AND at < :until",
         "every 30m; next 2025-01-10 13:",
         "reduce(points) op limit (threshold)",
-        "reduce = last, op = gt",
-        "warning at 80, critical at 95; once 2 of the last 3 looks were wrong",
+        "op = gt, reduce = last",
+        "warning above 80, critical above 95; once 2 of the last 3 looks were wrong",
         "a scope without data is no look: all stays as it is",
         "one for each combination of all labels that the answer has",
         "team=shop",
@@ -299,6 +355,35 @@ def test_every_kind_of_trigger_has_its_formula_and_its_terms() -> None:
         assert said["questions"]
         assert said["fires"]
     assert seen == set(FORMULAS)
+
+
+@pytest.mark.parametrize(
+    ("trigger", "says"),
+    [
+        (Threshold(op=Op.LT, limits=(Limit(1, Severity.CRITICAL),)), "critical below 1"),
+        (Threshold(op=Op.LTE, limits=(Limit(1, Severity.ERROR),)), "error at 1 or below"),
+        (Threshold(op=Op.GT, limits=(Limit(0.5, Severity.ERROR),)), "error above 0.5"),
+        (Threshold(op=Op.GTE, limits=(Limit(1, Severity.ERROR),)), "error at 1 or above"),
+        (Threshold(op=Op.EQ, limits=(Limit(1, Severity.ERROR),)), "error at exactly 1"),
+        (Threshold(op=Op.NE, limits=(Limit(1, Severity.ERROR),)), "error at anything but 1"),
+        (DeltaPct(op=Op.LT, limits=(Limit(-20, Severity.ERROR),), against=Period.WEEK), "error below -20 %"),
+        (Slope(op=Op.GT, limits=(Limit(5, Severity.ERROR),), per=HOUR), "error above 5 per hour"),
+        (Break(limits=(Limit(5, Severity.ERROR),)), "error at 5 or above"),
+        (Outlier(limits=(Limit(3.5, Severity.INFO),)), "info at 3.5 or above"),
+        (Absent(limits=(Limit(90 * 60, Severity.ERROR),)), "error after 1h30m"),
+    ],
+    ids=str,
+)
+def test_a_limit_says_on_which_side_of_it_something_is_wrong(trigger: Trigger, says: str) -> None:
+    said = explained(Trial(rule=a_rule(trigger=trigger), at=0))
+
+    assert said["fires"] == f"{says}; with the first wrong look"
+
+
+def test_a_rule_for_absence_says_that_no_data_is_what_it_looks_for() -> None:
+    absent = Absent(limits=(Limit(60, Severity.ERROR),))
+
+    assert "looks for" in explained(Trial(rule=a_rule(trigger=absent), at=0))["no data"]
 
 
 # backtest
@@ -344,11 +429,27 @@ def test_for_people_the_verdict_comes_first(place: Path) -> None:
     assert said.code == 0
     assert is_harmless(said.out)
     words = " ".join(said.out.split())
-    assert "60 incidents in 30 days (14.0 a week), 9 critical, 30 opened at night, 119 notifications" in words
+    assert (
+        "60 incidents in 30 days (14.0 a week), 9 critical, 30 opened at night, 119 notifications (" in words
+    )
+    assert " at night)" in words
+    assert "week (Europe/Berlin) incidents notifications incidents, of at most 14" in words
     assert "and 10 more: --output json" in words
     assert "2025-W01 14 28 ████" in words
     assert "The longest: #" in words
     assert "host=db-1<U+001B>[31mred<U+202E><U+0007>" in "".join(words.split())
+
+
+def test_looks_before_the_history_begins_are_told_apart(place: Path) -> None:
+    csv = ("--csv", place / "history.csv", "--until", AT, "-o", "table")
+
+    whole, longer = (
+        " ".join(rule(place, "backtest", place / "high.yaml", "--days", days, *csv).out.split())
+        for days in (30, 35)
+    )
+
+    assert "before there was any" not in whole
+    assert "could say nothing: no data, or too little; all of them before there was any." in longer
 
 
 def test_progress_comes_line_by_line_and_the_report_last(place: Path) -> None:
@@ -416,12 +517,22 @@ def test_a_program_is_told_of_a_failure_too(place: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("value\n1\n", "No column says when"),
-        ("at,n\n2025-01-01,1\n", "no column `value`"),
-        ("at,value\nyesterday,1\n", "moment of row 1 cannot be read"),
-        ("at,value\n2025-01-01,many\n", "value of row 1"),
-        ("at,value\n2025-01-01,1_000\n", "value of row 1"),
-        ("at,value\n2025-01-01,1,2\n", "Row 1 has 3 columns, the header 2"),
+        ("value\n1\n", "No column says when: history needs a column `at`. There are: 'value'."),
+        ("time;room;value\n1;a;2\n", "There are: 'time;room;value'. Put commas between them."),
+        (
+            "at,value\n\n2025-01-01,1\n\n2025-01-02,x\n2025-01-03\nnow,2\n",
+            "Line 6 has 1 columns, the header 2. ",
+        ),
+        ("at,value\n\n2025-01-01,1\n\n2025-01-02,x\n2025-01-03\nnow,2\n", "value of line 5 is no number"),
+        ("at,value,a\n2025-01-01,1,'\n2025-01-02,x,'\n", "value of line 3"),
+        ('at,value,a\n2025-01-01,1,"b\nc"\n2025-01-02,x,"b\nc"\n', "The value of line 4 is"),
+        ("at,value\n" + "now,1\n" * 6, "moment of line 6 cannot be read"),
+        ("at,value\n" + "now,1\n" * 6, " There may be more."),
+        ("at,n\n2025-01-01,1\n", "No column is called `value`. There are: at, n. Name the columns"),
+        ("at,value\nyesterday,1\n", "moment of line 2 cannot be read"),
+        ("at,value\n2025-01-01,many\n", "value of line 2 is no number, but text. Write it with digits"),
+        ("at,value\n2025-01-01,1_000\n", "value of line 2"),
+        ("at,value\n2025-01-01,1,2\n", "Line 2 has 3 columns, the header 2."),
         ("at,value\n2025-01-01,1\n2025-01-01,2\n", "same moment"),
         ("", "No column says when"),
         ("\xff\xfe", "is no history"),

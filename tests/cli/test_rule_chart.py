@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders import HOUR, MINUTE
 
-from tocsin.cli.rule_chart import chart
+from tocsin.cli.rule_chart import chart, sparkline
 from tocsin.core.model.rule import Point
 
 BEGIN = 1_799_020_800_000_000
@@ -34,25 +34,65 @@ def test_points_and_the_limit_are_drawn_in_braille() -> None:
     assert drawn(unicode=True) == BRAILLE
 
 
+@pytest.mark.parametrize(
+    ("values", "line", "plain"),
+    [
+        ([0, 50, 100], "▁▅█", "_-^"),
+        ([7, 7, 7], "▄▄▄", "---"),
+        ([-1.7e308, 0, 1.7e308], "▁▅█", "_-^"),
+        ([1, 2], "", ""),
+        ([], "", ""),
+    ],
+)
+def test_a_line_of_points_goes_from_the_lowest_to_the_highest(
+    values: list[float], line: str, plain: str
+) -> None:
+    assert sparkline(values) == line
+    assert sparkline(values, unicode=False) == plain
+
+
 def test_where_there_is_no_unicode_stars_will_do() -> None:
     assert drawn(unicode=False) == STARS
     assert drawn(unicode=False).isascii()
 
 
-def test_without_points_there_is_no_chart() -> None:
-    assert chart([], [1.0], since=0, until=HOUR, zone="UTC") == []
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_of_fewer_than_three_points_there_is_no_chart(count: int) -> None:
+    assert chart(WAVE[:count], [1.0], since=BEGIN, until=BEGIN + HOUR, zone="UTC") == []
 
 
-def test_a_single_point_stands_in_the_middle() -> None:
-    lines = chart([Point(0, 3.0)], [], since=0, until=HOUR, zone="UTC", unicode=False, width=20, height=3)
+def test_points_that_are_all_the_same_stand_in_the_middle() -> None:
+    points = [Point(at, 3.0) for at in (0, 1, 2)]
+    lines = chart(points, [], since=0, until=HOUR, zone="UTC", unicode=False, width=32, height=3)
 
     assert lines == [
         "  |",
         "3 +*",
         "  |",
-        "  +-----------------",
-        "   00:00 00:30 01:00",
+        "  +-----------------------------",
+        "   00:00     00:30 UTC     01:00",
     ]
+
+
+def test_a_trend_is_drawn_behind_the_points() -> None:
+    points = [Point(at * HOUR // 10, float(at)) for at in (0, 1, 2, 8, 9, 10)]
+    lines = chart(
+        points, [], since=0, until=HOUR, zone="UTC", trend=(10.0, -10.0), unicode=False, width=30, height=5
+    )
+
+    assert lines[:5] == TREND
+
+
+@pytest.mark.parametrize(
+    ("width", "said"),
+    [(80, "04:00 Europe/Berlin"), (36, "Europe/Berlin"), (26, "04:00")],
+)
+def test_the_axis_names_its_zone_where_there_is_room(width: int, said: str) -> None:
+    lines = chart(WAVE, [], since=BEGIN, until=BEGIN + 6 * HOUR, zone="Europe/Berlin", width=width)
+
+    begin, *middle, end = lines[-1].split()
+    assert (begin, " ".join(middle), end) == ("01:00", said, "07:00")
+    assert all(len(line) <= width for line in lines)
 
 
 BRAILLE = """79.99 ┤     ⣀⠔⠉⠉⠉⠒⢢                           ⣀⠔⠊⠉⠉⠒⠢⡀
@@ -64,7 +104,7 @@ BRAILLE = """79.99 ┤     ⣀⠔⠉⠉⠉⠒⢢                           ⣀�
       │                   ⠈⠂        ⢀⡰⠁
 21.23 ┤                           ⡠⠔⠁
       └─────────────────────────────────────────────────
-       01:00                 04:00                 07:00"""
+       01:00          04:00 Europe/Berlin          07:00"""
 
 STARS = """79.99 +      *****                             ******
    70 +---***-----***------------------------**------**-
@@ -75,22 +115,43 @@ STARS = """79.99 +      *****                             ******
       |                    *        **
 21.23 +                           **
       +-------------------------------------------------
-       01:00                 04:00                 07:00"""
+       01:00          04:00 Europe/Berlin          07:00"""
+
+TREND = [
+    "10 +--                    ****",
+    "   |  ---               **",
+    "   |     ---",
+    "   |    **  ---",
+    " 0 +****       --",
+]
+"""It goes on below what is drawn."""
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 
 
 @given(
-    values=st.lists(st.tuples(st.integers(0, 2 * HOUR), NUMBERS), min_size=1, max_size=40),
+    values=st.lists(st.tuples(st.integers(0, 2 * HOUR), NUMBERS), min_size=3, max_size=40),
+    trend=st.none() | st.tuples(NUMBERS, NUMBERS),
     limits=st.lists(NUMBERS, max_size=4),
     unicode=st.booleans(),
 )
 def test_whatever_the_numbers_are_it_is_as_high_and_wide_as_it_may_be(
-    values: list[tuple[int, float]], limits: list[float], unicode: bool
+    values: list[tuple[int, float]],
+    limits: list[float],
+    trend: tuple[float, float] | None,
+    unicode: bool,
 ) -> None:
     points = [Point(BEGIN + at, value) for at, value in sorted(values)]
 
-    lines = chart(points, limits, since=BEGIN, until=BEGIN + HOUR, zone="America/St_Johns", unicode=unicode)
+    lines = chart(
+        points,
+        limits,
+        since=BEGIN,
+        until=BEGIN + HOUR,
+        zone="America/St_Johns",
+        trend=trend,
+        unicode=unicode,
+    )
 
     assert len(lines) == 12
     assert all(len(line) <= 80 for line in lines)

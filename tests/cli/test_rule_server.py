@@ -10,6 +10,8 @@ from tests.cli.inside import Operator, run
 from tests.support.server import Server
 from tests.web.waiting import until
 
+LONG = "SELECT 1 AS value" + " WHERE 1 = 1" + " AND 2 = 2" * 20
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
@@ -35,7 +37,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
                 "source": "shop",
                 "severity": "info",
                 "enabled": False,
-                "query": "SELECT 1 AS value",
+                "query": LONG,
                 "trigger": {"kind": "threshold", "op": "gt", "value": 5},
             },
         ],
@@ -87,9 +89,33 @@ def test_a_rule_is_shown_with_its_query_and_its_last_look(operator: Operator) ->
     words = " ".join(said.out.split())
     assert "says Hosts are busy <U+001B>[31mred<U+202E><U+0007>" in words
     assert "owner anna" in words
+    assert "looks every 1s, over the last 5m" in words
+    assert "trigger threshold: op = gt, reduce = last" in words
+    assert "fires error above 5; with the first wrong look" in words
+    assert "no data a scope without data is no look: all stays as it is" in words
     assert "    SELECT host, value\n    FROM hosts\n" in said.out
     assert "firing error host=db-1<U+001B>[31mred<U+202E><U+0007> last = 9 > 5" in words
     assert operator("rule", "show", "hosts.high").answer["query"] == "SELECT host, value\nFROM hosts"
+
+
+def test_the_rule_of_an_objective_shows_its_queries_and_its_tiers(operator: Operator) -> None:
+    said = operator("rule", "show", "orders_served", "-o", "table")
+
+    assert is_harmless(said.out)
+    words = " ".join(said.out.split())
+    assert "trigger burn_rate: objective = 99 %" in words
+    assert "fires critical at 14.4 x over 1h and 5m, error at 6 x over 6h and 30m, warning" in words
+    assert "good SELECT 999.0 AS value" in words
+    assert "total SELECT 1000.0 AS value" in words
+
+
+def test_a_long_query_is_wrapped(operator: Operator) -> None:
+    said = operator("rule", "show", "asleep", "-o", "table")
+
+    assert is_harmless(said.out)
+    query = said.out.partition("  query\n")[2]
+    assert " ".join(query.split()) == LONG
+    assert len(query.splitlines()) > 2
 
 
 def test_a_budget_says_what_is_left_of_it(operator: Operator) -> None:

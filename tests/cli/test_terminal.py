@@ -97,6 +97,7 @@ def test_a_watch_draws_a_screen_again_when_something_happens(server: Server) -> 
         shown.wait_for("None fit.")
         alert(server, "watched")
         shown.wait_for("watched is wrong")
+        shown.wait_for("1 incident, last change")
         shown.type("\x03")
         assert shown.end() == 130
 

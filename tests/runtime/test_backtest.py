@@ -304,6 +304,16 @@ def at_hours(*hours: float, until: int = 24 * 14) -> Points:
 EVERY = a_rule(every=Cron("*/15 * * * *"), window=15 * MINUTE, zone="Europe/Berlin")
 
 
+def test_looks_before_there_was_any_data_are_told_apart_from_gaps() -> None:
+    # Points in the first and the last hour of the second day.
+    points = [Point(BEGIN + DAY + minute * MINUTE, 1.0) for minute in (*range(60), *range(23 * 60, 24 * 60))]
+    source = Points("shop", [Series(labels={"host": "db-1"}, points=tuple(points))])
+
+    found = run(EVERY, source, a_policy(), days=2)
+
+    assert (found.looks, found.nothing, found.before) == (192, 97 + 88, 97)
+
+
 def test_nights_and_weeks_are_those_of_the_rules_zone() -> None:
     # 23:00 UTC on Sunday is Monday, 00:00, in Berlin; 06:30 UTC is 07:30.
     found = run(EVERY, at_hours(6.5, 24 * 6 + 23.5), a_policy("anna", "ops@webhook"), days=14)

@@ -156,12 +156,12 @@ async def test_a_source_that_is_away_is_itself_an_alert_and_nothing_turns_green(
         await until(lambda: len(firing(house)) == 3)
 
         source.fails = SourceFailed("It refuses connections.", is_away=True)
-        await until(lambda: ("source-failed", "source=shop") in firing(house))
+        await until(lambda: ("source-failed", "data_source=shop") in firing(house))
         asked = len(source.asked)
         await until(lambda: len(source.asked) > asked + 20)
 
         assert firing(house) == {
-            ("source-failed", "source=shop"),
+            ("source-failed", "data_source=shop"),
             *((f"orders-{n}", "region=north") for n in range(3)),
         }
         (standing, *_) = house.node.evaluator.standings()
@@ -183,7 +183,7 @@ async def test_a_question_that_has_no_answer_is_an_alert_about_its_rule(
     good, bad = Live(north=1), Live("other")
     bad.fails = SourceFailed("There is no column amount.", is_away=False)
     async with looking([soon(), soon(rule_id="refunds", source="other")], good, bad) as house:
-        await until(lambda: ("source-failed", "rule=refunds,source=other") in firing(house))
+        await until(lambda: ("source-failed", "data_source=other,rule=refunds") in firing(house))
 
         assert len(firing(house)) == 1
         (one,) = incidents(house.store, IncidentState.OPEN)
@@ -358,13 +358,67 @@ async def test_a_source_that_answers_something_is_not_away(monkeypatch: pytest.M
     source = Live(north=1)
     async with looking([soon()], source) as house:
         source.fails = SourceFailed("It is away.", is_away=True)
-        await until(lambda: firing(house) == {("source-failed", "source=shop")})
+        await until(lambda: firing(house) == {("source-failed", "data_source=shop")})
 
         source.fails = SourceFailed("There is no such column.", is_away=False)
-        await until(lambda: firing(house) == {("source-failed", "rule=orders,source=shop")})
+        await until(lambda: firing(house) == {("source-failed", "data_source=shop,rule=orders")})
 
         source.fails = None
         await until(lambda: firing(house) == set())
+
+
+@on_a_loop
+async def test_a_rule_without_any_data_is_over_as_a_whole_once_there_is_some() -> None:
+    source = Live()
+    async with looking([soon(no_data=NoData.FIRING)], source) as house:
+        await until(lambda: firing(house) == {("orders", "")})
+        source.values["north"] = 9
+        await until(lambda: firing(house) == {("orders", "region=north")})
+
+
+@on_a_loop
+async def test_what_fires_without_data_is_not_hidden() -> None:
+    source = Live(north=9)
+    async with looking([soon()], source) as house:
+        await until(lambda: firing(house) != set())
+        source.values = {"south": 1.0}
+        await until(lambda: house.node.evaluator.standings()[0].looks[0].scope == {"region": "south"})
+
+        ((scope, severity, seen_at),) = house.node.evaluator.standings()[0].silent
+
+        assert (scope, severity) == ({"region": "north"}, Severity.ERROR)
+        assert seen_at
+
+
+@on_a_loop
+async def test_what_is_turning_green_is_ended_with_its_rule() -> None:
+    patient = a_policy()
+    patient = msgspec.structs.replace(patient, routes=msgspec.structs.replace(patient.routes, greens=1000))
+    source = Live(north=9)
+    async with looking([soon()], source, policy=patient) as house:
+        await until(lambda: firing(house) != set())
+        source.values["north"] = 1
+        await until(lambda: house.events(ev.AlertGreen) != [])
+
+        house.node.evaluator.use([], {"shop": source})
+
+        await until(lambda: firing(house) == set())
+
+
+@on_a_loop
+async def test_many_rules_tell_once_that_their_source_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FAILING_AFTER", SECOND // 5)
+    monkeypatch.setattr(module, "RETRY", SECOND // 50)
+    source = Live(north=1)
+    source.fails = SourceFailed("It is away.", is_away=True)
+    rules = [soon(rule_id=f"orders-{n}") for n in range(40)]
+    async with looking(rules, source) as house:
+        await until(lambda: firing(house) == {("source-failed", "data_source=shop")})
+        asked = len(source.asked)
+        await until(lambda: len(source.asked) > asked + 100)
+
+        looks = house.events(ev.AlertFired, ev.AlertSeen)
+        assert len(looks) == 1
 
 
 @on_a_loop

@@ -4,8 +4,12 @@ import shutil
 
 import apsw
 import pytest
-from tests.core.ledger.ledgers import write_ledger
+from tests.core.ledger.ledgers import CountedBytes, HandClock, write_ledger
+from tests.support.builders import HOUR, MINUTE, a_route, an_alert
 
+from tocsin.core.model.input import PolicyChanged, received
+from tocsin.core.model.policy import Policy
+from tocsin.runtime.pump import Pump, Request
 from tocsin.runtime.replaying import Replay
 from tocsin.stores.sqlite import SqliteStore
 from tocsin.stores.sqlite.comparing import NOT_COMPARED, TABLES, compare
@@ -37,6 +41,34 @@ def replayed(directory, to):
 def test_the_live_tables_are_what_the_ledger_says(tmp_path, number):
     store = SqliteStore(tmp_path / "live")
     write_ledger(store, seed=number, turns=200)
+    store.close()
+
+    assert replayed(tmp_path / "live", tmp_path / "again") == ([], 0)
+
+
+def test_an_alert_that_is_seen_in_the_turn_that_forgets_it_is_what_the_ledger_says(tmp_path):
+    store = SqliteStore(tmp_path / "live")
+    clock = HandClock()
+    pump = Pump(store, clock, CountedBytes(), origin="tests", on_committed=lambda committed: None)
+    pump.open()
+    pump.turn(
+        [
+            Request(
+                (
+                    PolicyChanged(
+                        policy=Policy(routes=a_route("default", group_by=("...",), reopen_within=MINUTE))
+                    ),
+                ),
+                "settings",
+            )
+        ]
+    )
+    for after, status in ((0, "firing"), (MINUTE, "resolved"), (HOUR, "green")):
+        clock.at += after
+        look = an_alert(status=status, window=(clock.at - MINUTE, clock.at), host="a")
+        other = an_alert("other", window=(clock.at - MINUTE, clock.at), host="b")
+        pump.turn([Request((received(look), received(other)), "api")])
+    assert not [alert for alert in pump.state.alerts.values() if alert.rule_id == "disk"]
     store.close()
 
     assert replayed(tmp_path / "live", tmp_path / "again") == ([], 0)

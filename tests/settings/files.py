@@ -1,16 +1,16 @@
 """Files for the tests of the settings: written, read as a server would, and what is then said to be wrong."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
 from tocsin.outbound import Outbound
-from tocsin.settings import Settings, SourceSettings
+from tocsin.settings import Settings
 from tocsin.settings.file import file_settings
 from tocsin.settings.problems import WrongFile, path_of
-from tocsin.wiring import build_channel, build_source
+from tocsin.wiring import build_channel, try_source
 
 
 def settings_of(folder: Path, text: str | bytes, environment: Mapping[str, str] | None = None) -> Settings:
@@ -19,11 +19,11 @@ def settings_of(folder: Path, text: str | bytes, environment: Mapping[str, str] 
     path.write_bytes(text if isinstance(text, bytes) else dedent(text).encode())
     outbound = Outbound()
 
-    def try_source(source: SourceSettings) -> Callable[[str], None]:
-        return build_source(source, outbound).check
-
     return file_settings(
-        path, environment or {}, lambda channel: build_channel(channel, Outbound()), try_source
+        path,
+        environment or {},
+        lambda channel: build_channel(channel, outbound),
+        lambda source: try_source(source, outbound),
     )
 
 

@@ -1,6 +1,7 @@
 """How the tests of sources ask them."""
 
 import asyncio
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -44,9 +45,10 @@ def ask(source: Source, *asks: Ask | str) -> list[tuple[Series, ...] | SourceFai
 
 
 def failure(source: Source, asked: Ask | str) -> SourceFailed:
-    """Give why a question fails, which it must."""
+    """Give why a question fails, which it must; it is told in whole sentences."""
     (answer,) = ask(source, asked)
     assert isinstance(answer, SourceFailed), answer
+    assert re.fullmatch(r".*([^.!:][.]|[?…])", str(answer)), answer
     return answer
 
 

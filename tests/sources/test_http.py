@@ -110,7 +110,7 @@ def test_a_path_leads_to_numbers(query, said):
         ("$.on", "true or false"),
         ("$.items", "leads to a list"),
         ("$", "has no key 'value'"),
-        ("$.numbers[*]", "Two rows have no labels, and no column `at`"),
+        ("$.numbers[*]", "At place 2 there is a second one with no labels, and no column `at`"),
         ("$.mixed[*]", "objects and to other things"),
         ("$.items[*]", "'share' holds a number with fractions"),
         ("$.items[*] value=nix", "Object 1 has no key 'nix'"),
@@ -301,3 +301,12 @@ def test_an_address_that_may_not_be_reached_is_not_asked():
     assert failed.is_away
     assert "not on the public internet" in str(failed)
     assert "geheim" not in str(failed)
+
+
+def test_what_is_no_number_is_told_in_the_words_of_json():
+    _, failed = talk("$.items[*] value=region")
+
+    assert str(failed) == (
+        "The value of place 1 is no number, but text. Lead the path to a number, or name the key that holds one:"
+        " value=key."
+    )

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import sqlite3
 import subprocess
 import sys
@@ -101,8 +102,59 @@ def test_a_driver_that_is_not_installed_is_named(url):
     failed = failure(Sql(SqlConfig(name="shop", url=url)), "SELECT 1 AS value")
 
     assert failed.is_away
-    assert str(failed).startswith(f"The driver for {url[: url.index('+')]} is not installed (")
+    assert str(failed) == (
+        f"The driver for {url[: url.index('+')]} is not installed (No module named 'pymysql'). Install it: pip install"
+        " pymysql."
+    )
     assert "geheim" not in str(failed)
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        (
+            "mysql://a:geheim@b/c",
+            "The driver for mysql is not installed (No module named 'MySQLdb'). Install it: pip install mysqlclient. Or"
+            " install pymysql, and begin the URL with mysql+pymysql://.",
+        ),
+        (
+            "mysql+geheimsql://a:b@b/c",
+            "The driver for mysql is not installed (Can't load plugin: sqlalchemy.dialects:mysql.geheimsql). SQLAlchemy"
+            " knows none of this name. Correct the URL, or install the package that brings it.",
+        ),
+        (
+            "oracle://a:geheim@b/c",
+            "The driver for oracle is not installed (No module named 'oracledb'). Install it: pip install oracledb.",
+        ),
+    ],
+)
+def test_a_driver_that_is_missing_is_found_before_anybody_asks(url, why):
+    source = Sql(SqlConfig(name="shop", url=url, trust_readonly=True))
+
+    with pytest.raises(Invalid) as refused:
+        source.load_driver()
+
+    assert (str(refused.value), refused.value.field) == (why, "url")
+
+
+@pytest.mark.parametrize(
+    ("url", "module", "package"),
+    [
+        ("postgresql://a:geheim@b/c", "psycopg", "'tocsin[postgres]'"),
+        ("duckdb:////x", "duckdb", "'tocsin[duckdb]'"),
+    ],
+)
+def test_what_tocsin_itself_brings_is_installed_by_its_extra(monkeypatch, url, module, package):
+    source = Sql(SqlConfig(name="shop", url=url))
+    source.load_driver()
+    monkeypatch.setitem(sys.modules, module, None)
+
+    with pytest.raises(Invalid, match=f"Install it: pip install {re.escape(package)}[.]$"):
+        source.load_driver()
+
+
+def test_sqlite_needs_no_driver():
+    Sql(SqlConfig(name="shop", url="sqlite:////nowhere.db")).load_driver()
 
 
 @pytest.mark.parametrize(
@@ -219,8 +271,32 @@ def test_a_file_that_is_missing_is_an_error_and_is_not_made(tmp_path):
     failed = failure(a_source(tmp_path / "geheim.db"), "SELECT 1 AS value")
 
     assert failed.is_away
-    assert str(failed) == "No connection to the database of 'shop': unable to open database file"
+    assert str(failed) == "The database file of 'shop' is not there."
     assert [*tmp_path.iterdir()] == []
+
+
+def test_a_file_that_is_replaced_is_read_anew(path):
+    """As a nightly export does it: the new one is made beside the old one, and gets its name."""
+    source = a_source(path)
+    query = "SELECT count(*) AS value FROM orders"
+
+    async def run():
+        before = await source.ask(an_ask(query))
+        with contextlib.closing(sqlite3.connect(path.with_name("new.db"))) as made, made:
+            made.execute("CREATE TABLE orders (at TEXT)")
+        path.with_name("new.db").replace(path)
+        after = await source.ask(an_ask(query))
+        path.unlink()
+        with pytest.raises(SourceFailed) as gone:
+            await source.ask(an_ask(query))
+        await source.close()
+        return before[0].points[0].value, after[0].points[0].value, gone.value
+
+    before, after, gone = asyncio.run(run())
+
+    assert (before, after) == (3.0, 0.0)
+    assert gone.is_away
+    assert str(gone) == "The database file of 'shop' is not there."
 
 
 def test_a_file_that_is_no_database_is_an_error(tmp_path):
@@ -229,7 +305,7 @@ def test_a_file_that_is_no_database_is_an_error(tmp_path):
     failed = failure(a_source(tmp_path / "x.db"), "SELECT 1 AS value")
 
     assert failed.is_away
-    assert str(failed) == "No connection to the database of 'shop': file is not a database"
+    assert str(failed) == "No connection to the database of 'shop': file is not a database."
 
 
 def bare(source: Sql, text: str, values: Mapping[str, Any] | None = None) -> Any:
@@ -396,7 +472,7 @@ def test_rows_are_taken_up_to_the_cap_and_not_beyond(path):
 @pytest.mark.parametrize(
     ("query", "why"),
     [
-        ("SELECT amount FROM orders", "no column `value`. It has: amount"),
+        ("SELECT amount FROM orders", "No column is called `value`. There are: amount."),
         ("SELECT region AS value FROM orders", "no number, but text"),
         ("SELECT amount AS value FROM orders", "no labels, and no column `at`"),
         ("SELECT amount AS value, 1.5 AS rate FROM orders", "'rate' holds a number with fractions"),
@@ -432,3 +508,25 @@ def test_a_database_that_another_writes_is_read(path):
         assert rows(source, "SELECT count(*) AS value FROM orders") == [({}, 3.0)]
         writer.commit()
         assert rows(source, "SELECT count(*) AS value FROM orders") == [({}, 4.0)]
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        (
+            "SELECT at, region, amount AS value FROM orders",
+            "2 rows came and all lie outside the window. Name it in the query: WHERE at >= :since_epoch AND at <"
+            " :until_epoch.",
+        ),
+        ("SELECT at, region, amount AS value FROM orders WHERE at < :until AND :since > ''", ""),
+        ("SELECT at, region, amount AS value FROM orders WHERE amount > 100", ""),
+        ("SELECT region, amount AS value FROM orders WHERE amount > 5", ""),
+    ],
+)
+def test_a_query_that_names_no_window_and_finds_nothing_in_it_is_told_so(path, query, said):
+    later = an_ask(query, since=NOON, until=NOON + HOUR)
+
+    (answer,) = ask(a_source(path), later)
+
+    assert (str(answer) if isinstance(answer, SourceFailed) else "") == said
+    assert not getattr(answer, "is_away", False)

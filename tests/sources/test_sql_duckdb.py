@@ -9,6 +9,7 @@ import duckdb
 import pytest
 from tests.sources.asking import HOUR, NOON, an_ask, ask, at, failure, rows
 
+from tocsin.core.model.errors import Invalid
 from tocsin.core.model.rule import Point
 from tocsin.ports import SourceFailed
 from tocsin.sources.sql import Sql, SqlConfig
@@ -172,7 +173,7 @@ def test_what_the_first_fence_lets_through_is_read(folder):
         ("SELECT region::INT AS value FROM 'orders.csv'", "ConversionException"),
         ("SELECT error('geheim') AS value", "InvalidInputException"),
         ("SELECT [1] AS it, 1 AS value", "'it' holds list"),
-        ("SELECT at FROM 'orders.csv'", "no SQL|syntax error|no column `value`"),
+        ("SELECT at FROM 'orders.csv'", "a word that DuckDB reserves"),
     ],
 )
 def test_what_the_statement_gets_wrong_is_not_taken_for_files_that_are_away(folder, query, why):
@@ -229,6 +230,76 @@ def test_a_database_file_is_read_and_may_be_written_by_others_in_between(tmp_pat
         with pytest.raises(SourceFailed):
             bare(source, statement)
     assert rows(source, "SELECT count(*) AS value FROM orders") == [({}, 1.0)]
+
+
+def test_a_database_file_that_is_replaced_is_read_anew(tmp_path):
+    path = tmp_path / "shop.duckdb"
+    source = a_source("", url=f"duckdb:///{path}")
+    query = "SELECT amount AS value FROM orders"
+
+    async def run():
+        values = []
+        for amount in (1, 2):
+            with duckdb.connect(tmp_path / "new.duckdb") as made:
+                made.execute(f"CREATE TABLE orders AS SELECT {amount} AS amount")
+            (tmp_path / "new.duckdb").replace(path)
+            values.append((await source.ask(an_ask(query)))[0].points[0].value)
+        path.unlink()
+        with pytest.raises(SourceFailed, match="is not there") as gone:
+            await source.ask(an_ask(query))
+        await source.close()
+        return values, gone.value
+
+    values, gone = asyncio.run(run())
+
+    assert values == [1.0, 2.0]
+    assert gone.is_away
+
+
+BARE = [
+    "SELECT at, amount AS value FROM 'orders.csv'",
+    "SELECT amount AS value FROM 'orders.csv' WHERE at >= :since AND at < :until",
+    "SELECT AT, amount AS value FROM 'orders.csv'",
+    "SELECT at::DATE AS day, 1 AS value FROM 'orders.csv'",
+    "SELECT count(*) AS value FROM 'orders.csv' GROUP BY at",
+    "SELECT max(at) AS value FROM 'orders.csv'",
+    "SELECT amount AS value, 'x' at FROM 'orders.csv'",
+    "WITH t(at) AS (SELECT 1) SELECT 1 AS value FROM t",
+    "SELECT * EXCLUDE (at), 1 AS value FROM 'orders.csv'",
+]
+
+
+@pytest.mark.parametrize("query", BARE)
+def test_a_bare_at_is_refused_when_the_rule_is_written_because_duckdb_reserves_the_word(folder, query):
+    with pytest.raises(SourceFailed, match="syntax error"):
+        bare(a_source(folder), query.replace(":since", "1").replace(":until", "2"))
+
+    with pytest.raises(Invalid) as refused:
+        look(query, "duckdb")
+
+    assert str(refused.value) == (
+        'The query has a bare `at` at line 1, a word that DuckDB reserves. Put it in quotes: "at".'
+    )
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        """SELECT o.at, o."at" AS at, o.amount AS value FROM 'orders.csv' o""",
+        "SELECT (TIMESTAMPTZ '2026-11-18 12:00:00Z' AT TIME ZONE 'UTC') AS t, 1 AS value",
+        "SELECT struct_pack(at := 1).at AS value",
+        "SELECT 'at' AS a, 1 AS value -- at",
+    ],
+)
+def test_an_at_that_duckdb_takes_is_taken(folder, query):
+    look(query, "duckdb")
+
+    bare(a_source(folder), query.replace("'orders.csv'", '(SELECT 1 AS amount, 2 AS "at")'))
+
+
+def test_other_databases_reserve_no_at():
+    for database in ("sqlite", "postgresql", "mysql"):
+        look("SELECT at, amount AS value FROM orders", database)
 
 
 def test_a_statement_that_takes_too_long_is_ended_and_the_next_one_served(folder):

@@ -328,3 +328,42 @@ def test_any_words_are_looked_at_or_refused(words, database):
     except Invalid as refused:
         said = str(refused)
     assert 0 < len(said) < 500
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql", "duckdb", "mysql"])
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("SELECT value FROM", " at line 1, column 17, near 'FROM': here the name of a table is missing."),
+        ("SELECT value FROM WHERE x", " at line 1, column 23, near 'WHERE': here the name of a table is missing."),
+        ("SELECT value\nFROM a JOIN", " at line 2, column 11, near 'JOIN': here the name of a table is missing."),
+        ("SELECT count(* AS value FROM a", " at line 1, column 17, near 'AS': here ) is missing."),
+        ("SELECT CAST(a AS ) AS value", " at line 1, column 18, near ')': here the name of a type is missing."),
+        ("SELECT value FROM a GROUP region", " at line 1, column 32, near 'region': this cannot stand here."),
+        ("SELECT value FROM a WHERE", " at line 1, column 25, near 'WHERE': something is missing."),
+        ("SELECT 'geheim", ": a text, a name in quotes or a comment has no end."),
+        ("SELECT 1 AS value /* x", ": a text, a name in quotes or a comment has no end."),
+    ],
+)  # fmt: skip
+def test_what_the_parser_misses_is_said_in_plain_words(query, said, database):
+    with pytest.raises(Invalid) as refused:
+        fence.look(query, database)
+
+    assert str(refused.value) == f"The query is no SQL as {database} reads it{said}"
+
+
+@given(
+    st.lists(
+        st.sampled_from(["SELECT", "FROM", "WHERE", "a", "(", ")", ",", "AS", "'x'", "CASE", "WITH", "JOIN", "1", "IN"]),
+        max_size=8,
+    )
+)  # fmt: skip
+def test_no_error_shows_what_the_parser_is_made_of(words):
+    try:
+        fence.look("SELECT " + " ".join(words), "postgresql")
+        said = ""
+    except Invalid as refused:
+        said = str(refused)
+
+    assert "<" not in said
+    assert "oken" not in said

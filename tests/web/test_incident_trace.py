@@ -169,6 +169,7 @@ def test_why_says_who_was_told_and_why(told: Face) -> None:
     assert (answer["number"], answer["left_out"]) == (number, 0)
     step = answer["steps"][0]
     assert step["received"]["scope"] == {"host": "why", "n": "x"}
+    assert (step["received"]["message"], step["received"]["formula"]) == ("full", None)
     assert step["dedup"]["outcome"] == "opened"
     assert step["silences"] == {"matched": [], "because": "no silence matched it"}
     assert step["route"]["name"] == "default"

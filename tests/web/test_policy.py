@@ -118,7 +118,13 @@ def test_a_reload_says_what_changed_and_who_asked() -> None:
         )
         assert [change["path"] for change in first["changes"]] == ["rate_limit"]
         assert ask(face, "")["actor"].startswith("token:")
-        assert second == {"changed": False, "policy_version": 2, "digest": first["digest"], "changes": []}
+        assert second == {
+            "changed": False,
+            "policy_version": 2,
+            "digest": first["digest"],
+            "changes": [],
+            "rules": {"added": [], "changed": [], "removed": []},
+        }
 
 
 def test_a_reload_of_what_is_wrong_changes_nothing_and_says_all_of_it() -> None:

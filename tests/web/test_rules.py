@@ -89,6 +89,12 @@ def test_a_rule_shows_what_its_last_look_saw(face: Face) -> None:
         "every": "0.05s",
         "labels": {"team": "pay"},
     }
+    assert found["trigger_settings"] == {
+        "kind": "threshold",
+        "op": "gt",
+        "limits": [{"value": 5.0, "severity": "error"}],
+        "reduce": "last",
+    }
     north, south = found["last"]
     assert (north["status"], north["formula"], north["value"], north["limit"]) == (
         "firing",
@@ -100,6 +106,40 @@ def test_a_rule_shows_what_its_last_look_saw(face: Face) -> None:
     assert (south["status"], south["formula"]) == ("green", "last = 1 is not > 5")
     assert [point["value"] for point in north["points"]] == [9.0]
     assert datetime.fromisoformat(found["done_at"]) < datetime.fromisoformat(found["due_at"])
+
+
+def test_a_rule_that_never_asked_says_what_another_one_heard_of_its_source(face: Face) -> None:
+    broken = Now("shop")
+    broken.fails = SourceFailed("It is away.", is_away=True)
+    use(face, broken, a_rule(every=SOON), a_rule(rule_id="rare", every=Cron("0 0 29 2 *")))
+    until(lambda: rule(face)["failure"])
+
+    assert rule(face, "rare")["state"] == "failing"
+    assert rule(face, "rare")["failure"] == "Source shop gave no answer, as rule orders heard: It is away."
+
+
+@pytest.mark.parametrize(
+    ("length", "said"), [(SECOND // 20, "0.05s"), (90 * SECOND, "90s"), (1_234_567 * SECOND, "1234567s")]
+)
+def test_how_often_it_looks_is_said_exactly(face: Face, length: int, said: str) -> None:
+    use(face, Now("shop"), a_rule(every=Interval(length), enabled=False))
+
+    assert rule(face)["every"] == said
+
+
+def test_the_rule_of_an_objective_shows_its_queries(face: Face) -> None:
+    use(face, Now("shop", by_query={"good": [], "total": []}), slos=(ORDERS,))
+
+    found = rule(face, "orders_served")
+
+    assert found["query"] == ""
+    assert found["trigger_settings"] == {
+        "kind": "burn_rate",
+        "objective": 99.0,
+        "good": "good",
+        "total": "total",
+        "tiers": [{"long": 3600.0, "short": 300.0, "factor": 14.4, "severity": "critical"}],
+    }
 
 
 def test_rules_are_listed_by_name_in_all_their_states(face: Face) -> None:

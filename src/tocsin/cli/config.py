@@ -1,5 +1,6 @@
 """Config: is `tocsin.yaml` right, and what does it come to? Neither needs a server; and let a server read it anew."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,10 +9,12 @@ import click
 from tocsin.cli.client import DATA, config_option, data_option, find_server, server_options
 from tocsin.cli.exits import UNREACHABLE, USAGE, Failure, told
 from tocsin.cli.plain import plain
-from tocsin.cli.show import output_option, show_json, wants_json
+from tocsin.cli.show import output_option, several, show_json, wants_json
 
 if TYPE_CHECKING:
     from tocsin.core.model.errors import Invalid
+
+NAMES_SHOWN = 10
 
 
 @click.group()
@@ -33,6 +36,7 @@ def check(file: Path | None, data: Path, output: str | None) -> None:
         from tocsin.core.model.errors import Invalid
         from tocsin.ports import Reachable
         from tocsin.settings import find_file
+        from tocsin.settings.show_rules import own_rules
         from tocsin.wiring import build_channels, read_configuration
 
         path = find_file(file, data)
@@ -46,11 +50,28 @@ def check(file: Path | None, data: Path, output: str | None) -> None:
         channels = build_channels(settings).values()
     names = [channel.name for channel in channels]
     doubts = [doubt for channel in channels if isinstance(channel, Reachable) for doubt in channel.doubts]
+    sources = [source.name for source in settings.sources]
+    rules, slos = len(own_rules(settings)), len(settings.slos)
     if wants_json(output):
-        show_json({"file": _name(path), "ok": True, "errors": [], "doubts": doubts, "channels": names})
+        show_json(
+            {
+                "file": _name(path),
+                "ok": True,
+                "errors": [],
+                "doubts": doubts,
+                "channels": names,
+                "sources": sources,
+                "rules": rules,
+                "slos": slos,
+            }
+        )
     else:
         what = plain(path) if path is not None else "There is no file; the environment"
-        click.echo(f"{what} is right. Channels: {', '.join(map(plain, names)) or 'none'}.")
+        said = [f"{what} is right.", f"Channels: {', '.join(map(plain, names)) or 'none'}."]
+        if sources or rules or slos:
+            said.append(f"Sources: {', '.join(map(plain, sources)) or 'none'}.")
+            said.append(f"{several(rules, 'rule')}, {several(slos, 'objective')}.")
+        click.echo(" ".join(said))
         for doubt in doubts:
             click.echo(f"But look: {plain(doubt)}", err=True)
 
@@ -76,6 +97,8 @@ def reload(data: Path, url: str | None, token: str | None, output: str | None) -
     click.echo(
         f"The server goes by its configuration as it is now (policy version {found['policy_version']})."
     )
+    for line in _rules_changed(found.get("rules") or {}):
+        click.echo(line)
     if found["changes"]:
         from tocsin.cli.policy import show_changes
 
@@ -109,6 +132,14 @@ def show(config: Path | None, data: Path, output: str | None) -> None:
     else:
         click.echo(f"# No file ($TOCSIN_CONFIG, {plain(DATA / 'tocsin.yaml')}); from the environment alone")
     click.echo(shown_yaml(settings), nl=False)
+
+
+def _rules_changed(rules: dict[str, list[str]]) -> Iterator[str]:
+    """Say which rules and objectives came, are others now, or went; a line each."""
+    for what, names in rules.items():
+        if names:
+            more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+            yield f"Rules {what}: {', '.join(map(plain, names[:NAMES_SHOWN]))}{more}."
 
 
 def _errors(error: "Invalid") -> list[dict[str, Any]]:

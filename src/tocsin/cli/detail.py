@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 ALERTS_SHOWN = 20
+EVIDENCE_SHOWN = 5
 ROWS_SHOWN = 60
 SAID_LENGTH_MAX = 400
 CALMS = ("alert_green", "alert_cleared")
@@ -140,6 +141,23 @@ def _show_alerts(out: "Console", detail: dict[str, Any]) -> None:
     out.print(shown)
     if len(alerts) > ALERTS_SHOWN:
         out.print(f"and {len(alerts) - ALERTS_SHOWN} more; all of them: --output json", style="dim")
+    _show_evidence(out, alerts)
+
+
+def _show_evidence(out: "Console", alerts: list[dict[str, Any]]) -> None:
+    """Say of alerts of rules how they came to what they say, of those that fire first."""
+    from tocsin.cli.evidence import evidence_facts
+
+    proven = [(one, found) for one in alerts if (found := evidence_facts(one.get("evidence")))]
+    proven.sort(key=lambda pair: pair[0]["status"] != "firing")
+    if not proven:
+        return
+    out.print("\nEvidence", style="bold")
+    for alert, found in proven[:EVIDENCE_SHOWN]:
+        out.print(text(f"{alert['rule_id']} {labels(alert['scope'])}".strip(), "", SAID_LENGTH_MAX))
+        facts(out, found)
+    if len(proven) > EVIDENCE_SHOWN:
+        out.print(f"and {len(proven) - EVIDENCE_SHOWN} more; all of them: --output json", style="dim")
 
 
 def deliveries_table(deliveries: list[dict[str, Any]]) -> "Table":

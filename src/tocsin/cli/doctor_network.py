@@ -61,6 +61,11 @@ async def _source(name: str, rule: Rule | None, built: "Mapping[str, Source]") -
     try:
         answers = await ask(rule, build_clock().now(), built)
     except SourceFailed as error:
+        if not error.is_away:
+            said = f"It answers, but not rule {rule.rule_id}: {error}"
+            return Check(
+                way, "fail", said, f"Only this rule is not looked at: tocsin rule test {rule.rule_id}"
+            )
         step = f"Its rules are not looked at until it answers. Try it: tocsin rule test {rule.rule_id}"
         return Check(way, "fail", f"It does not answer rule {rule.rule_id}: {error}", step)
     count = sum(map(len, answers.values()))

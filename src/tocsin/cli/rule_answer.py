@@ -50,6 +50,7 @@ def backtest_answer(found: Backtested) -> dict[str, Any]:
         "failed": found.failed,
         "failures": list(found.failures),
         "nothing": found.nothing,
+        "before": found.before,
         "wrong": found.wrong,
         "incidents_per_week": round(len(found.incidents) * 7 / days, 3),
         "severities": {str(severity): count for severity, count in found.severities.items()},

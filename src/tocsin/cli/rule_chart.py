@@ -20,6 +20,12 @@ LABEL_MAX = 12
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """The bits of a braille pattern by row and column (Unicode 16.0, 21.1)."""
 
+_STEPS = "▁▂▃▄▅▆▇█"
+_STEPS_ASCII = "_.-=^"
+
+POINTS_MIN = 3
+"""Fewer points make no picture."""
+
 GAP = 3
 """Points further apart than so many times the usual distance are not joined."""
 
@@ -47,15 +53,18 @@ def chart(
     since: int,
     until: int,
     zone: str,
+    trend: tuple[float, float] | None = None,
     unicode: bool = True,
     width: int = WIDTH,
     height: int = HEIGHT,
 ) -> list[str]:
-    """Draw points of [since, until), oldest first, and the limits; [] without points.
+    """Draw points of [since, until), oldest first, and the limits; [] for fewer than POINTS_MIN.
 
-    The highest and the lowest of both are named at the side, and each limit; times below are those of the zone.
+    trend: a straight line, by its values at `since` and at `until`.
+    The highest and the lowest of points and limits are named at the side, and each limit; times below are those of the
+    zone, which is named with them.
     """
-    if not points:
+    if len(points) < POINTS_MIN:
         return []
     look = BRAILLE if unicode else ASCII
     values = [*(point.value for point in points), *limits]
@@ -64,16 +73,29 @@ def chart(
     wide = max(map(len, labels.values()))
     columns = width - wide - 2
     dots = _dots(points, since, until, low, high, columns * look.across, height * look.down)
-    lines = {_row(limit, low, high, height) for limit in limits}
+    lines = {(column, _row(limit, low, high, height)) for limit in limits for column in range(columns)}
+    if trend is not None:
+        lines |= _trend(trend, low, high, columns, height)
     drawn = []
     for row in range(height):
         label = labels.get(row, "")
-        empty = look.line if row in lines else " "
-        cells = (_cell(dots, column, row, look) or empty for column in range(columns))
+        cells = (
+            _cell(dots, column, row, look) or (look.line if (column, row) in lines else " ")
+            for column in range(columns)
+        )
         drawn.append(f"{label:>{wide}} {look.tick if label else look.edge}{''.join(cells)}".rstrip())
     drawn.append(f"{'':{wide}} {look.corner}{look.floor * columns}")
     drawn.append(f"{'':{wide + 2}}{_times(since, until, ZoneInfo(zone), columns)}".rstrip())
     return drawn
+
+
+def sparkline(values: Sequence[float], *, unicode: bool = True) -> str:
+    """Draw numbers in one line, a character each, from the lowest to the highest; "" for fewer than POINTS_MIN."""
+    if len(values) < POINTS_MIN:
+        return ""
+    steps = _STEPS if unicode else _STEPS_ASCII
+    low, high = min(values), max(values)
+    return "".join(steps[len(steps) - 1 - _row(value, low, high, len(steps))] for value in values)
 
 
 def _row(value: float, low: float, high: float, rows: int) -> int:
@@ -83,6 +105,15 @@ def _row(value: float, low: float, high: float, rows: int) -> int:
     # Halved first, since the distance of two floats may be too large for one.
     share = (value / 2 - low / 2) / (high / 2 - low / 2)
     return rows - 1 - min(rows - 1, max(0, round(share * (rows - 1))))
+
+
+def _trend(
+    trend: tuple[float, float], low: float, high: float, columns: int, rows: int
+) -> set[tuple[int, int]]:
+    """Give the cells through which a line goes, as far as it is between the lowest and the highest value."""
+    begin, end = trend
+    values = ((column, begin + (end - begin) * (column + 0.5) / columns) for column in range(columns))
+    return {(column, _row(value, low, high, rows)) for column, value in values if low <= value <= high}
 
 
 def _labels(low: float, high: float, limits: Sequence[float], height: int) -> dict[int, str]:
@@ -138,11 +169,13 @@ def _cell(dots: set[tuple[int, int]], column: int, row: int, look: Look) -> str:
 
 
 def _times(since: int, until: int, zone: ZoneInfo, columns: int) -> str:
-    """Write the beginning, the middle and the end of the time below their places."""
+    """Write the beginning, the middle and the end of the time below their places, and whose clocks show it."""
     form = "%H:%M" if until - since <= DAY else "%m-%d %H:%M"
     begin, middle, end = (
         datetime.fromtimestamp(at // SECOND, tz=UTC).astimezone(zone).strftime(form)
         for at in (since, (since + until) // 2, until)
     )
+    room = columns - len(begin) - len(end) - 2
+    middle = next((one for one in (f"{middle} {zone.key}", str(zone.key)) if len(one) <= room), middle)
     half = (columns - len(middle)) // 2
     return f"{begin:<{half}}{middle}{end:>{columns - half - len(middle)}}"

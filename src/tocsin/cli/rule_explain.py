@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import click
 
+from tocsin.cli import rule_words
 from tocsin.cli.exits import told
 from tocsin.cli.rule_load import load, rules_argument
 from tocsin.cli.rule_test import SCOPES_SHOWN, exit_for, heading, look
@@ -17,7 +18,7 @@ from tocsin.cli.times import PAST, Moment
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tocsin.core.model.rule import Rule, Trigger
+    from tocsin.core.model.rule import Rule
     from tocsin.runtime.trial import Trial
 
 LOOKS_TOLD = 3
@@ -44,12 +45,6 @@ FORMULAS = {
     ),
 }
 """Kind of trigger -> its formula, and where that comes from."""
-
-NO_DATA = {
-    "ok": "a scope without data is a green look",
-    "firing": "a scope without data is a wrong look",
-    "keep": "a scope without data is no look: all stays as it is",
-}
 
 
 @click.command()
@@ -86,28 +81,28 @@ def explain(
 
 def explained(made: "Trial") -> dict[str, Any]:
     """Give the words, by what they are about."""
+    from tocsin.core.model.policy import SECOND
+    from tocsin.core.rules.plain import plain
+
     rule = made.rule
-    formula, origin = FORMULAS[kind_of(rule.trigger)]
+    settings = plain(rule.trigger, lambda length: length / SECOND)
+    kind = settings["kind"]
+    formula, origin = FORMULAS[kind]
     return {
         "says": rule.description,
         "asks": rule.source,
         "questions": list(_questions(rule, made.at)),
         "looks": _when(rule, made.at),
-        "formula": f"{formula} ({kind_of(rule.trigger)})",
+        "formula": f"{formula} ({kind})",
         "source": origin,
-        "where": ", ".join(_terms(rule.trigger)),
-        "fires": _fires(rule),
-        "no data": "" if kind_of(rule.trigger) == "absent" else NO_DATA[rule.no_data],
+        "where": ", ".join(rule_words.terms(settings)),
+        "fires": f"{rule_words.steps(settings)}; {rule_words.once(rule.looks, rule.of)}",
+        "no data": rule_words.no_data(kind, rule.no_data),
         "scopes": _scopes(rule),
         "labels": labels(rule.labels | rule.scope),
         "owner": rule.owner,
         "runbook": rule.runbook,
     }
-
-
-def kind_of(trigger: "Trigger") -> str:
-    """Give the kind of a trigger as the configuration calls it."""
-    return str(trigger.__struct_config__.tag)
 
 
 def _show(out: "Console", made: "Trial") -> None:
@@ -154,57 +149,6 @@ def _when(rule: "Rule", at: int) -> str:
         at = schedule.next_due(rule, at)
         following.append(_moment(at, rule.zone))
     return f"{every}; next {', '.join(following)}"
-
-
-def _terms(trigger: "Trigger") -> Iterator[str]:
-    """Say what the names in the formula are."""
-    from tocsin.core.model.rule import Absent, Break, BurnRate, DeltaPct, Outlier, Slope, Threshold
-    from tocsin.core.rules.triggers import wording
-
-    match trigger:
-        case Threshold():
-            yield f"reduce = {trigger.reduce}"
-            yield f"op = {trigger.op}"
-        case DeltaPct():
-            yield f"reduce = {trigger.reduce}, of both windows"
-            yield f"op = {trigger.op}"
-            yield f"before = the {trigger.against} before"
-        case Slope():
-            yield f"op = {trigger.op}"
-            yield f"t in units of {wording.duration(trigger.per)}"
-        case Break():
-            yield f"k = {wording.number(trigger.k)}"
-            yield f"baseline = the first {100 * trigger.baseline:g} % of the points"
-            yield f"side = {trigger.side}"
-        case Outlier():
-            yield f"side = {trigger.side}"
-        case Absent():
-            pass
-        case BurnRate():
-            yield f"objective = {wording.number(100 * trigger.objective)} %"
-        case _:
-            assert_never(trigger)
-
-
-def _fires(rule: "Rule") -> str:
-    from tocsin.core.model.policy import SECOND
-    from tocsin.core.model.rule import Absent, BurnRate
-    from tocsin.core.rules.triggers import wording
-
-    trigger = rule.trigger
-    if isinstance(trigger, BurnRate):
-        steps = [
-            f"{one.severity} at {wording.number(one.factor)} x over {wording.duration(one.long)} "
-            f"and {wording.duration(one.short)}"
-            for one in trigger.tiers
-        ]
-    elif isinstance(trigger, Absent):
-        steps = [f"{one.severity} at {wording.duration(round(one.value * SECOND))}" for one in trigger.limits]
-    else:
-        steps = [f"{one.severity} at {wording.number(one.value)}" for one in trigger.limits]
-    if rule.of == 1:
-        return f"{', '.join(steps)}; with the first wrong look"
-    return f"{', '.join(steps)}; once {rule.looks} of the last {rule.of} looks were wrong"
 
 
 def _scopes(rule: "Rule") -> str:

@@ -1,5 +1,6 @@
 """Rule server: how the rules of a server stand, and how one of them forgets."""
 
+import textwrap
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -23,18 +24,19 @@ from tocsin.cli.show import (
     wants_json,
     zone,
 )
-from tocsin.cli.times import span
 
 PATH = "/api/v1/rules"
+QUERY_WIDTH = 76
 SLOS = "/api/v1/slos"
 STATE_STYLE = {
     "firing": "bold red",
+    "pending": "yellow",
     "green": "green",
     "failing": "bold red",
     "waiting": "yellow",
     "disabled": "dim",
 }
-STATUS_STYLE = {"firing": "bold red", "green": "green"}
+STATUS_STYLE = {"firing": "bold red", "pending": "yellow", "green": "green"}
 
 
 @click.command("list")
@@ -75,9 +77,9 @@ def show(rule_id: str, data: Path, url: str | None, token: str | None, output: s
     out = console()
     out.print(text(found["rule_id"], "bold"))
     facts(out, _facts(found))
-    if found["query"]:
-        out.print(text("  query", "dim"))
-        click.echo("\n".join(f"    {line}" for line in plain_lines(found["query"]).split("\n")))
+    settings = found.get("trigger_settings") or {}
+    for name in ("query", "good", "total"):
+        _show_query(name, found["query"] if name == "query" else settings.get(name, ""))
     for one in found["last"]:
         line = text("  ")
         line.append_text(_verdict(one))
@@ -85,19 +87,46 @@ def show(rule_id: str, data: Path, url: str | None, token: str | None, output: s
         out.print(line)
 
 
+def _show_query(name: str, query: str) -> None:
+    if not query:
+        return
+    console().print(text(f"  {name}", "dim"))
+    for line in plain_lines(query).split("\n"):
+        for part in textwrap.wrap(line, QUERY_WIDTH, subsequent_indent="  ", break_on_hyphens=False) or [""]:
+            click.echo(f"    {part}".rstrip())
+
+
+def _every(said: str) -> str:
+    """Say in words how often it looks. said: `60s`, or a cron expression."""
+    from tocsin.cli.rule_words import length
+
+    if " " in said:
+        return f"when the clocks show {said}"
+    try:
+        return f"every {length(float(said.removesuffix('s')))}"
+    except ValueError:
+        return f"every {said}"
+
+
 def _facts(found: dict[str, Any]) -> list[tuple[str, object]]:
+    from tocsin.cli.rule_words import length, no_data, once, steps, terms
+
+    settings = found.get("trigger_settings") or {}
+    zone_name = f" in {found['zone']}" if " " in found["every"] else ""
+    looks = f"{_every(found['every'])}{zone_name}, over the last {length(found['window_s'])}"
+    said = ", ".join(terms(settings))
     return [
         ("says", found["description"]),
         ("state", found["state"]),
         ("failing", found["failing_since"] and f"since {moment(found['failing_since'])} ({zone()})"),
         ("because", found["failure"]),
         ("asks", found["source"]),
-        ("looks", f"every {found['every']} ({found['zone']}), at the last {span(found['window_s'])}"),
+        ("looks", looks),
         ("next", found["due_at"] and f"{moment(found['due_at'])} ({zone()})"),
         ("last", found["done_at"] and f"{moment(found['done_at'])} ({zone()})"),
-        ("trigger", found["trigger"]),
-        ("fires", f"once {found['looks']} of the last {several(found['of'], 'look')} were wrong"),
-        ("no data", found["no_data"]),
+        ("trigger", f"{found['trigger']}: {said}" if said else found["trigger"]),
+        ("fires", "; ".join(filter(None, (steps(settings), once(found["looks"], found["of"]))))),
+        ("no data", no_data(found["trigger"], found["no_data"])),
         ("labels", labels(found["labels"])),
         ("owner", found["owner"]),
         ("runbook", found["runbook"]),

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,8 @@ from tocsin.cli.times import PAST, Moment
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tocsin.core.rules.glance import Glance
+    from tocsin.core.model.rule import Rule
+    from tocsin.core.rules.glance import Burned, Glance
     from tocsin.runtime.trial import Trial
 
 SCOPES_SHOWN = 20
@@ -94,7 +96,10 @@ def show_trial(out: "Console", made: "Trial", *, draws: bool) -> None:
         out.print(heading(one))
         if rule.of > 1 and one.judgement.severity is not None:
             out.print(text(f"  (one wrong look; it fires after {rule.looks} of {rule.of})", "dim"))
-        if draws:
+        if one.burns:
+            for burned in one.burns:
+                out.print(text(f"  {burn_words(burned)}", "dim"))
+        elif draws:
             _draw(made, one)
     if len(made.glances) > SCOPES_SHOWN:
         out.print(text(f"  and {len(made.glances) - SCOPES_SHOWN} more scopes: --output json", "dim"))
@@ -111,16 +116,67 @@ def heading(one: "Glance") -> "object":
     return shown
 
 
+def burn_words(burned: "Burned") -> str:
+    """Say how fast the budget burns over both windows: `critical from 14.4 x on: 20 x over 1h, 3 x over 5m`."""
+    from tocsin.core.rules.triggers import wording
+
+    tier = burned.tier
+    rates = [
+        f"{'no answer' if rate is None else f'{wording.short(rate)} x'} over {wording.duration(window)}"
+        for rate, window in ((burned.long, tier.long), (burned.short, tier.short))
+    ]
+    return f"{tier.severity} from {wording.number(tier.factor)} x on: {', '.join(rates)}"
+
+
 def _draw(made: "Trial", one: "Glance") -> None:
     from tocsin.cli.rule_chart import chart
 
+    guides, trend = guides_of(made.rule, made.at, one)
     lines = chart(
         one.points,
-        [limit.value for limit in one.lines],
+        [*(limit.value for limit in one.lines), *guides],
         since=made.at - made.rule.window,
         until=made.at,
         zone=made.rule.zone,
+        trend=trend,
         unicode=has_unicode(),
     )
     for line in lines:
         click.echo(line)
+
+
+def guides_of(rule: "Rule", at: int, one: "Glance") -> tuple[list[float], tuple[float, float] | None]:
+    """Give what else helps to see why it was judged so: levels, and the line that was fitted.
+
+    A break: what was usual, and its spread on both sides. An outlier: the median, and how far the last point may be
+    away. A slope: the fitted line, by its values at both ends of the window.
+    """
+    from tocsin.core.model.rule import Break, Outlier, Side, Slope
+
+    numbers = one.judgement.numbers
+    match trigger := rule.trigger:
+        case Break() if "usual" in numbers:
+            usual, spread = numbers["usual"], numbers["spread"]
+            return _finite([usual - spread, usual, usual + spread]), None
+        case Outlier() if "median" in numbers:
+            median, z = numbers["median"], numbers["z"]
+            unit = (numbers["last"] - median) / z if z else 0.0
+            sides = {Side.ABOVE: (1,), Side.BELOW: (-1,), Side.BOTH: (-1, 1)}[trigger.side]
+            away = [side * limit.value * unit for limit in trigger.limits for side in sides]
+            return _finite([median, *(median + length for length in away)]), None
+        case Slope() if "slope" in numbers:
+            return [], _fitted(one, numbers["slope"] / trigger.per, at - rule.window, at)
+        case _:
+            return [], None
+
+
+def _fitted(one: "Glance", slope: float, since: int, until: int) -> tuple[float, float] | None:
+    """Give the values of the fitted line at both ends of the window. slope: in each microsecond."""
+    middle_at = sum(point.at for point in one.points) / len(one.points)
+    middle = sum(point.value / len(one.points) for point in one.points)
+    ends = [middle + slope * (at - middle_at) for at in (since, until)]
+    return (ends[0], ends[1]) if len(_finite(ends)) == 2 else None
+
+
+def _finite(values: list[float]) -> list[float]:
+    return sorted({value for value in values if isfinite(value)})

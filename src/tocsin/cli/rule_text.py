@@ -34,7 +34,8 @@ def verdict(found: dict[str, Any]) -> str:
         parts.append(f"{severities['critical']} critical")
     if found["nights"]["incidents"]:
         parts.append(f"{found['nights']['incidents']} opened at night")
-    parts.append(several(len(found["notifications"]), "notification"))
+    told, at_night = len(found["notifications"]), found["nights"]["notifications"]
+    parts.append(several(told, "notification") + (f" ({at_night} at night)" if at_night else ""))
     return ", ".join(parts)
 
 
@@ -52,7 +53,15 @@ def _show(out: "Console", found: dict[str, Any]) -> None:
     _show_failed(out, found)
     if found["nothing"]:
         looks = several(found["nothing"], "look")
-        out.print(text(f"{looks} of {found['looks']} could say nothing: no data, or too little.", "dim"))
+        before = found["before"]
+        which = (
+            f"; {'all' if before == found['nothing'] else before} of them before there was any"
+            if before
+            else ""
+        )
+        out.print(
+            text(f"{looks} of {found['looks']} could say nothing: no data, or too little{which}.", "dim")
+        )
     if not found["incidents"]:
         return
     out.print(
@@ -91,7 +100,8 @@ def _show_severities(out: "Console", found: dict[str, Any]) -> None:
 def _show_weeks(out: "Console", found: dict[str, Any]) -> None:
     most = max(week["incidents"] for week in found["weeks"])
     block = "█" if has_unicode() else "#"
-    shown = table(f"week ({found['zone']})", ">incidents", ">notifications", "", wide="")
+    bars = f"incidents, of at most {most}"
+    shown = table(f"week ({found['zone']})", ">incidents", ">notifications", bars, wide=bars)
     for week in found["weeks"]:
         bar = block * -(-week["incidents"] * BAR_CHARACTERS // max(1, most))
         shown.add_row(text(week["week"]), text(week["incidents"]), text(week["notifications"]), text(bar))

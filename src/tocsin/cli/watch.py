@@ -130,7 +130,7 @@ def _screen() -> Iterator[Callable[[dict[str, Any], str], None]]:
     from rich.console import Group
     from rich.live import Live
 
-    from tocsin.cli.show import console, moment, text
+    from tocsin.cli.show import console, moment, several, text
 
     out = console()
 
@@ -138,7 +138,7 @@ def _screen() -> Iterator[Callable[[dict[str, Any], str], None]]:
         room = max(1, out.size.height - 4)
         incidents = found["incidents"][:room]
         newest = max((one["updated_at"] for one in found["incidents"]), default=None)
-        head = f"{found['total']} incidents" + (f", last change {moment(newest)}" if newest else "")
+        head = several(found["total"], "incident") + (f", last change {moment(newest)}" if newest else "")
         shown = incidents_table(incidents) if incidents else text("None fit.")
         foot = text(trouble, "bold red") if trouble else text("Ctrl-C ends this.", "dim")
         foot.no_wrap, foot.overflow = True, "ellipsis"

@@ -1,12 +1,13 @@
 """Why: why was I woken, and why was I not? The record's answer, as an explanation and not as a table."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tocsin.cli.client import reach, server_options
-from tocsin.cli.detail import place
+from tocsin.cli.detail import SAID_LENGTH_MAX, place
 from tocsin.cli.show import (
     DELIVERY_WORDS,
     console,
@@ -112,6 +113,7 @@ def lines_of(step: dict[str, Any], names: dict[str, str]) -> list[tuple[str, str
     lines: list[tuple[str, str, str]] = []
     if (received := step["received"]) is not None:
         lines.append(("received", _received(received), ""))
+        lines += [(name, said, "") for name, said in _says(received)]
     if (dedup := step["dedup"]) is not None:
         repeats = dedup.get("repeats_counted_before")
         counted = f", after {several(repeats, 'counted repeat')}" if repeats else ""
@@ -143,6 +145,15 @@ def _received(received: dict[str, Any]) -> str:
     if received.get("window_start") and received["window_start"] != received.get("window_end"):
         window = f", looked at {moment(received['window_start'])} to {moment(received['window_end'])}"
     return f"{about}: {received['status']}, {received['severity']}{source}{window}"
+
+
+def _says(received: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Give what the alert said; and the formula of a rule's, unless that is in there already."""
+    message, formula = received.get("message"), received.get("formula")
+    if message:
+        yield "says", message[:SAID_LENGTH_MAX]
+    if formula and formula not in (message or ""):
+        yield "formula", formula
 
 
 def _changed(changed: dict[str, Any], names: dict[str, str]) -> str:

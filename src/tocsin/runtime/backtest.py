@@ -83,7 +83,8 @@ class Backtested(msgspec.Struct, frozen=True, kw_only=True):
     """What a rule would have done in [since, until). Weeks and nights are those of its zone.
 
     looks: all that were made; failed: those without an answer, of which `failures` gives the first few reasons;
-    nothing: those with an answer that says nothing of any scope; wrong: those with at least one scope wrong.
+    nothing: those with an answer that says nothing of any scope; before: those of them that came before the first one
+    that said something; wrong: those with at least one scope wrong.
     incidents, notifications: in the order in which they came; severities: incidents by the highest they had.
     firing: how long at least one incident was open.
     """
@@ -95,6 +96,7 @@ class Backtested(msgspec.Struct, frozen=True, kw_only=True):
     looks: int
     failed: int
     nothing: int
+    before: int
     wrong: int
     failures: tuple[str, ...]
     incidents: tuple[Opened, ...]
@@ -147,7 +149,8 @@ class Backtest:
         self._ask = ask
         self._house = house
         self._memory = Memory()
-        self._looks = self._failed = self._nothing = self._wrong = self._away = 0
+        self._looks = self._failed = self._nothing = self._before = self._wrong = self._away = 0
+        self._begins = True
         self._failures: dict[str, None] = {}
         self._decided: dict[int, int] = {}
 
@@ -172,12 +175,17 @@ class Backtest:
             self._note(error)
             return
         self._away = 0
-        self._nothing += not looks
+        if not looks:
+            self._nothing += 1
+            self._before += self._begins
+        self._begins = self._begins and not looks
         self._wrong += any(one.judgement.severity is not None for one in looks)
         if looks:
             # The ledger's time rises with each turn; what comes of a look is said to come at the look's own moment.
             self._decided[max(at, self._house.pump.state.at + 1)] = at
-            self._house.take(*[received(one.alert) for one in looks], actor=ACTOR)
+            results = self._house.take(*[received(one.alert) for one in looks], actor=ACTOR)
+            for one, result in zip(looks, results, strict=True):
+                evaluate.answered(self._memory, one, result.outcome)
 
     def _note(self, error: SourceFailed | Invalid) -> None:
         """Count a look without an answer. Raises: SourceFailed if it was one too many."""
@@ -203,6 +211,7 @@ class Backtest:
             looks=self._looks,
             failed=self._failed,
             nothing=self._nothing,
+            before=self._before,
             wrong=self._wrong,
             failures=tuple(self._failures),
             incidents=incidents,

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from tocsin.core.model.alert import Alert
+from tocsin.core.model.alert import Alert, Severity
 from tocsin.core.model.errors import Invalid, Unavailable
 from tocsin.core.model.input import Input, received
 from tocsin.core.model.policy import MINUTE, SECOND
@@ -56,6 +56,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """How a rule stands. due: the moment of its next look, None if it is not enabled; done: of its last, 0 for none.
 
     looks: the last look at each scope, the first 100 of them; looked: whether there was one since the start.
+    silent: scopes whose alert fires, and of which the last look had nothing to say: (scope, severity, seen at).
     failing_since, failure: since when it gets no answer, and why.
     """
 
@@ -64,6 +65,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     done: int
     looked: bool
     looks: tuple[Look, ...]
+    silent: tuple[tuple[dict[str, str], Severity, int], ...]
     failing_since: int
     failure: str
 
@@ -93,6 +95,7 @@ class Evaluator:
         self._next: dict[str, int] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._dirty: dict[str, bytes | None] = {}
+        self._is_dirty = asyncio.Event()
         self._changed = asyncio.Event()
         self._is_new = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -119,7 +122,8 @@ class Evaluator:
         self._next, self._due = {}, []
         for rule in rules:
             if rule.enabled:
-                done = self._memories[rule.rule_id].done if rule.rule_id in self._memories else 0
+                memory = self._memories.get(rule.rule_id, Memory())
+                done = memory.done if memory.shape == evaluate.shape(rule) else 0
                 self._plan(rule, schedule.due_after_pause(rule, done, now))
         self._looks = {name: looks for name, looks in self._looks.items() if name in self._rules}
         self._is_new = True
@@ -156,10 +160,22 @@ class Evaluator:
             due=self._next.get(rule_id),
             done=memory.done,
             looked=rule_id in self._looks,
-            looks=self._looks.get(rule_id, ()),
+            looks=self._looks.get(rule_id, ())[:LOOKS_SHOWN_MAX],
+            silent=self._silent(memory, self._looks.get(rule_id, ())),
             failing_since=min(since, default=0),
             failure=self._why.get(rule_id, "") if since else "",
         )
+
+    def _silent(
+        self, memory: Memory, looks: Sequence[Look]
+    ) -> tuple[tuple[dict[str, str], Severity, int], ...]:
+        seen = [look.scope for look in looks]
+        found = (
+            (evaluate.scope_of(key), remembered.severity, remembered.seen_at)
+            for key, remembered in sorted(memory.scopes.items())
+            if remembered.severity is not None
+        )
+        return tuple(one for one in found if one[0] not in seen)[:LOOKS_SHOWN_MAX]
 
     async def forget(self, rule_id: str, actor: str, because: str) -> int:
         """End all that fires of a rule, and remember none of its scopes; how many fired.
@@ -209,7 +225,7 @@ class Evaluator:
                         name, "The rule was removed." if rule is None else "The rule was disabled.", ACTOR
                     )
                     self._memories.pop(name, None)
-                    self._dirty[name] = None
+                    self._keep_later({name: None})
                 elif memory.shape and memory.shape != evaluate.shape(rule):
                     await self._end(name, "The rule's scopes were changed.", ACTOR)
             except Unavailable as error:
@@ -269,12 +285,14 @@ class Evaluator:
         for scope in _scopes_of(rule):
             await self._worked(scope)
         try:
-            await self._hand_over([one.alert for one in looks], ACTOR)
+            outcomes = await self._hand_over([one.alert for one in looks], ACTOR)
         except Unavailable as error:
             log.warning("the look at rule %s is made again: %s", rule.rule_id, error)
             return False
+        for one, outcome in zip(looks, outcomes, strict=True):
+            evaluate.answered(memory, one, outcome)
         self._remember(rule.rule_id, memory)
-        self._looks[rule.rule_id] = looks[:LOOKS_SHOWN_MAX]
+        self._looks[rule.rule_id] = looks
         self._why.pop(rule.rule_id, None)
         fires = any(one.alert.status == "firing" for one in looks)
         self._metrics.evaluated(
@@ -302,37 +320,47 @@ class Evaluator:
             await self._note(name, noted, failing.worked(noted, scope, self._clock.now()))
 
     async def _note(self, name: str, noted: Failing, alert: Alert | None) -> None:
+        before = self._failings.get(name)
+        self._failings[name] = noted  # At once: other rules ask the same source meanwhile.
         try:
             await self._hand_over([alert] if alert is not None else [], ACTOR)
         except Unavailable as error:
             log.warning("what is known of a source is told later: %s", error)
+            self._failings[name] = before or Failing()
             return
         if noted.since:
-            self._failings[name] = noted
-            self._dirty[name] = _encode(noted)
-        else:
-            self._failings.pop(name, None)
-            self._dirty[name] = None
+            self._keep_later({name: _encode(noted)})
+        elif self._failings[name] is noted:
+            del self._failings[name]
+            self._keep_later({name: None})
 
-    async def _hand_over(self, alerts: Sequence[Alert], actor: str) -> None:
-        """Have alerts decided. Raises: Unavailable if they were not committed."""
-        if alerts:
-            for result in await self._submit([received(alert) for alert in alerts], actor):
-                if isinstance(result.refused, Unavailable):
-                    raise result.refused
+    async def _hand_over(self, alerts: Sequence[Alert], actor: str) -> list[str]:
+        """Have alerts decided, and give what came of each. Raises: Unavailable if they were not committed."""
+        results = await self._submit([received(alert) for alert in alerts], actor) if alerts else ()
+        for result in results:
+            if isinstance(result.refused, Unavailable):
+                raise result.refused
+        return [result.outcome for result in results]
 
     # Remembering
 
     def _remember(self, rule_id: str, memory: Memory) -> None:
         self._memories[rule_id] = memory
-        self._dirty[rule_id] = _encode(memory)
+        self._keep_later({rule_id: _encode(memory)})
+
+    def _keep_later(self, rows: Mapping[str, bytes | None]) -> None:
+        """Have these rows kept soon. None: what a rule remembered is to be forgotten."""
+        self._dirty.update(rows)
+        self._is_dirty.set()
 
     async def _keep_regularly(self) -> None:
         while True:
+            await self._is_dirty.wait()
             await asyncio.sleep(KEEP_EVERY_S)
             await self._keep()
 
     async def _keep(self) -> None:
+        self._is_dirty.clear()
         if not self._dirty:
             return
         rows, self._dirty = self._dirty, {}
@@ -340,7 +368,7 @@ class Evaluator:
             await asyncio.to_thread(self._store.put_evaluations, rows)
         except StoreFailed as error:
             log.warning("what rules remember is kept later: %s", error)
-            self._dirty = rows | self._dirty
+            self._keep_later(rows | self._dirty)
 
 
 async def ask(rule: Rule, at: int, sources: Mapping[str, Source]) -> Asked:
@@ -351,7 +379,7 @@ async def ask(rule: Rule, at: int, sources: Mapping[str, Source]) -> Asked:
 
 def _scopes_of(rule: Rule) -> tuple[dict[str, str], dict[str, str]]:
     """Give the scopes of what can fail: the source, and this rule's questions to it."""
-    return {"source": rule.source}, {"source": rule.source, "rule": rule.rule_id}
+    return {"data_source": rule.source}, {"data_source": rule.source, "rule": rule.rule_id}
 
 
 def _copy(memory: Memory) -> Memory:

@@ -7,15 +7,27 @@ import csv
 from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tocsin.core.model.errors import Invalid
 from tocsin.core.model.rule import Ask, BurnRate, Rule, Series
 from tocsin.core.rules import table
 
+if TYPE_CHECKING:
+    from _csv import Reader
+
+FAULTS_MAX = 5
 ROWS_MAX = 2_000_000
 FIELD_CHARACTERS_MAX = 10_000
 
 _EVER = 1 << 62
+_CSV = table.Language(
+    name="Name the columns in the first line of the file.",
+    number="Write it with digits and a point, such as 21.5.",
+    truth="Write 1 or 0.",
+    text="Leave the column out.",
+    row="line {}",
+)
 
 
 class History:
@@ -36,7 +48,10 @@ class History:
 
 
 def read_history(path: Path, rule: Rule) -> History:
-    """Read a CSV file as the history that a rule asks for. Raises: Invalid, naming the row."""
+    """Read a CSV file as the history that a rule asks for.
+
+    Raises: Invalid with the first things that are wrong, each with its line of the file.
+    """
     if isinstance(rule.trigger, BurnRate):
         raise Invalid(
             f"Rule {rule.rule_id} asks two things, the good events and all of them, and a CSV file answers one. "
@@ -45,26 +60,57 @@ def read_history(path: Path, rule: Rule) -> History:
     csv.field_size_limit(FIELD_CHARACTERS_MAX)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file, strict=True)
-            columns = next(rows, [])
+            lines = _Lines(csv.reader(file, strict=True))
+            columns = next(lines, [])
             names = [name.casefold() for name in columns]
             if not any(name in table.MOMENTS for name in names):
-                raise Invalid("No column says when: history needs a column `at`.")
+                raise Invalid(_timeless(columns))
             everything = Ask(name="history", query="", since=-_EVER, until=_EVER, zone=rule.zone)
-            return History(table.read(everything, columns, _values(rows, names)))
+            series = table.read(
+                everything,
+                columns,
+                _values(lines, names),
+                language=_CSV,
+                number_of=lambda _: lines.line,
+                faults_max=FAULTS_MAX,
+            )
+            return History(series)
     except (OSError, UnicodeDecodeError, csv.Error, Invalid) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise Invalid(f"{path} is no history: {why}", field=str(path)) from None
 
 
+class _Lines:
+    """The rows of a CSV file without the empty ones. line: in which the last one begins, from 1."""
+
+    def __init__(self, reader: "Reader") -> None:
+        self._reader = reader
+        self.line = 0
+
+    def __iter__(self) -> Iterator[list[str]]:
+        return self
+
+    def __next__(self) -> list[str]:
+        while True:
+            self.line = self._reader.line_num + 1
+            if row := next(self._reader):
+                return row
+
+
+def _timeless(columns: list[str]) -> str:
+    """Say that there is no column of moments."""
+    there = ", ".join(repr(name[:60]) for name in columns[:20]) or "none"
+    said = f"No column says when: history needs a column `at`. There are: {there}."
+    return f"{said} Put commas between them." if len(columns) == 1 and ";" in columns[0] else said
+
+
 def _values(rows: Iterator[list[str]], names: list[str]) -> Iterator[list[object]]:
-    """Give the rows with numbers where numbers belong; empty lines are left out."""
-    for number, row in enumerate((row for row in rows if row), 1):
+    """Give the rows with numbers where numbers belong."""
+    for number, row in enumerate(rows, 1):
         if number > ROWS_MAX:
             raise Invalid(f"It has more than {ROWS_MAX:,} rows. Give it in parts.")
-        if len(row) != len(names):
-            raise Invalid(f"Row {number} has {len(row)} columns, the header {len(names)}.")
-        yield [_value(text, name) for text, name in zip(row, names, strict=True)]
+        fits = len(row) == len(names)  # If not, the row is refused.
+        yield [_value(text, name) for text, name in zip(row, names, strict=True)] if fits else list(row)
 
 
 def _value(text: str, name: str) -> object:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 from pydantic import ValidationError
@@ -28,10 +28,21 @@ from tocsin.settings.rules import CheckQuery, Found, Part, TrySource, rules_of, 
 from tocsin.settings.takes import PRETENDED, Surroundings
 from tocsin.settings.variables import tried
 
+_ONLY_WHOLE = FileForm.model_fields.keys() - RulesFileForm.model_fields.keys()
+"""Keys that a configuration has and a file of rules has not."""
+
 RULES_FOLDER = "rules"
 
 RULES_NAME = "rules.yaml"
 """What a file of rules is called that has no name."""
+
+
+class _RulesFile(NamedTuple):
+    """A file of rules that could be read."""
+
+    path: Path
+    source: bytes
+    document: Document
 
 
 def file_settings(
@@ -50,26 +61,22 @@ def file_settings(
     base = environment_settings(environment)
     variables = [name for name in CHANNEL_VARIABLES if environment.get(name)]
     around = Surroundings(environment, path.parent, running)
-    source, document = _read(path)
-    others = [(one, *_read(one)) for one in rule_files(path)]
-    settings = _settings(
-        path,
-        document,
-        around,
-        base,
-        variables,
-        try_channel,
-        try_source,
-        [(one, read) for one, _, read in others],
-    )
+    source = _bytes_of(path)
+    others, unread = _read_all(rule_files(path))
+    try:
+        document = _document(path, source)
+    except WrongFile as wrong:
+        # Which sources there are is not known, but what is wrong with the form of the others is.
+        raise WrongFile(path, [*wrong.problems, *unread, *_ill_formed(others, around)]) from None
+    settings = _settings(path, document, around, base, variables, try_channel, try_source, others, unread)
     digest = hashlib.sha256(source)
-    for one, inside, _ in others:
-        digest.update(f"\n{one.name}\n".encode() + inside)
+    for one in others:
+        digest.update(f"\n{one.path.name}\n".encode() + one.source)
     return msgspec.structs.replace(settings, path=path, digest=digest.hexdigest())
 
 
 def rule_files(path: Path) -> list[Path]:
-    """List the files of rules that belong to a configuration: `rules/*.yaml` beside it, by name."""
+    """List the files of rules that belong to a configuration: `rules/*.yaml` and `*.yml` beside it, by name."""
     folder = path.parent / RULES_FOLDER
     return sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
 
@@ -80,9 +87,15 @@ def rules_settings(
     """Give the settings with the rules of one file in place of all others.
 
     any_source: they may name sources that are not configured.
-    Raises: WrongFile.
+    Raises: WrongFile; Invalid if it is a whole configuration.
     """
-    _, document = _read(path)
+    document = _document(path, _bytes_of(path))
+    if isinstance(document.data, dict) and document.data.keys() & _ONLY_WHOLE:
+        raise Invalid(
+            f"{path} is a whole configuration, and no file of rules. Name the id of one of its rules instead: "
+            f"RULE_ID --config {path}",
+            field=str(path),
+        )
     sources: dict[str, CheckQuery] = {source.name: try_source(source) for source in settings.sources}
     if any_source:
         sources = {name: lambda query: None for name in _sources_asked(document)} | sources
@@ -117,7 +130,7 @@ def policy_settings(path: Path) -> Settings:
     A file without channels may name any in its routes: they are those of some server, which is not asked.
     Raises: WrongFile.
     """
-    _, document = _read(path)
+    document = _document(path, _bytes_of(path))
     named = [WebhookSettings(name=name, url=Secret(PRETENDED)) for name in channels_named(document)]
     around = Surroundings({}, path.parent, pretends=True)
     base = Settings(channels=tuple(named))
@@ -126,9 +139,28 @@ def policy_settings(path: Path) -> Settings:
     )
 
 
-def _read(path: Path) -> tuple[bytes, Document]:
-    source = _bytes_of(path)
-    return source, _document(path, source)
+def _read_all(paths: Sequence[Path]) -> tuple[list[_RulesFile], list[Problem]]:
+    """Read files of rules, and say what is wrong with those that cannot be read: one does not hide the others."""
+    read: list[_RulesFile] = []
+    problems: list[Problem] = []
+    for path in paths:
+        try:
+            source = _bytes_of(path)
+            read.append(_RulesFile(path, source, _document(path, source)))
+        except WrongFile as wrong:
+            problems += [one._replace(path=path) for one in wrong.problems]
+        except Invalid as error:
+            problems.append(Problem(Place(1, 1), (), str(error), path))
+    return read, problems
+
+
+def _ill_formed(others: Sequence[_RulesFile], around: Surroundings) -> list[Problem]:
+    """Say what is wrong with the form of files of rules."""
+    return [
+        problem._replace(path=one.path)
+        for one in others
+        for problem in _validated(RulesFileForm, one.document, around)[1]
+    ]
 
 
 def _document(path: Path, source: bytes) -> Document:
@@ -149,15 +181,18 @@ def _settings(
     variables: list[str],
     try_channel: TryChannel,
     try_source: TrySource,
-    others: Sequence[tuple[Path, Document]] = (),
+    others: Sequence[_RulesFile] = (),
+    unread: Sequence[Problem] = (),
 ) -> Settings:
-    """Make the settings of a file that is read. others: files of rules that belong to it. Raises: WrongFile."""
+    """Make the settings of a file that is read.
+
+    others: files of rules that belong to it; unread: what is wrong with those that could not be read.
+    Raises: WrongFile.
+    """
     form, problems = _validated(FileForm, document, around)
     problems += islice(meaning_problems(document, around, base, variables, try_channel), FOUND_MAX)
-    parts = [Part(None, document)]
-    for other, read in others:
-        problems += [one._replace(path=other) for one in _validated(RulesFileForm, read, around)[1]]
-        parts.append(Part(other, read))
+    problems += [*unread, *_ill_formed(others, around)]
+    parts = [Part(None, document), *(Part(one.path, one.document) for one in others)]
     sources, wrong = sources_of(document, around, try_source)
     found, more = rules_of(parts, sources, around)
     problems += [*wrong, *more][:FOUND_MAX]

@@ -41,6 +41,7 @@ MatcherText = Annotated[str, Field(max_length=2000), AfterValidator(takes.matche
 PublicUrl = Annotated[str, AfterValidator(takes.public_url), Says("URL")]
 KeysUrl = Annotated[str, AfterValidator(takes.keys_url), Says("URL")]
 FilePath = Annotated[str, AfterValidator(takes.file_path), Says("path")]
+FolderPath = Annotated[str, AfterValidator(takes.folder_path), Says("path of a folder")]
 RoleName = Annotated[str, AfterValidator(takes.role), Says("role")]
 Algorithm = Annotated[str, AfterValidator(takes.algorithm), Says("algorithm")]
 Tls = Annotated[str, AfterValidator(takes.tls), Says("`starttls`, `implicit` or `none`")]

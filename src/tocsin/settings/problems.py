@@ -41,8 +41,11 @@ class WrongFile(Invalid):
         if len(kept) > PROBLEMS_MAX:
             lines.append((str(path), f"And {len(kept) - PROBLEMS_MAX:,} more."))
         count = "1 error" if len(kept) == 1 else f"{len(kept):,} errors"
+        files = {one.path or path for one in kept}
+        where = str(*files) if len(files) == 1 else "The configuration"
+        among = f" in {len(files)} files" if len(files) > 1 else ""
         super().__init__(
-            "\n".join([f"{path} has {count}.", *(": ".join(line) for line in lines)]),
+            "\n".join([f"{where} has {count}{among}.", *(": ".join(line) for line in lines)]),
             field=lines[0][0],
             errors=lines,
         )

@@ -8,7 +8,7 @@ from tocsin.core.model.alert import Severity
 from tocsin.core.model.policy import DAY, HOUR, MINUTE, SECOND
 from tocsin.core.model.rule import Cron, Interval, NoData, Op, Period, Reduce, Side
 from tocsin.settings import takes
-from tocsin.settings.form import FilePath, Form, Reference, ReferenceOrUrl, Says, Span, Text
+from tocsin.settings.form import FolderPath, Form, Reference, ReferenceOrUrl, Says, Span, Text
 from tocsin.settings.model import Secret
 
 Number = Annotated[float, Field(allow_inf_nan=False), Says("number")]
@@ -50,7 +50,7 @@ class SqlForm(Form):
     timeout: Span = Field(default=10 * SECOND, description="for one query, on both sides")
     rows_max: int = Field(default=10_000, ge=1, le=1_000_000, description="a longer answer is none")
     connections: int = Field(default=2, ge=1, le=32, description="at most so many at once")
-    files: FilePath | None = Field(
+    files: FolderPath | None = Field(
         default=None, description="with DuckDB: a folder whose CSV and Parquet files can be asked by name"
     )
     trust_readonly: bool = Field(

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, assert_never
 
 from pydantic import TypeAdapter, ValidationError
 
-from tocsin.core.model.alert import Severity
+from tocsin.core.model.alert import OWN_LABELS, Severity
 from tocsin.core.model.errors import Invalid
 from tocsin.core.model.policy import DAY, SECOND
 from tocsin.core.model.rule import (
@@ -29,7 +29,7 @@ from tocsin.core.model.rule import (
     Tier,
     Trigger,
 )
-from tocsin.core.rules import objectives, slo, triggers
+from tocsin.core.rules import failing, objectives, slo, triggers
 from tocsin.settings.document import Document, Key
 from tocsin.settings.model import HttpSettings, PrometheusSettings, SourceSettings, SqlSettings
 from tocsin.settings.problems import Problem
@@ -68,6 +68,12 @@ class Part(NamedTuple):
     document: Document
 
 
+class Known(dict[str, CheckQuery]):
+    """What tries a query, by the name of the source. all_named: False if there are sources whose names nobody knows."""
+
+    all_named = True
+
+
 class Found(NamedTuple):
     """All rules of all files, with those of the objectives; and the objectives."""
 
@@ -103,13 +109,15 @@ def source_of(form: SqlForm | PrometheusForm | HttpForm) -> SourceSettings:
 
 def sources_of(
     document: Document, around: Surroundings, try_source: TrySource
-) -> tuple[dict[str, CheckQuery], list[Problem]]:
-    """Make every source that is well-formed: by its name, what tries a query; and say what is wrong with the others."""
-    checks: dict[str, CheckQuery] = {}
+) -> tuple[Known, list[Problem]]:
+    """Make every source that is well-formed, and say what is wrong with the others, which count as there too."""
+    checks = Known()
+    checks.all_named = _are_listed(document)
     problems: list[Problem] = []
     for key, raw in _listed(document, "sources"):
         name = raw.get("name") if isinstance(raw, dict) else None
         if not isinstance(name, str):
+            checks.all_named = False
             continue
         checks[name] = _anything
         try:
@@ -122,6 +130,16 @@ def sources_of(
     return checks, problems
 
 
+def _are_listed(document: Document) -> bool:
+    """Say whether the sources can be told from what stands in the file, ill-formed as it may be."""
+    data = document.data
+    if not isinstance(data, dict) or any(flaw.key[:1] == ("sources",) for flaw in document.flaws):
+        return False
+    if "sources" in data:
+        return isinstance(data["sources"], list)
+    return not any(did_you_mean(name, ("sources",)) for name in data)
+
+
 def rules_of(
     parts: Sequence[Part], sources: Mapping[str, CheckQuery], around: Surroundings
 ) -> tuple[Found, list[Problem]]:
@@ -131,17 +149,10 @@ def rules_of(
     """
     rules: list[Rule] = []
     slos: list[Slo] = []
-    problems: list[Problem] = []
-    names: dict[str, str] = {}
+    problems = list(_twice(parts))
     for part in parts:
         for key, form in _well_formed(part.document, around):
-            name, name_key = (form.rule_id, "rule_id") if isinstance(form, RuleForm) else (form.name, "name")
-            place = part.document.place_of((*key, name_key))
-            if name in names:
-                message = f"{name!r} is the name in {names[name]} too. Give each rule and objective its own."
-                problems.append(Problem(place, (*key, name_key), message, part.path))
-            names.setdefault(name, f"{part.path or 'the configuration'}, line {place.line},")
-            wrong = list(_source_problems(form, sources))
+            wrong = [*_name_problems(form), *_label_problems(form), *_source_problems(form, sources)]
             wrong += _query_problems(form, sources.get(form.source, _anything))
             if isinstance(form, RuleForm):
                 rule, more = _rule(form)
@@ -152,12 +163,37 @@ def rules_of(
                 slos.append(made)
                 rule = objectives.rule_of(made)
                 wrong += [((), what) for _, what in triggers.check(rule)]
+                if form.tiers is None and form.window < slo.WINDOW_MIN:
+                    wrong.append(
+                        (
+                            ("window",),
+                            "For less than a day there are no usual tiers. Give `tiers`, or 1d or more.",
+                        )
+                    )
                 rules.append(rule)
             problems += [
                 Problem(part.document.place_of((*key, *inner)), (*key, *inner), message, part.path)
                 for inner, message in wrong
             ]
     return Found(tuple(rules), tuple(slos)), problems
+
+
+def _twice(parts: Sequence[Part]) -> Iterator[Problem]:
+    """Find names that stand twice, whatever else is wrong with what they name."""
+    first: dict[str, tuple[Path | None, Key, int]] = {}
+    for part in parts:
+        for section, name_key in (("rules", "rule_id"), ("slos", "name")):
+            for key, raw in _listed(part.document, section):
+                name = raw.get(name_key) if isinstance(raw, dict) else None
+                if not isinstance(name, str):
+                    continue
+                place = part.document.place_of((*key, name_key))
+                path, known, line = first.setdefault(name, (part.path, key, place.line))
+                if (path, known) != (part.path, key):
+                    where = "" if path == part.path else f"{path or 'the configuration'}, "
+                    message = f"{name[:80]!r} is the name in {where}line {line} too."
+                    message += " Give each rule and objective its own."
+                    yield Problem(place, (*key, name_key), message, part.path)
 
 
 def _well_formed(document: Document, around: Surroundings) -> Iterator[tuple[Key, RuleForm | SloForm]]:
@@ -197,8 +233,31 @@ def _query_problems(form: RuleForm | SloForm, check: CheckQuery) -> Iterator[tup
                 yield key, str(error)
 
 
+def _name_problems(form: RuleForm | SloForm) -> Iterator[tuple[Key, str]]:
+    name, key = (form.rule_id, "rule_id") if isinstance(form, RuleForm) else (form.name, "name")
+    if name == failing.RULE_ID:
+        said = (
+            f"{name!r} is Tocsin's own rule, for sources that give no answer. Call this one something else."
+        )
+        yield (key,), said
+
+
+def _label_problems(form: NamedForm) -> Iterator[tuple[Key, str]]:
+    listed: list[tuple[Key, str]] = [(("by", index), name) for index, name in enumerate(form.by or [])]
+    for key, name in [
+        *((("scope", name), name) for name in form.scope),
+        *((("labels", name), name) for name in form.labels),
+        *listed,
+    ]:
+        if name in OWN_LABELS:
+            yield (
+                key,
+                f"`{name}` is a field of every alert, so no label is called so. Call it something else.",
+            )
+
+
 def _source_problems(form: NamedForm, sources: Mapping[str, CheckQuery]) -> Iterator[tuple[Key, str]]:
-    if form.source not in sources:
+    if form.source not in sources and getattr(sources, "all_named", True):
         known = list(sources)
         there = f" Configured: {', '.join(known[:20])}." if known else " No source is configured."
         meant = did_you_mean(form.source, known) or there

@@ -9,11 +9,11 @@ from tocsin.core.model.silence import show_matcher
 from tocsin.settings.model import (
     ChannelSettings,
     EmailSettings,
-    Secret,
     Settings,
     TeamsSettings,
     WebhookSettings,
 )
+from tocsin.settings.show_rules import shown_rules, shown_secret, shown_slos, shown_sources
 from tocsin.settings.words import write_duration
 
 LENGTHS = (
@@ -44,6 +44,9 @@ def shown_settings(settings: Settings) -> dict[str, Any]:
             "steps": [write_duration(step) for step in settings.retries.steps],
             "give_up": write_duration(settings.retries.give_up),
         },
+        "sources": shown_sources(settings),
+        "rules": shown_rules(settings),
+        "slos": shown_slos(settings),
         "auth": {
             "issuer": None
             if issuer is None
@@ -59,13 +62,13 @@ def shown_settings(settings: Settings) -> dict[str, Any]:
         },
         "retention": {"keep": write_duration(settings.keep)},
         "ledger": {
-            "key": None if settings.ledger_key is None else _secret(settings.ledger_key),
+            "key": None if settings.ledger_key is None else shown_secret(settings.ledger_key),
             "highwater": settings.highwater or None,
-            "envelope_secrets": [_secret(secret) for secret in settings.envelope_secrets],
+            "envelope_secrets": [shown_secret(secret) for secret in settings.envelope_secrets],
         },
         "heartbeat": None
         if heartbeat is None
-        else {"url": _secret(heartbeat.url), "every": _seconds(heartbeat.every_s)},
+        else {"url": shown_secret(heartbeat.url), "every": _seconds(heartbeat.every_s)},
         "outgoing": {"allow_private": list(settings.allow_private)},
         "dry_run": settings.dry_run,
         "url": settings.url or None,
@@ -74,11 +77,20 @@ def shown_settings(settings: Settings) -> dict[str, Any]:
 
 def shown_yaml(settings: Settings) -> str:
     """Give the settings as YAML in ASCII."""
-    return yaml.safe_dump(shown_settings(settings), sort_keys=False, allow_unicode=False, width=100)
+    return yaml.dump(
+        shown_settings(settings), Dumper=_Dumper, sort_keys=False, allow_unicode=False, width=100
+    )
 
 
-def _secret(secret: Secret) -> str:
-    return secret.shown or f"*** (from {secret.source})"
+class _Dumper(yaml.SafeDumper):
+    """Writes text of several lines, such as queries, line by line where YAML can."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _text)
 
 
 def _seconds(length_s: float) -> str:
@@ -94,21 +106,21 @@ def _channel(channel: ChannelSettings) -> dict[str, Any]:
                 "port": channel.port,
                 "tls": channel.tls,
                 "user": channel.user or None,
-                "password": None if channel.password is None else _secret(channel.password),
+                "password": None if channel.password is None else shown_secret(channel.password),
                 "sender": channel.sender,
                 "recipients": list(channel.recipients),
                 "ca_file": channel.ca_file or None,
                 "ehlo_name": channel.ehlo_name or None,
             }
         case TeamsSettings():
-            own = {"kind": "teams", "url": _secret(channel.url)}
+            own = {"kind": "teams", "url": shown_secret(channel.url)}
         case WebhookSettings():
             own = {
                 "kind": "webhook",
-                "url": _secret(channel.url),
-                "secrets": [_secret(secret) for secret in channel.secrets],
+                "url": shown_secret(channel.url),
+                "secrets": [shown_secret(secret) for secret in channel.secrets],
                 "signature_header": channel.signature_header,
-                "extra_headers": {name: _secret(value) for name, value in channel.extra_headers},
+                "extra_headers": {name: shown_secret(value) for name, value in channel.extra_headers},
                 "thin": channel.thin,
             }
         case _:

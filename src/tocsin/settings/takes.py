@@ -5,6 +5,7 @@ Every check raises ValueError with a whole sentence. No sentence quotes what may
 
 import difflib
 import ipaddress
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -37,6 +38,17 @@ PRETENDED = "https://pretended.invalid/"
 """Stands for a secret that is not fetched; it would do as a URL too."""
 
 LOOKS_MAX = 60
+_NICKNAMES = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+"""What other schedulers call some cron expressions (crontab(5))."""
+
 _RULE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
 _LOOKS = re.compile(r"([0-9]{1,3})(?: of ([0-9]{1,3}))?")
 _DATABASE_URL = re.compile(
@@ -122,6 +134,12 @@ def every(value: Any) -> Interval | Cron:
         except Invalid as error:
             raise ValueError(str(error)) from None
         return Cron(value)
+    if isinstance(value, str) and value.startswith("@"):
+        meant = _NICKNAMES.get(value.lower(), "0 0 * * *")
+        raise ValueError(
+            f"{value[:40]!r} is not read. Write a length of time, such as 5m, or a cron expression of five fields: "
+            f"{meant}"
+        )
     return Interval(pulse(value))
 
 
@@ -251,6 +269,21 @@ def file_path(text: str, info: ValidationInfo) -> str:
     try:
         with _opened(path):
             return str(path)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: {_why(error)}.") from None
+
+
+def folder_path(text: str, info: ValidationInfo) -> str:
+    """Take the path of a folder that can be read; relative to the folder of the configuration."""
+    around = surroundings(info)
+    path = around.folder / text
+    if around.pretends:
+        return str(path)
+    try:
+        with os.scandir(path):
+            return str(path)
+    except NotADirectoryError:
+        raise ValueError(f"{path} is no folder. Name the one that the files lie in.") from None
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read: {_why(error)}.") from None
 

@@ -42,6 +42,13 @@ _OPTION = re.compile(r"(value|at|labels)=(\S*)")
 _PLACE = re.compile(r"\{([^{}]*)\}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ALL = None
+_JSON = table.Language(
+    name="Say which keys to take: value=key labels=key,key.",
+    number="Lead the path to a number, or name the key that holds one: value=key.",
+    truth="Lead the path to a number, or name the key that holds one: value=key.",
+    text="Name those that shall be labels: labels=key,key.",
+    row="place {}",
+)
 
 
 class HttpConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,7 +124,7 @@ class Http:
         except (msgspec.MsgspecError, ValueError):
             raise SourceFailed("The answer is no JSON. Check the URL of this source.", is_away=True) from None
         try:
-            return table.read(ask, *rows(select(document, path.steps), path))
+            return table.read(ask, *rows(select(document, path.steps), path), language=_JSON)
         except Invalid as error:
             raise SourceFailed(str(error), is_away=False) from None
 
@@ -129,11 +136,13 @@ def read_path(query: str) -> Path:
     """Read a query. Raises: Invalid."""
     text = query.strip()
     if not text:
-        raise Invalid("The query is empty. Say where the numbers are: $.items[*]")
+        raise Invalid("The query is empty. Say where the numbers are, such as $.items[*].")
     if len(query) > QUERY_CHARACTERS_MAX:
         raise Invalid(f"The query has {len(query):,} characters; at most {QUERY_CHARACTERS_MAX:,} are taken.")
     if not text.startswith("$"):
-        raise Invalid(f"The path {text[:60]!r} does not begin with $, which is the whole answer: $.items[*]")
+        raise Invalid(
+            f"The path {text[:60]!r} does not begin with $, which is the whole answer. Write it like $.items[*]."
+        )
     steps: list[str | int | None] = []
     done = 1
     while done < len(text) and not text[done].isspace():
@@ -141,7 +150,7 @@ def read_path(query: str) -> Path:
         if step is None:
             raise Invalid(
                 f"The path cannot be read from character {done + 1} on: {text[done : done + 40]!r}. There are .name,"
-                " ['any name'], [0], [*] and .*"
+                " ['any name'], [0], [*] and .*."
             )
         done = step.end()
         steps.append(_step(step))
@@ -211,7 +220,7 @@ def rows(nodes: Sequence[Any], path: Path) -> tuple[list[str], list[list[Any]]]:
     """Give the columns and rows of the nodes; see `tocsin.core.rules.table`."""
     if not any(isinstance(node, dict) for node in nodes):
         if any(isinstance(node, list) for node in nodes):
-            raise Invalid("The path leads to a list. Go on to what is in it: [*]")
+            raise Invalid("The path leads to a list. Go on to what is in it, with [*] behind it.")
         return ["value"], [[node] for node in nodes]
     if not all(isinstance(node, dict) for node in nodes):
         raise Invalid(
@@ -228,7 +237,7 @@ def rows(nodes: Sequence[Any], path: Path) -> tuple[list[str], list[list[Any]]]:
         for number, node in enumerate(nodes, 1):
             if needed not in node:
                 raise Invalid(
-                    f"Object {number} has no key {needed[:60]!r}. {_there(node)} Name it: value=key, at=key"
+                    f"Object {number} has no key {needed[:60]!r}. {_there(node)} Name it: value=key, at=key."
                 )
     taken = [value, *([at] if at else []), *labels]
     columns = ["value", *(["at"] if at else []), *labels]
@@ -239,7 +248,7 @@ def _usual(keys: Iterable[str], names: Sequence[str]) -> str:
     """Find the key that has one of the usual names; "" for none. Raises: Invalid if there are several."""
     found = [key for key in keys if key.casefold() in names]
     if len(found) > 1:
-        raise Invalid(f"Several keys may be meant: {', '.join(found)[:200]}. Say which: value=key, at=key")
+        raise Invalid(f"Several keys may be meant: {', '.join(found)[:200]}. Say which: value=key, at=key.")
     return found[0] if found else ""
 
 

@@ -156,7 +156,7 @@ class Prometheus:
                 is_away=False,
             )
         if answer.status in _ABOUT_THE_QUERY:
-            error = foreign.one_line(said.error, _hidden(self._config)) or f"HTTP {answer.status}"
+            error = foreign.sentence(said.error or f"HTTP {answer.status}", _hidden(self._config))
             raise SourceFailed(f"Prometheus cannot answer: {error}", is_away=False)
 
     def _series(self, body: bytes, ask: Ask) -> tuple[Series, ...]:

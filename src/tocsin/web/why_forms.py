@@ -15,7 +15,10 @@ class Part(BaseModel):
 
 
 class ReceivedOut(Part):
-    """The look that came in. scope, source: null where its text was erased."""
+    """The look that came in. scope, source, message: null where its text was erased.
+
+    formula: how a rule came to it, with its numbers; null if its evidence has none.
+    """
 
     rule_id: str
     scope: dict[str, str] | None
@@ -24,6 +27,8 @@ class ReceivedOut(Part):
     window_start: Shown
     window_end: Shown
     source: str | None
+    message: str | None
+    formula: str | None
 
 
 class DedupOut(Part):

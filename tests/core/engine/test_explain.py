@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+import pytest
 from tests.support.builders import HOUR, MINUTE, SECOND, a_policy, a_route, an_alert
 from tests.support.world import World, hangs
 
@@ -250,6 +251,37 @@ def _by_hand() -> Alert:
     return an_alert("deploy", "info", host="x", message="hello")
 
 
+@pytest.mark.parametrize(
+    ("evidence", "formula"),
+    [
+        ({"formula": "last = 97 > 90", "points": []}, "last = 97 > 90"),
+        ({"formula": "x" * 5_000}, "x" * 1_000),
+        ({"formula": ["no text"]}, None),
+        (["no rule's"], None),
+        (None, None),
+    ],
+)
+def test_what_came_says_what_it_said_and_how_a_rule_came_to_it(evidence: object, formula: str | None):
+    world = World(a_policy())
+    alert = an_alert("disk", message="97 % full", host="a")
+    world.send(msgspec.structs.replace(alert, evidence=evidence))
+
+    received = Read(world).steps[0].received
+
+    assert received is not None
+    assert (received.message, received.formula) == ("97 % full", formula)
+
+
+def test_what_ends_says_why():
+    world = World(a_policy())
+    world.fire("disk", host="a")
+    world.clear("disk", host="a", message="The rule was removed.")
+
+    ends = [step.received for step in Read(world).steps if step.changed is not None]
+
+    assert [received.message for received in ends if received is not None] == ["The rule was removed."]
+
+
 def test_an_alert_that_joins_says_so():
     world = World(a_policy(group_by=("team",), group_interval=5 * MINUTE))
     world.fire("disk", team="db", host="a")
@@ -439,6 +471,7 @@ def test_without_its_text_an_incident_still_says_what_was_decided():
     assert step.received is not None
     assert (step.received.rule_id, step.received.severity) == ("disk", "critical")
     assert (step.received.scope, step.received.source) == (None, None)
+    assert (step.received.message, step.received.formula) == (None, None)
     assert step.notified[0].address == "anna@example.org"
     assert read.steps[-1].changed is not None
     assert read.steps[-1].changed.note is None

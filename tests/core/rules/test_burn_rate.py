@@ -215,20 +215,25 @@ def test_googles_table_comes_out_for_thirty_days() -> None:
 
 
 @pytest.mark.parametrize(
-    ("window", "factors"),
+    ("window", "windows"),
     [
-        (28 * DAY, [13.44, 5.6, 28 / 30]),
-        (7 * DAY, [3.36, 1.4, 7 / 30]),
-        (DAY, [0.48, 0.2]),
-        (HOUR, [0.02]),
-        (MINUTE, []),
+        (30 * DAY, [(60, 5), (360, 30), (4320, 360)]),
+        (28 * DAY, [(56, 5), (336, 28), (4032, 336)]),
+        (7 * DAY, [(14, 1), (84, 7), (1008, 84)]),
+        (DAY, [(2, 1), (12, 1), (144, 12)]),
+        (90 * DAY, [(180, 15), (1080, 90), (12960, 1080)]),
     ],
 )
-def test_other_windows_scale_the_table(window: int, factors: list[float]) -> None:
-    assert [one.factor for one in slo.tiers(window)] == pytest.approx(factors)
+def test_windows_scale_with_the_objective_and_factors_stay(
+    window: int, windows: list[tuple[int, int]]
+) -> None:
+    made = slo.tiers(window)
+
+    assert [(one.long // MINUTE, one.short // MINUTE) for one in made] == windows
+    assert [one.factor for one in made] == pytest.approx([14.4, 6, 1])
 
 
-@given(st.integers(HOUR, 400 * DAY))
+@given(st.integers(DAY, 400 * DAY))
 def test_a_tier_spends_its_share_of_the_budget_in_its_long_window(window: int) -> None:
     shares = [one.factor * one.long / window for one in slo.tiers(window)]
 

@@ -25,16 +25,22 @@ def a_fall(*, against: Period = Period.YEAR, reduce: Reduce = Reduce.LAST) -> De
             100.3,
             -5.184446,
             "warning",
-            "(95.1 - 100.3) / 100.3 = -5.184 % <= -5 % (against the year before)",
+            "100 * (95.1 - 100.3) / |100.3| = -5.184 % <= -5 % (against the year before)",
         ),
-        (95, 100, -5, "warning", "(95 - 100) / 100 = -5 % <= -5 % (against the year before)"),
-        (95.1, 100, -4.9, None, "(95.1 - 100) / 100 = -4.9 % is not <= -5 % (against the year before)"),
-        (0, 100, -100, "critical", "(0 - 100) / 100 = -100 % <= -20 % (against the year before)"),
-        (300, 100, 200, None, "(300 - 100) / 100 = 200 % is not <= -5 % (against the year before)"),
-        (0.75, 0.5, 50, None, "(0.75 - 0.5) / 0.5 = 50 % is not <= -5 % (against the year before)"),
+        (95, 100, -5, "warning", "100 * (95 - 100) / |100| = -5 % <= -5 % (against the year before)"),
+        (
+            95.1,
+            100,
+            -4.9,
+            None,
+            "100 * (95.1 - 100) / |100| = -4.9 % is not <= -5 % (against the year before)",
+        ),
+        (0, 100, -100, "critical", "100 * (0 - 100) / |100| = -100 % <= -20 % (against the year before)"),
+        (300, 100, 200, None, "100 * (300 - 100) / |100| = 200 % is not <= -5 % (against the year before)"),
+        (0.75, 0.5, 50, None, "100 * (0.75 - 0.5) / |0.5| = 50 % is not <= -5 % (against the year before)"),
         # From -10 to -5 is a rise, and from -10 to -15 is a fall.
-        (-5, -10, 50, None, "(-5 - (-10)) / 10 = 50 % is not <= -5 % (against the year before)"),
-        (-15, -10, -50, "critical", "(-15 - (-10)) / 10 = -50 % <= -20 % (against the year before)"),
+        (-5, -10, 50, None, "100 * (-5 - (-10)) / |-10| = 50 % is not <= -5 % (against the year before)"),
+        (-15, -10, -50, "critical", "100 * (-15 - (-10)) / |-10| = -50 % <= -20 % (against the year before)"),
     ],
 )
 def test_a_change_is_told_in_percent_of_what_it_was(
@@ -50,7 +56,7 @@ def test_a_change_is_told_in_percent_of_what_it_was(
 def test_both_windows_are_reduced_in_the_same_way() -> None:
     said = judged(a_fall(against=Period.DAY, reduce=Reduce.SUM), [1, 2], [4, 8])
 
-    assert said.formula == "(3 - 12) / 12 = -75 % <= -20 % (against the day before)"
+    assert said.formula == "100 * (3 - 12) / |12| = -75 % <= -20 % (against the day before)"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -117,7 +118,7 @@ def test_a_rule_that_never_had_data_fires_as_a_whole_and_is_green_once_there_is_
 
     assert look(rule, memory) == {'{"team": "pay"}': ("firing", "no data")}
     assert look(rule, memory, a_series(1, region="n")) == {
-        '{"team": "pay"}': ("green", "there is data"),
+        '{"team": "pay"}': ("resolved", "there is data"),
         '{"region": "n", "team": "pay"}': ("green", "last = 1 is not > 5"),
     }
     assert statuses(a_rule(no_data=NoData.OK), Memory()) == {}
@@ -129,8 +130,8 @@ def test_what_is_absent_fires_and_comes_back() -> None:
     memory = Memory()
 
     assert statuses(rule, memory) == {"{}": "firing"}
-    assert statuses(rule, memory, a_series(1, region="n")) == {"{}": "green", '{"region": "n"}': "green"}
-    assert statuses(rule, memory)['{"region": "n"}'] == "firing"
+    assert statuses(rule, memory, a_series(1, region="n")) == {"{}": "resolved", '{"region": "n"}': "green"}
+    assert statuses(rule, memory) == {'{"region": "n"}': "firing"}
 
 
 def test_too_little_data_is_neither_wrong_nor_right() -> None:
@@ -224,6 +225,26 @@ def test_a_scope_is_forgotten_after_a_week_without_data_unless_it_fires() -> Non
     assert list(memory.scopes) == ['{"region":"n"}']
 
 
+def test_what_turns_green_is_still_ended_until_nothing_of_it_is_open() -> None:
+    rule, memory = a_rule(), Memory()
+    look(rule, memory, a_series(9, region="n"))
+    for outcome in ("green", "no_incident"):
+        (made,) = evaluate.look(rule, AT, {"now": [a_series(1, region="n")]}, memory)
+        kept = msgspec.msgpack.decode(msgspec.msgpack.encode(memory), type=Memory)
+        assert [one.scope for one in evaluate.ended("orders", AT, kept, "")] == [{"region": "n"}]
+        evaluate.answered(memory, made, outcome)
+
+    assert evaluate.ended("orders", AT, memory, "") == ()
+
+
+def test_a_look_says_how_many_of_the_last_were_wrong() -> None:
+    rule, memory = a_rule(looks=3, of=3), Memory()
+
+    wrong = [evaluate.look(rule, AT, {"now": [a_series(9)]}, memory)[0].wrong for _ in range(4)]
+
+    assert wrong == [1, 2, 3, 3]
+
+
 def test_what_nobody_looks_at_any_more_is_over() -> None:
     rule, memory = a_rule(), Memory()
     look(rule, memory, a_series(9, region="n"), a_series(1, region="s"))
@@ -253,3 +274,12 @@ def test_a_change_of_what_scopes_are_made_of_shows() -> None:
     assert len(shapes) == 3
     assert evaluate.shape(a_rule(window=MINUTE)) == evaluate.shape(a_rule())
     assert evaluate.digest(a_rule(window=MINUTE)) != evaluate.digest(a_rule())
+
+
+@pytest.mark.parametrize("name", ["rule_id", "severity", "source"])
+def test_a_column_that_is_called_like_a_field_of_every_alert_is_refused(name: str) -> None:
+    series = a_series(9, **{name: "x", "region": "north"})
+
+    with pytest.raises(Invalid, match=rf"`{name}`, which is a field of every alert.*[(]AS \.\.\.[)]"):
+        look(a_rule(), Memory(), series)
+    assert statuses(a_rule(by=("region",)), Memory(), series) == {'{"region": "north"}': "firing"}

@@ -1,5 +1,7 @@
 """Of what others say only a short line is shown, without what must stay hidden."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,3 +37,25 @@ def test_a_secret_is_never_in_it(text, secret):
     assert secret not in shown
     assert len(shown) <= 200
     assert shown.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("unable to open database file", "unable to open database file."),
+        ("No such file or directory.\nmore", "No such file or directory."),
+        ("not found!", "not found."),
+        ("so it is...", "so it is."),
+        ("Is the server running?", "Is the server running?"),
+        ("x" * 300, "x" * 199 + "…"),
+        ("", "nothing is said about it."),
+        ("\n:\n", "nothing is said about it."),
+    ],
+)
+def test_a_sentence_of_others_ends_as_ours_do(text, shown):
+    assert foreign.sentence(text) == shown
+
+
+@given(st.text())
+def test_a_sentence_ends_with_one_mark(text):
+    assert re.fullmatch(r".*[^ .!:;,][.]|.*[?…]", foreign.sentence(text))

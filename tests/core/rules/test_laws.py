@@ -63,7 +63,7 @@ def some_triggers(draw: st.DrawFn) -> Trigger:
                 Break(limits=above, k=draw(st.floats(0, 3)), baseline=draw(st.floats(0.1, 0.9)), side=side),
                 Outlier(limits=above, side=side),
                 Absent(limits=draw(some_limits(st.floats(1, 3600)))),
-                BurnRate(objective=draw(st.floats(0.01, 0.05)), good="g", total="t", tiers=slo.tiers(DAY)),
+                BurnRate(objective=draw(st.floats(0.95, 0.999)), good="g", total="t", tiers=slo.tiers(DAY)),
             ]
         )
     )

@@ -49,13 +49,19 @@ def test_most_points_being_the_same_is_still_a_spread() -> None:
     assert said.value == pytest.approx(5 / 1.253314)
 
 
-def test_one_more_of_the_same_is_no_outlier_and_of_another_nothing_is_known() -> None:
+def test_where_all_were_the_same_one_percent_is_the_spread() -> None:
     same = judged(an_outlier(), [5] * 9)
     other = judged(an_outlier(), [5] * 8 + [6])
+    near = judged(an_outlier(), [1000] * 8 + [1001])
 
     assert (same.value, same.formula) == (0, "modified z = 0 is not >= 3.5 (5 against a median of 5)")
-    assert (other.value, other.severity) == (None, None)
-    assert other.formula == "too little data: no spread: the 8 points before are all 5"
+    assert (other.value, other.severity) == (pytest.approx(20), "error")
+    assert near.severity is None
+
+
+def test_a_counter_that_always_was_0_stands_out_once_it_is_not() -> None:
+    assert judged(an_outlier(), [0] * 20 + [1]).severity == "error"
+    assert judged(an_outlier(), [0] * 20 + [0]).severity is None
 
 
 @pytest.mark.parametrize(

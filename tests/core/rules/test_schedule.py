@@ -77,6 +77,18 @@ def test_what_is_no_cron_expression_is_refused(wrong: str) -> None:
         schedule.check_cron(wrong, "UTC")
 
 
+@pytest.mark.parametrize("never", ["0 8 31 2 *", "0 8 30 2 *", "0 0 31 4,6 *"])
+def test_a_day_that_its_months_never_have_is_said_to_be_that(never: str) -> None:
+    with pytest.raises(Invalid, match="never comes true"):
+        schedule.check_cron(never, "UTC")
+
+
+@pytest.mark.parametrize("wrong", ["0 8 32 2 *", "0 8 31 13 *", "0 25 31 2 *"])
+def test_what_is_no_day_or_month_is_not_called_one_that_never_comes(wrong: str) -> None:
+    with pytest.raises(Invalid, match="is no cron expression"):
+        schedule.check_cron(wrong, "UTC")
+
+
 def test_a_sound_cron_expression_is_taken() -> None:
     schedule.check_cron("0 8 * * 1-5", "Europe/Berlin")
 
@@ -96,10 +108,12 @@ def test_after_a_pause_nothing_is_made_up_for_if_the_next_look_is_near() -> None
     assert schedule.due_after_pause(rule, following - 100 * MINUTE, NOON) == following
 
 
-def test_a_rule_that_never_looked_begins_with_the_next_moment() -> None:
-    daily = a_rule(every=Cron("0 8 * * *"))
-
-    assert schedule.due_after_pause(daily, 0, NOON) == NOON + 20 * HOUR
+def test_a_rule_that_never_looked_looks_for_its_last_moment_unless_that_is_long_ago() -> None:
+    assert schedule.due_after_pause(a_rule(every=Cron("0 8 * * *")), 0, NOON) == NOON - 4 * HOUR
+    leap = a_rule(every=Cron("0 0 29 2 *"))
+    assert schedule.due_after_pause(leap, 0, NOON) == schedule.next_due(leap, NOON)
+    soon = a_rule(every=Interval(MINUTE))
+    assert schedule.due_after_pause(soon, 0, NOON) == schedule.next_due(soon, NOON)
 
 
 def test_looks_that_are_made_up_for_do_not_begin_all_at_once() -> None:

@@ -47,6 +47,16 @@ def test_what_does_not_vary_has_no_slope_and_no_fit() -> None:
     assert said.numbers == {"slope": 0, "points": 3}
 
 
+@pytest.mark.parametrize(
+    ("off", "said"),
+    [(0.0, "r² 1.00)"), (0.6, "r² 0.96)"), (0.2, "r² 0.995)"), (0.03, "r² 0.9999)"), (0.001, "r² > 0.9999)")],
+)
+def test_a_fit_that_is_not_perfect_is_not_written_as_if_it_were(off: float, said: str) -> None:
+    values = [place + off * (-1) ** place for place in range(10)]
+
+    assert judged(Slope(op=Op.GTE, limits=limits(error=1e6)), values).formula.endswith(said)
+
+
 def test_a_fit_is_never_better_than_perfect() -> None:
     fits = [
         fitted(points([rise * place for place in range(count)]), HOUR).fit

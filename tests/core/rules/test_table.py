@@ -166,7 +166,7 @@ def test_what_is_no_number_is_refused_with_its_row_and_without_itself(said, why)
 @pytest.mark.parametrize(
     ("columns", "why"),
     [
-        ("amount region", "no column `value`. It has: amount, region"),
+        ("amount region", "No column is called `value`. There are: amount, region."),
         ("value Value", "same name"),
         ("value a a", "same name"),
         ("at value time", "Several columns say when: at, time"),
@@ -228,7 +228,7 @@ def test_what_has_no_one_way_to_be_written_is_no_label(said, why):
 
 
 def test_two_rows_of_the_same_labels_and_moment_are_refused_by_name():
-    with pytest.raises(Invalid, match=r"region='eu' have the same moment \(2026-11-18T11:59:59"):
+    with pytest.raises(Invalid, match=r"region='eu' at the same moment \(2026-11-18T11:59:59"):
         read("region at value", ("eu", NOON // SECOND - 1, 1), ("eu", NOON // SECOND - 1, 1))
     with pytest.raises(Invalid, match="region='eu', and no column `at`"):
         read("region value", ("eu", 1), ("eu", 2))
@@ -276,3 +276,51 @@ def test_the_order_of_rows_does_not_matter(rows):
     ask = an_ask(since=0, until=WIDE)
 
     assert table.read(ask, ["at", "it", "value"], rows) == table.read(ask, ["at", "it", "value"], rows[::-1])
+
+
+HERE, BEFORE = NOON // SECOND - 1, NOON // SECOND - 7200
+NAME_IT = "Name it in the query."
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([(BEFORE, 1)], "1 row came and lies outside the window. Name it in the query."),
+        ([(BEFORE - n, 1) for n in range(60)], "60 rows came and all lie outside the window. Name it in the query."),
+        ([(NOON // SECOND, 1), (BEFORE, None)], "1 row came and lies outside the window. Name it in the query."),
+        ([(BEFORE, 1), (HERE, 1)], ""),
+        ([(BEFORE, None)], ""),
+        ([], ""),
+    ],
+)  # fmt: skip
+def test_rows_that_all_lie_outside_the_window_are_told_if_that_is_a_mistake(rows, said):
+    table.read(an_ask(), ["at", "value"], rows)
+
+    try:
+        table.read(an_ask(), ["at", "value"], rows, outside=NAME_IT)
+        told = ""
+    except Invalid as refused:
+        told = str(refused)
+
+    assert told == said
+
+
+def test_several_rows_that_are_wrong_are_told_at_once_in_the_language_of_who_wrote_them():
+    language = table.Language(name="N.", number="D.", truth="T.", text="X.", row="line {}")
+    rows = [("a", 1), ("a", "x"), (0.5, 1), ("b", True), ("c", 1, 2), ("d", "x")]
+
+    with pytest.raises(Invalid) as refused:
+        table.read(
+            an_ask(), ["it", "value"], rows, language=language, number_of=lambda n: n + 999, faults_max=4
+        )
+
+    assert str(refused.value) == (
+        "The value of line 1,001 is no number, but text. D. In line 1,002 the column 'it' holds a number with"
+        " fractions, which is no label: the same one may be written in several ways. X. The value of line 1,003 is true"
+        " or false. T. Line 1,004 has 3 columns, the header 2. There may be more."
+    )
+
+
+def test_a_label_that_looks_like_our_place_of_a_row_stays_as_it_is():
+    with pytest.raises(Invalid, match=r"At row 2 there is a second one with it='\{row\}', and"):
+        read("it value", ("{row}", 1), ("{row}", 2))

@@ -12,7 +12,7 @@ import msgspec
 from tocsin.core.engine import rate_limit
 from tocsin.core.engine.background import Background, Names
 from tocsin.core.model import event as ev
-from tocsin.core.model.alert import Severity, Status
+from tocsin.core.model.alert import Alert, Severity, Status
 from tocsin.core.model.entry import Decision
 from tocsin.core.model.incident import IncidentState
 from tocsin.core.model.notification import (
@@ -186,6 +186,8 @@ class _Reader:
             window_start=window_start,
             window_end=window_end,
             source=alert.source if alert is not None else None,
+            message=alert.message if alert is not None else None,
+            formula=_formula(alert),
         )
 
     def _routed(self, version: int, name: str, because: str) -> Routed:
@@ -309,11 +311,21 @@ class _Reader:
         )
 
 
+FORMULA_MAX = 1_000
+"""So many characters of a formula are shown; evidence is whatever its sender likes."""
+
 NEWS = "it did not fire before, so this is news"
 
 
 def _dedup(outcome: str, repeats: int, because: str) -> Dedup:
     return Dedup(outcome=outcome, repeats_counted_before=repeats, because=because)
+
+
+def _formula(alert: Alert | None) -> str | None:
+    """Give the formula in the evidence of a rule's alert, None if there is none."""
+    evidence = alert.evidence if alert is not None else None
+    formula = evidence.get("formula") if isinstance(evidence, dict) else None
+    return formula[:FORMULA_MAX] if isinstance(formula, str) else None
 
 
 def _said(outcome: Outcome | None) -> str | None:

@@ -1,5 +1,7 @@
 """Rate limit: at most so many notifications of one rule in a sliding window; the rest is told as a digest."""
 
+from bisect import bisect_right
+
 from tocsin.core.engine.state import LiveIncident, RateWindow, Told
 from tocsin.core.model.alert import Severity
 from tocsin.core.model.notification import NotificationKind
@@ -33,7 +35,7 @@ def used(window: RateWindow | None, limit: RateLimit, at: int, charged: int = 0)
     """
     since = at - limit.window
     times = window.times if window is not None else ()
-    return charged + sum(time > since for time in times)
+    return charged + len(times) - bisect_right(times, since)
 
 
 def digest_due(window: RateWindow | None, limit: RateLimit, at: int) -> int | None:

@@ -10,7 +10,7 @@ from typing import assert_never
 import msgspec
 import re2
 
-from tocsin.core.model.alert import CANONICAL, Alert
+from tocsin.core.model.alert import CANONICAL, OWN_LABELS, Alert
 from tocsin.core.model.errors import Invalid
 from tocsin.core.model.notification import Target
 from tocsin.core.model.policy import ALL_LABELS, HOUR, MINUTE, Policy, Route
@@ -21,9 +21,6 @@ Test = Callable[[Labels], bool]
 
 PATTERN_SHOWN = 200
 """So many characters of a wrong pattern are shown again."""
-
-OWN_LABELS = ("rule_id", "severity", "source")
-"""Fields of an alert that read as labels; they win over labels of the same name in its scope."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,9 @@ import msgspec
 CANONICAL = msgspec.json.Encoder(order="sorted")
 """Canonical JSON: sorted keys, no white space; byte-equal to RFC 8785 where there are no floats."""
 
+OWN_LABELS = ("rule_id", "severity", "source")
+"""Fields of an alert that read as labels; they win over labels of the same name in its scope."""
+
 
 class Severity(StrEnum):
     """How bad it is, mildest first. Compare with `severity_rank`."""

@@ -38,7 +38,10 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Received(msgspec.Struct, kw_only=True):
-    """The look that came in. scope, source: None where its text was erased."""
+    """The look that came in. scope, source, message: None where its text was erased.
+
+    formula: how a rule came to it, with its numbers; None if its evidence has none.
+    """
 
     rule_id: str
     scope: dict[str, str] | None
@@ -47,6 +50,8 @@ class Received(msgspec.Struct, kw_only=True):
     window_start: int
     window_end: int
     source: str | None
+    message: str | None
+    formula: str | None
 
 
 class Dedup(msgspec.Struct, kw_only=True):

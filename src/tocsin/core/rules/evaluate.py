@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from tocsin.core.model.alert import CANONICAL, Alert, Link, Severity, Status
+from tocsin.core.model.alert import CANONICAL, OWN_LABELS, Alert, Link, Severity, Status
 from tocsin.core.model.errors import Invalid
 from tocsin.core.model.policy import DAY, MINUTE
 from tocsin.core.model.rule import Absent, Judgement, NoData, Point, Rule, Series
@@ -29,6 +29,9 @@ the ledger each. After so long there is a new one, with what is seen by then."""
 SOURCE = "rules"
 """The `source` of all alerts of rules."""
 
+NOTHING_OPEN = "no_incident"
+"""What is answered to a green look of a scope of which nothing is open."""
+
 THERE_IS_DATA = Judgement(severity=None, value=None, limit=None, formula="there is data")
 """Of a rule of which nothing was there before, once series come that tell its scopes apart."""
 
@@ -43,12 +46,14 @@ class ScopeMemory(msgspec.Struct, kw_only=True, omit_defaults=True):
     seen_at: when it had data last, 0 for never.
     severity: that its alert fires with; None if it does not fire.
     said_at: the look whose window its alert has.
+    open: its alert fired, and nobody has said since that nothing of it is open any more.
     """
 
     wrong: int = 0
     seen_at: int = 0
     severity: Severity | None = None
     said_at: int = 0
+    open: bool = False
 
 
 class Memory(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -64,12 +69,13 @@ class Memory(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
-    """What is said of one scope."""
+    """What is said of one scope. wrong: how many of its last looks were wrong, this one included."""
 
     scope: dict[str, str]
     judgement: Judgement
     points: tuple[Point, ...]
     alert: Alert
+    wrong: int = 0
 
 
 def look(rule: Rule, at: int, answers: Mapping[str, Sequence[Series]], memory: Memory) -> tuple[Look, ...]:
@@ -87,14 +93,15 @@ def look(rule: Rule, at: int, answers: Mapping[str, Sequence[Series]], memory: M
         expected.add(whole)  # Nothing at all, and nothing ever: it is the rule as a whole that has no data.
     for key in sorted(given.keys() | expected):
         remembered = memory.scopes.get(key) or ScopeMemory()
-        made: Look | None
         if key == whole and given and key not in given:
-            made = _judged(rule, at, key, THERE_IS_DATA, {}, remembered)
-        else:
-            made = _look(rule, at, key, given.get(key), remembered)
+            if remembered.open:
+                looks.append(_judged(rule, at, key, THERE_IS_DATA, {}, ScopeMemory(), ends=True))
+            memory.scopes.pop(key, None)
+            continue
+        made = _look(rule, at, key, given.get(key), remembered)
         if made is not None:
             looks.append(made)
-        if remembered.severity is not None or remembered.wrong or at - remembered.seen_at < REMEMBERED:
+        if remembered.open or remembered.wrong or at - remembered.seen_at < REMEMBERED:
             memory.scopes[key] = remembered
         else:
             memory.scopes.pop(key, None)
@@ -102,13 +109,20 @@ def look(rule: Rule, at: int, answers: Mapping[str, Sequence[Series]], memory: M
     return tuple(looks)
 
 
+def answered(memory: Memory, look: Look, outcome: str) -> None:
+    """Take note of what came of a look's alert: once nothing of it is open, nothing has to be ended any more."""
+    remembered = memory.scopes.get(CANONICAL.encode(look.scope).decode())
+    if remembered is not None and look.alert.status is Status.GREEN and outcome == NOTHING_OPEN:
+        remembered.open = False
+
+
 def ended(rule_id: str, at: int, memory: Memory, because: str) -> tuple[Alert, ...]:
     """Say that all that fires of a rule is over, because nobody looks any more; nothing is remembered then."""
     alerts = tuple(
         Alert(
             rule_id=rule_id,
-            scope=msgspec.json.decode(key, type=dict[str, str]),
-            severity=remembered.severity,
+            scope=scope_of(key),
+            severity=remembered.severity or Severity.WARNING,
             status=Status.RESOLVED,
             message=because,
             window_start=at,
@@ -116,10 +130,15 @@ def ended(rule_id: str, at: int, memory: Memory, because: str) -> tuple[Alert, .
             source=SOURCE,
         )
         for key, remembered in sorted(memory.scopes.items())
-        if remembered.severity is not None
+        if remembered.open
     )
     memory.scopes.clear()
     return alerts
+
+
+def scope_of(key: str) -> dict[str, str]:
+    """Read a scope out of its key in a memory."""
+    return msgspec.json.decode(key, type=dict[str, str])
 
 
 def shape(rule: Rule) -> str:
@@ -164,6 +183,13 @@ def by_scope(rule: Rule, answers: Mapping[str, Sequence[Series]]) -> dict[str, d
 
 def _scope(rule: Rule, series: Series) -> dict[str, str]:
     if rule.by is None:
+        for name in OWN_LABELS:
+            if name in series.labels:
+                # Routes and silences that name it would mean the field, never this.
+                raise Invalid(
+                    f"The answer has a column or label `{name}`, which is a field of every alert. Call the column"
+                    " something else (AS ...), or let `by` name the others."
+                )
         return series.labels
     try:
         return {name: series.labels[name] for name in rule.by}
@@ -189,20 +215,31 @@ def _look(rule: Rule, at: int, key: str, points: _Points | None, remembered: Sco
 
 
 def _judged(
-    rule: Rule, at: int, key: str, judgement: Judgement, points: _Points, remembered: ScopeMemory
+    rule: Rule,
+    at: int,
+    key: str,
+    judgement: Judgement,
+    points: _Points,
+    remembered: ScopeMemory,
+    *,
+    ends: bool = False,
 ) -> Look:
-    """Count the look among the last ones, and say what they come to."""
+    """Count the look among the last ones, and say what they come to. ends: there is nothing more to look at."""
     before = remembered.severity
     remembered.wrong = (remembered.wrong << 1 | (judgement.severity is not None)) & (1 << rule.of) - 1
     if remembered.wrong.bit_count() >= rule.looks:
         remembered.severity = judgement.severity or before or triggers.mildest(rule.trigger)
-        status = Status.FIRING
+        status, remembered.open = Status.FIRING, True
     else:
-        status, remembered.severity = Status.GREEN, None
-    if status is Status.GREEN or remembered.severity is not before or at - remembered.said_at >= SAID_AGAIN:
+        status, remembered.severity = Status.RESOLVED if ends else Status.GREEN, None
+    if (
+        status is not Status.FIRING
+        or remembered.severity is not before
+        or at - remembered.said_at >= SAID_AGAIN
+    ):
         remembered.said_at = at
     said_at = remembered.said_at
-    scope = msgspec.json.decode(key, type=dict[str, str])
+    scope = scope_of(key)
     shown = _shown(points)
     alert = Alert(
         rule_id=rule.rule_id,
@@ -217,7 +254,8 @@ def _judged(
         evidence=_evidence(rule, at, judgement, shown),
         source=SOURCE,
     )
-    return Look(scope=scope, judgement=judgement, points=shown, alert=alert)
+    wrong = remembered.wrong.bit_count()
+    return Look(scope=scope, judgement=judgement, points=shown, alert=alert, wrong=wrong)
 
 
 def _message(rule: Rule, judgement: Judgement, status: Status) -> str:

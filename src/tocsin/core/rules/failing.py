@@ -30,9 +30,9 @@ def failed(failing: Failing, scope: dict[str, str], why: str, at: int, *, after:
     if failing.told or at - failing.since < after:
         return None
     failing.told = True
-    what = f"Source {scope['source']} is away"
+    what = f"Source {scope['data_source']} is away"
     if "rule" in scope:
-        what = f"Rule {scope['rule']} gets no answer from source {scope['source']}"
+        what = f"Rule {scope['rule']} gets no answer from source {scope['data_source']}"
     return _alert(scope, Status.FIRING, f"{what}: {why}", failing.since, at)
 
 

@@ -21,3 +21,9 @@ def one_line(text: str, hide: Sequence[str] = ()) -> str:
     )
     line = next((line for line in lines if line), "")
     return line if len(line) <= SHOWN_CHARACTERS_MAX else line[: SHOWN_CHARACTERS_MAX - 1] + "…"
+
+
+def sentence(text: str, hide: Sequence[str] = ()) -> str:
+    """Give `one_line` so that it may end a message: with one full stop, a question mark, or the mark of the cut."""
+    line = one_line(text, hide).rstrip(" .!:;,") or "nothing is said about it"
+    return line if line.endswith(("?", "…")) else line + "."

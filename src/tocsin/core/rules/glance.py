@@ -3,7 +3,7 @@
 Unlike a look that counts, it also says of each scope why nothing can be said of it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from math import isfinite
 from typing import assert_never
@@ -27,8 +27,10 @@ from tocsin.core.model.rule import (
     Series,
     Slope,
     Threshold,
+    Tier,
 )
 from tocsin.core.rules import evaluate, triggers
+from tocsin.core.rules.triggers import burn_rate, wording
 
 POINTS_MAX = 2_000
 """Of more points in one series, so many are shown, evenly thinned."""
@@ -49,10 +51,19 @@ class Verdict(StrEnum):
     NO_DATA = "no data"
 
 
+class Burned(msgspec.Struct, frozen=True, kw_only=True):
+    """How fast an error budget burned over the windows of a tier, 1 for as fast as it may; None without an answer."""
+
+    tier: Tier
+    long: float | None
+    short: float | None
+
+
 class Glance(msgspec.Struct, frozen=True, kw_only=True):
     """What is seen of one scope. points: those of the rule's first question, oldest first.
 
     lines: the limits as the points would pass them, () where they cannot be compared with single points.
+    burns: each tier of a burn rate, () for any other trigger.
     """
 
     scope: dict[str, str]
@@ -60,6 +71,7 @@ class Glance(msgspec.Struct, frozen=True, kw_only=True):
     judgement: Judgement
     points: tuple[Point, ...]
     lines: Limits
+    burns: tuple[Burned, ...] = ()
 
 
 def glance(rule: Rule, at: int, answers: Mapping[str, Sequence[Series]]) -> tuple[Glance, ...]:
@@ -91,7 +103,25 @@ def _glance(rule: Rule, at: int, key: str, points: Mapping[str, Sequence[Point]]
         judgement=judgement,
         points=_thinned(next(iter(points.values()), ())),
         lines=_lines(rule, judgement),
+        burns=tuple(_burned(rule.trigger, points)) if isinstance(rule.trigger, BurnRate) else (),
     )
+
+
+def _burned(trigger: BurnRate, points: Mapping[str, Sequence[Point]]) -> Iterator[Burned]:
+    for tier in trigger.tiers:
+        long, short = (_rate(trigger, points, window) for window in (tier.long, tier.short))
+        yield Burned(tier=tier, long=long, short=short)
+
+
+def _rate(trigger: BurnRate, points: Mapping[str, Sequence[Point]], window: int) -> float | None:
+    """Give how fast the budget burned over a window; None without an answer, or for numbers nobody can reckon with."""
+    good, total = (points.get(f"{which} {wording.duration(window)}") for which in ("good", "total"))
+    if not good or not total or not (isfinite(good[-1].value) and isfinite(total[-1].value)):
+        return None
+    try:
+        return burn_rate.burn(trigger.objective, good[-1].value, total[-1].value).rate
+    except OverflowError:
+        return None
 
 
 def _lines(rule: Rule, judgement: Judgement) -> Limits:

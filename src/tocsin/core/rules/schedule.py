@@ -12,11 +12,14 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 
 from tocsin.core.model.errors import Invalid
-from tocsin.core.model.policy import MINUTE, SECOND
+from tocsin.core.model.policy import DAY, MINUTE, SECOND
 from tocsin.core.model.rule import Cron, Interval, Rule
 
 LATE_MIN = 5 * MINUTE
 """A look that was missed is made up for if the next one is further away than this."""
+
+FIRST_MAX = DAY
+"""A rule that never looked looks at once, for its last moment, unless that is longer ago than this."""
 
 SPREAD_MAX = 30 * SECOND
 """Looks that are made up for, and those of cron expressions, begin within so long."""
@@ -31,12 +34,19 @@ def check_cron(expression: str, zone: str) -> None:
             f"{expression[:60]!r} has not five fields. Write minute, hour, day, month and day of the week, "
             "such as 0 8 * * 1-5."
         )
+    start = datetime(2026, 1, 1, tzinfo=ZoneInfo(zone))
+    minute, hour, day, month, weekday = expression.split()
     try:
-        following = next(CronSim(expression, datetime(2026, 1, 1, tzinfo=ZoneInfo(zone))), None)
+        following = next(CronSim(expression, start), None)
     except CronSimError as error:
-        raise Invalid(f"{expression[:60]!r} is no cron expression: {error}.") from None
+        try:
+            CronSim(f"{minute} {hour} {day} * {weekday}", start)
+            CronSim(f"{minute} {hour} 1 {month} {weekday}", start)
+        except CronSimError:
+            raise Invalid(f"{expression[:60]!r} is no cron expression: {error}.") from None
+        following = None  # Day and month are right, each by itself: this month never has that day.
     if following is None:
-        raise Invalid(f"{expression[:60]!r} never comes true.")
+        raise Invalid(f"{expression[:60]!r} never comes true. Give a day that the month has.")
 
 
 def next_due(rule: Rule, after: int) -> int:
@@ -65,12 +75,12 @@ def due_after_pause(rule: Rule, done: int, now: int) -> int:
     """Give the moment to look for next. done: the one that was looked for last, 0 for none.
 
     Of the looks that were missed meanwhile the last one is made up for, unless the next one is near; so a pause is not
-    followed by a burst.
+    followed by a burst. A rule that never looked has missed its last look, too, if that is not long ago.
     """
     following = next_due(rule, now)
-    if not done:
-        return following
     missed = last_due(rule, now)
+    if not done and now - missed > FIRST_MAX:
+        return following
     return missed if missed > done and following - now > LATE_MIN else following
 
 

@@ -18,6 +18,9 @@ _TABLE = (
 )
 """Google's recommendation for 30 days: long window, short one, percent of the budget that burn in the long one."""
 
+WINDOW_MIN = DAY
+"""Below it the windows of tiers would be minutes, and nobody could act on them."""
+
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True):
     """What became of an error budget, as shares of it.
@@ -51,11 +54,22 @@ def budget(objective: float, good: float, total: float) -> Budget:
 def tiers(window: int) -> tuple[Tier, ...]:
     """Give the burn rates to tell of for an objective over a window (microseconds), the most severe first.
 
-    factor = share of the budget * window / long: 14.4, 6 and 1 for 30 days. Tiers whose long window is longer than the
-    objective's are left out.
+    The windows are Google's for 30 days, as much longer or shorter as the objective's is, in whole minutes; so the
+    factors are about 14.4, 6 and 1 always: share of the budget * window / long.
     """
-    return tuple(
-        Tier(long=long, short=short, factor=percent * window / (100 * long), severity=severity)
-        for long, short, percent, severity in _TABLE
-        if long <= window
-    )
+    made = []
+    for long, short, percent, severity in _TABLE:
+        scaled = _scaled(long, window)
+        made.append(
+            Tier(
+                long=scaled,
+                short=_scaled(short, window),
+                factor=percent * window / (100 * scaled),
+                severity=severity,
+            )
+        )
+    return tuple(made)
+
+
+def _scaled(length: int, window: int) -> int:
+    return max(1, round(length * window / (30 * DAY) / MINUTE)) * MINUTE

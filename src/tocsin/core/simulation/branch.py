@@ -234,7 +234,7 @@ class Branch:
             note = _NOTES.get(type(event))
             if note is not None:
                 note(self, event, at)
-        if self.course.fresh:
+        if self.course.unnamed:
             self.course.name_openers()
 
     def _alert_fired(self, e: ev.AlertFired, at: int) -> None:

@@ -120,6 +120,7 @@ class Course:
     quiet: how long after the last event a resolved incident counts as over; no alert reopens it after that.
     past: gives what is known of an incident that is over and that a person reopens, None if nothing is.
     openings: by the number of the incident; fresh, over: those that began and ended since somebody last took them.
+    unnamed: those of fresh whose opener is still to be named, when the events of their entry are all seen.
     kinds: notifications by kind; hours: by target, how many it got in each hour of the day; withheld: intents by
     reason; waits: from each opening to its first notification, in microseconds.
     """
@@ -130,6 +131,7 @@ class Course:
         self._past = past
         self.openings: dict[int, Opening] = {}
         self.fresh: list[Opening] = []
+        self.unnamed: list[Opening] = []
         self.over: list[Opening] = []
         self.resting: list[tuple[int, int, Opening]] = []
         self._rested = 0
@@ -155,14 +157,15 @@ class Course:
             note = NOTES.get(type(event))
             if note is not None:
                 note(self, event, at)
-        if self.fresh:
+        if self.unnamed:
             self.name_openers()
 
     def name_openers(self) -> None:
         """Name those that no alert opened, so that their counterparts are found all the same."""
-        for opening in self.fresh:
+        for opening in self.unnamed:
             if not opening.opener:
                 opening.opener = min(opening.alerts, default="")
+        self.unnamed.clear()
 
     def move(self, at: int) -> None:
         """Time passes: what is resolved and was quiet for an hour is over."""
@@ -210,6 +213,7 @@ class Course:
         opening = self.openings[e.incident] = Opening(e.incident, at, e.route)
         opening.decisions.append((at, "opened", (), e.because))
         self.fresh.append(opening)
+        self.unnamed.append(opening)
 
     def _incident_reopened(self, e: ev.IncidentReopened, at: int) -> None:
         self.reopened += 1
@@ -226,6 +230,7 @@ class Course:
         self.openings[e.incident] = opening
         opening.decisions.append((at, "reopened", (), e.because))
         self.fresh.append(opening)
+        self.unnamed.append(opening)
 
     def alert_fired(self, e: ev.AlertFired, at: int) -> None:
         """An alert fires in an incident."""

@@ -198,7 +198,7 @@ class Period:
                     look = event
                 elif type(event) is ev.Notified and event.kind is NotificationKind.MANUAL:
                     manual = Manual(channels=event.asked)
-        if recorded.fresh:
+        if recorded.unnamed:
             recorded.name_openers()
         if self.ahead.reopened:
             self._note_wanted(events)

@@ -21,6 +21,9 @@ from tocsin.sources.sql.duck import Duck
 from tocsin.sources.sql.engine import Mysql, Other, Postgres
 from tocsin.sources.sql.sqlite import Sqlite
 
+WINDOW_UNNAMED = "Name it in the query: WHERE at >= :since_epoch AND at < :until_epoch."
+"""The next step where rows came, none lies in the window, and the query does not ask for one."""
+
 
 class Reader(Protocol):
     """Reads from one kind of database, on the threads that call it.
@@ -31,6 +34,10 @@ class Reader(Protocol):
 
     moments: binds.Moments
     grace_s: float
+
+    def load(self) -> None:
+        """Import the driver. Raises: Invalid if it is not installed."""
+        ...
 
     def read(
         self, query: fence.Query, values: dict[str, Any], course: Course
@@ -59,6 +66,10 @@ class Sql:
 
     def __repr__(self) -> str:
         return f"Sql({self._config!r})"
+
+    def load_driver(self) -> None:
+        """Import what talks to the database; that takes its time. Raises: Invalid if it is not installed."""
+        self._reader.load()
 
     def check(self, query: str) -> None:
         """See `tocsin.ports.Source`."""
@@ -103,7 +114,8 @@ class Sql:
                 ask, [name for name in query.names if name in binds.NAMES], self._reader.moments
             )
             columns, rows = self._reader.read(query, values, course)
-            return table.read(ask, columns, ([_plain(cell) for cell in row] for row in rows))
+            plain = ([_plain(cell) for cell in row] for row in rows)
+            return table.read(ask, columns, plain, outside="" if values else WINDOW_UNNAMED)
         except Invalid as error:
             raise SourceFailed(str(error), is_away=False) from None
 

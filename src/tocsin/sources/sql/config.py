@@ -7,12 +7,28 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
+from tocsin.core.rules import foreign
+
 TIMEOUT_S_MAX = 300.0
 ROWS_MAX = 100_000
 CONNECTIONS_MAX = 32
 
 GUARDED = ("sqlite", "postgresql", "duckdb", "mysql", "mariadb")
 """Databases that Tocsin itself keeps from writing."""
+
+PACKAGES = {
+    "MySQLdb": "mysqlclient",
+    "pymysql": "pymysql",
+    "mariadb": "mariadb",
+    "mysql": "mysql-connector-python",
+    "oracledb": "oracledb",
+    "pyodbc": "pyodbc",
+    "pymssql": "pymssql",
+    "psycopg": "'tocsin[postgres]'",
+    "postgresql": "'tocsin[postgres]'",
+    "duckdb": "'tocsin[duckdb]'",
+}
+"""module of a driver -> what pip installs it by; those that SQLAlchemy's own documentation of dialects names."""
 
 _URL = re.compile(r"(?P<dialect>[a-z][a-z0-9]*)(?:\+(?P<driver>[a-z0-9_]+))?://(?P<rest>.*)", re.DOTALL)
 _LOGIN = re.compile(r"[^/@:]*:(?P<password>.*)@", re.DOTALL)
@@ -127,6 +143,20 @@ def _url_faults(config: SqlConfig, driver: str) -> Iterator[tuple[str, str]]:
             )
         case _:
             pass
+
+
+def no_driver(config: SqlConfig, error: Exception) -> str:
+    """Say that what talks to the database is not installed. error: of who looked for it; it quotes names only."""
+    module = (getattr(error, "name", None) or "").partition(".")[0]
+    said = foreign.one_line(str(error), config.hidden).rstrip(".")
+    missing = f"The driver for {config.dialect} is not installed ({said})."
+    if not isinstance(error, ImportError):
+        return f"{missing} SQLAlchemy knows none of this name. Correct the URL, or install the package that brings it."
+    known = PACKAGES.get(module or config.dialect)
+    step = f"Install it: pip install {known}." if known else "Install the package that brings it."
+    if config.dialect in ("mysql", "mariadb") and module == "MySQLdb":
+        step += f" Or install pymysql, and begin the URL with {config.dialect}+pymysql://."
+    return f"{missing} {step}"
 
 
 def too_long(config: SqlConfig) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tocsin.core.model.errors import Invalid
 from tocsin.core.rules import foreign
 from tocsin.ports import SourceFailed
 from tocsin.sources.sql import config as configs
@@ -33,6 +34,13 @@ class Duck:
         self._config = config
         self._folder = str(Path(config.files).absolute()) if config.files else ""
 
+    def load(self) -> None:
+        """See `Reader`."""
+        try:
+            import duckdb  # noqa: F401  It is only tried.
+        except ImportError as error:
+            raise Invalid(configs.no_driver(self._config, error), field="url") from None
+
     def read(
         self, query: Query, values: Mapping[str, Any], course: Course
     ) -> tuple[list[str], list[tuple[Any, ...]]]:
@@ -53,10 +61,8 @@ class Duck:
         name = self._config.name
         try:
             import duckdb
-        except ImportError:
-            raise SourceFailed(
-                "The package duckdb is not installed: pip install 'tocsin[duckdb]'.", is_away=True
-            ) from None
+        except ImportError as error:
+            raise SourceFailed(configs.no_driver(self._config, error), is_away=True) from None
         path = self._config.path
         if self._folder and not Path(self._folder).is_dir():
             raise SourceFailed(f"The folder of the files of {name!r} is not there.", is_away=True)
@@ -110,7 +116,7 @@ class Duck:
         return columns, rows
 
     def _said(self, error: Exception) -> str:
-        return foreign.one_line(str(error), (*self._config.hidden, self._folder, self._config.path))
+        return foreign.sentence(str(error), (*self._config.hidden, self._folder, self._config.path))
 
 
 def _attach(path: str) -> tuple[str, ...]:

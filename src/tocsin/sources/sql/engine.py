@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from tocsin.core.model.errors import Invalid
 from tocsin.core.rules import foreign
 from tocsin.ports import SourceFailed
 from tocsin.sources.sql import config as configs
@@ -41,6 +42,15 @@ class Engine:
         self._engine: sqlalchemy.Engine | None = None
         self._lock = threading.Lock()
 
+    def load(self) -> None:
+        """See `Reader`."""
+        from sqlalchemy import exc
+
+        try:
+            self._url().get_dialect().import_dbapi()
+        except (exc.NoSuchModuleError, ImportError) as error:
+            raise Invalid(configs.no_driver(self._config, error), field="url") from None
+
     def read(
         self, query: Query, values: Mapping[str, Any], course: Course
     ) -> tuple[list[str], list[tuple[Any, ...]]]:
@@ -65,13 +75,9 @@ class Engine:
         except exc.TimeoutError:
             raise SourceFailed(f"No connection of {self._config.name!r} became free.", is_away=True) from None
         except (exc.NoSuchModuleError, ImportError) as error:
-            # This comes from SQLAlchemy's own look for a driver, and quotes names of packages only.
-            said = foreign.one_line(str(error), self._config.hidden)
-            raise SourceFailed(
-                f"The driver for {self._config.dialect} is not installed ({said}).", is_away=True
-            ) from None
+            raise SourceFailed(configs.no_driver(self._config, error), is_away=True) from None
         except (sqlalchemy.exc.SQLAlchemyError, OSError, ValueError, TypeError) as error:
-            said = foreign.one_line(str(error), self._config.hidden)
+            said = foreign.sentence(str(error), self._config.hidden)
             raise SourceFailed(
                 f"The database of {self._config.name!r} cannot be asked: {said}", is_away=True
             ) from None
@@ -166,7 +172,7 @@ class Engine:
                 f"The statement failed: {type(error.orig).__name__}. Run it by hand to see with which data.",
                 is_away=False,
             )
-        said = foreign.one_line(str(error.orig), self._config.hidden)
+        said = foreign.sentence(str(error.orig), self._config.hidden)
         if not course.began:
             return SourceFailed(
                 f"No connection to the database of {self._config.name!r}: {said}", is_away=True

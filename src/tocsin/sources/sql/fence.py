@@ -58,6 +58,14 @@ _PATH = re.compile(
     r"[\w.\-+=*?\[\]{},@ ]+(?:/[\w.\-+=*?\[\]{},@ ]+)*\.(?:csv|csv\.gz|tsv|parquet)", re.IGNORECASE
 )
 _FILE_MARK = "file:"
+_EXPECTED = re.compile(
+    r"Expect(?:ed|ing) (\S{1,20}|table name|database name)(?: but got\b|$| after\b)", re.DOTALL
+)
+_MISSING = {
+    "table name": "the name of a table is missing",
+    "database name": "the name of a database is missing",
+    "type": "the name of a type is missing",
+}
 _DIALECTS = {"postgresql": "postgres", "mariadb": "mysql", "mssql": "tsql"}
 
 
@@ -136,6 +144,7 @@ def look(query: str, database: str) -> Query:
     _check_parts(statement)
     if database != "duckdb":
         return _parted(query, tokens)
+    _check_reserved(tokens)
     files, in_calls = _check_files(statement)
     found = _parted(query, tokens, _places(tokens) if in_calls else frozenset())
     return Query(found.parts, files)
@@ -160,9 +169,9 @@ def _read(query: str, database: str) -> tuple[list["Token"], Any]:
     except errors.ParseError as error:
         raise Invalid(_no_sql(error.errors, database)) from None
     except errors.SqlglotError as error:
-        raise Invalid(
-            f"The query is no SQL as {database} reads it: {' '.join(str(error).split())[:100]}"
-        ) from None
+        unclosed = isinstance(error, errors.TokenError)
+        what = "a text, a name in quotes or a comment has no end" if unclosed else "it cannot be read"
+        raise Invalid(f"The query is no SQL as {database} reads it: {what}.") from None
     except RecursionError:
         raise Invalid("The query is nested too deeply. Write it flatter, or make a view of it.") from None
     return tokens, statements[0]
@@ -172,10 +181,20 @@ def _no_sql(errors: Sequence[dict[str, Any]], database: str) -> str:
     first = errors[0] if errors else {}
     where = f" at line {first['line']}, column {first['col']}" if first.get("line") else ""
     near = f", near {first['highlight'][:40]!r}" if first.get("highlight") else ""
-    what = str(first.get("description") or "it cannot be read").rstrip(".")[:200]
-    if "<class" in what:  # The parser's own names help nobody.
-        what = "something is missing"
+    what = _plainly(str(first.get("description") or ""))
     return f"The query is no SQL as {database} reads it{where}{near}: {what}."
+
+
+def _plainly(description: str) -> str:
+    """Say what the parser says without its own words: `Expecting )`, `Expected table name but got <Token ...>`."""
+    named = _EXPECTED.match(description)
+    if named is not None:
+        return f"here {_MISSING.get(named[1].lower(), f'{named[1]} is missing')}"
+    if description.startswith("Invalid expression / Unexpected token"):
+        return "this cannot stand here"
+    if "<" in description or not description:  # The parser's own names help nobody.
+        return "something is missing"
+    return description.rstrip(".")[:200]
 
 
 def _check_parts(statement: Any) -> None:
@@ -215,6 +234,23 @@ def _check_functions(tokens: Sequence["Token"]) -> None:
             raise Invalid(
                 f"The query calls {token.text[:60]}() at line {token.line}, which no rule may: it reaches files, other"
                 " databases or the server itself, writes, or only waits."
+            )
+
+
+def _check_reserved(tokens: Sequence["Token"]) -> None:
+    """Refuse the column `at` where DuckDB wants it in quotes; its own error would name what comes behind it.
+
+    It takes the bare word behind a dot or AS, as the name of a function or an argument, and in AT TIME ZONE.
+    """
+    for index, token in enumerate(tokens):
+        if token.token_type.name != "VAR" or token.text.lower() != "at":
+            continue
+        before = tokens[index - 1].token_type.name if index else ""
+        behind = tokens[index + 1].token_type.name if index + 1 < len(tokens) else ""
+        if before not in ("DOT", "ALIAS") and behind not in ("L_PAREN", "COLON_EQ", "FARROW", "TIME"):
+            raise Invalid(
+                f"The query has a bare `at` at line {token.line}, a word that DuckDB reserves. Put it in quotes: "
+                '"at".'
             )
 
 

@@ -1,4 +1,8 @@
-"""SQLite: a file that is opened to be read, by a connection that can neither write, attach, nor load anything."""
+"""SQLite: a file that is opened to be read, by a connection that can neither write, attach, nor load anything.
+
+Every question has a connection of its own: one that is kept would go on reading a file that was replaced or deleted
+meanwhile, as nightly exports are. Opening costs 0.3 ms.
+"""
 
 import sqlite3
 from collections.abc import Callable
@@ -6,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from tocsin.ports import SourceFailed
 from tocsin.sources.sql.binds import Moments
 from tocsin.sources.sql.engine import Engine
 
@@ -24,7 +29,9 @@ class Sqlite(Engine):
     """A SQLite file; a missing one is an error, and is not made."""
 
     moments = Moments.TEXT
-    pings = False
+
+    def load(self) -> None:
+        """Nothing to do: Python brings it along."""
 
     def _url(self) -> "sqlalchemy.URL":
         import sqlalchemy
@@ -32,9 +39,15 @@ class Sqlite(Engine):
         return sqlalchemy.make_url("sqlite://")  # The file is opened by `_open`.
 
     def _create(self, **options: Any) -> "sqlalchemy.Engine":
-        return super()._create(creator=self._open)
+        import sqlalchemy
+
+        return sqlalchemy.create_engine(
+            self._url(), poolclass=sqlalchemy.NullPool, creator=self._open, hide_parameters=True
+        )
 
     def _open(self) -> sqlite3.Connection:
+        if not Path(self._config.path).exists():
+            raise SourceFailed(f"The database file of {self._config.name!r} is not there.", is_away=True)
         uri = f"file:{quote(str(Path(self._config.path).absolute()))}?mode=ro"
         connection = sqlite3.connect(
             uri, uri=True, timeout=min(5.0, self._config.timeout_s / 2), check_same_thread=False

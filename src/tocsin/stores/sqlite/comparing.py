@@ -33,7 +33,7 @@ TABLES: dict[str, str] = {
     "tiles": "level, number, hash",
     "signers": "vkey, adopted_seq, retired_seq",
     "origins": "seq, origin",
-    "alerts": "number, id, live, decided_of(body)",
+    "alerts": "number, id, live, decided_of(body, live)",
     "members": "incident, alert",
     "incidents": "number, id, live, state, severity, rule_id, opened_at, updated_at, resolved_at, "
     "CASE WHEN number > (SELECT incidents FROM temp.wording) THEN title ELSE '' END, labels, "
@@ -131,10 +131,17 @@ def _key(key: tuple[Any, ...]) -> str:
     return " ".join(str(part) for part in key)
 
 
-def _decided_of(body: Any) -> Any:
-    """Give what decisions left in an alert, without what repeats did."""
+def _decided_of(body: Any, live: Any) -> Any:
+    """Give what decisions left in an alert, without what repeats did.
+
+    In which incidents an alert was when it was forgotten decides nothing: who recalls it forgets that too. It depends
+    on whether it was seen in the very turn in which it was forgotten, which leaves no entry.
+    """
     try:
-        return encode(msgspec.structs.replace(decode_alert(body), lease=0, timer=0, repeats=0, seen_at=0))
+        alert = msgspec.structs.replace(decode_alert(body), lease=0, timer=0, repeats=0, seen_at=0)
+        if not live:
+            alert.incidents = alert.firing_in = ()
+        return encode(alert)
     except msgspec.MsgspecError:
         return body
 

@@ -1,5 +1,6 @@
 """Policy: what decides, what decided before, and what changed in between; and the way to read the settings anew."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -8,8 +9,10 @@ from starlette.concurrency import run_in_threadpool
 
 from tocsin.core.engine import policy_diff
 from tocsin.core.model.errors import NotFound
+from tocsin.core.model.rule import Rule, Slo
 from tocsin.ports import PolicyRow, Store
 from tocsin.runtime.names import Names
+from tocsin.runtime.node import Node
 from tocsin.web.cursors import NUMBER_MAX, Cursor, Limit, page, read_cursor
 from tocsin.web.forms import Shown, instant
 from tocsin.web.guard import Admin, Auditor, TheNode
@@ -59,11 +62,22 @@ class DiffOut(BaseModel):
     changes: list[ChangeOut]
 
 
+class RulesChanged(BaseModel):
+    """Names of the rules and objectives that came, are others now, or went."""
+
+    added: list[str]
+    changed: list[str]
+    removed: list[str]
+
+
 class ReloadOut(BaseModel):
+    """changes: of the policy; rules: of the Alert Center."""
+
     changed: bool
     policy_version: int
     digest: str
     changes: list[ChangeOut]
+    rules: RulesChanged
 
 
 Version = Annotated[int, Query(ge=1, le=NUMBER_MAX)]
@@ -110,7 +124,7 @@ def get_policy_version(version: int, node: TheNode, auditor: Auditor) -> PolicyO
 @router.post("/config/reload", responses={422: {}})
 async def reload(node: TheNode, admin: Admin) -> ReloadOut:
     """Read the settings anew, and do as they say; if anything in them is wrong, nothing changes."""
-    before = await run_in_threadpool(_newest, node.store)
+    before, rules_before = await run_in_threadpool(_newest, node.store), _rules(node)
     changed = await node.reload(admin.actor)
     after = await run_in_threadpool(_newest, node.store)
     return ReloadOut(
@@ -118,6 +132,24 @@ async def reload(node: TheNode, admin: Admin) -> ReloadOut:
         policy_version=after.version,
         digest=after.digest,
         changes=_changes(before, after),
+        rules=_rules_changed(rules_before, _rules(node)),
+    )
+
+
+def _rules(node: Node) -> dict[str, tuple[Rule, Slo | None]]:
+    """Give the rules in force by name, with the objective that one comes from."""
+    slos = {one.name: one for one in node.evaluator.slos}
+    rules = [standing.rule for standing in node.evaluator.standings()]
+    return {rule.rule_id: (rule, slos.get(rule.rule_id)) for rule in rules}
+
+
+def _rules_changed(
+    before: Mapping[str, tuple[Rule, Slo | None]], after: Mapping[str, tuple[Rule, Slo | None]]
+) -> RulesChanged:
+    return RulesChanged(
+        added=sorted(after.keys() - before.keys()),
+        changed=sorted(name for name in after.keys() & before.keys() if after[name] != before[name]),
+        removed=sorted(before.keys() - after.keys()),
     )
 
 

@@ -1,6 +1,7 @@
 """Rules: what the Alert Center looks at, what it saw, and what is left of the objectives' error budgets."""
 
 import asyncio
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -9,9 +10,11 @@ from pydantic import BaseModel, Field
 
 from tocsin.core.model.alert import Severity, Status
 from tocsin.core.model.errors import NotFound, Unavailable
-from tocsin.core.model.rule import Interval, NoData, Point, Rule, Slo
+from tocsin.core.model.policy import SECOND
+from tocsin.core.model.rule import Cron, Interval, NoData, Point, Slo
 from tocsin.core.rules import objectives, slo
 from tocsin.core.rules.evaluate import Look
+from tocsin.core.rules.plain import kind_of, plain
 from tocsin.ports import Source, SourceFailed
 from tocsin.runtime.evaluator import Standing
 from tocsin.runtime.node import Node
@@ -26,13 +29,23 @@ SloName = Annotated[str, Path(max_length=128, description="The objective's name.
 
 
 class RuleState(StrEnum):
-    """How a rule stands. WAITING: it has not looked since the start; FAILING: it gets no answer from its source."""
+    """How a rule stands. PENDING: looks were wrong, but not yet enough of them; WAITING: it has not looked since the
+    start; FAILING: it gets no answer from its source."""
 
     FIRING = "firing"
+    PENDING = "pending"
     GREEN = "green"
     WAITING = "waiting"
     FAILING = "failing"
     DISABLED = "disabled"
+
+
+class ScopeStatus(StrEnum):
+    """What a look at a scope came to. PENDING: it was wrong, or one before it, but not yet enough of them."""
+
+    FIRING = "firing"
+    PENDING = "pending"
+    GREEN = "green"
 
 
 class RuleOut(BaseModel):
@@ -72,10 +85,14 @@ class PointOut(BaseModel):
 
 
 class ScopeOut(BaseModel):
-    """The last look at one scope. formula: with its numbers; value, limit: null if nothing was compared."""
+    """The last look at one scope. wrong: how many of its last looks were, see `looks` and `of` of the rule.
+
+    formula: with its numbers; value, limit: null if nothing was compared.
+    """
 
     scope: dict[str, str]
-    status: Status
+    status: ScopeStatus
+    wrong: int
     severity: Severity
     formula: str
     value: float | None
@@ -84,9 +101,14 @@ class ScopeOut(BaseModel):
 
 
 class RuleDetail(RuleOut):
-    """query: as it is asked; last: the last look at each scope, the first 100 of them."""
+    """query: as it is asked, empty if the trigger brings its own; last: the last look at each of the first 100 scopes.
+
+    trigger_settings: the keys of `trigger` as in the configuration, `limits` always as a list, lengths of time in
+    seconds; of an objective its queries `good` and `total` too.
+    """
 
     query: str
+    trigger_settings: dict[str, Any]
     last: list[ScopeOut]
 
 
@@ -148,15 +170,20 @@ class SloList(BaseModel):
 async def list_rules(node: TheNode, reader: Reader) -> RuleList:
     """List the rules and how they stand, by name."""
     standings = node.evaluator.standings()
-    return RuleList(rules=[RuleOut(**_out(one)) for one in standings], total=len(standings))
+    heard = _heard(standings)
+    return RuleList(rules=[RuleOut(**_out(one, heard)) for one in standings], total=len(standings))
 
 
 @router.get("/rules/{rule_id}", responses={404: {}})
 async def get_rule(rule_id: RuleName, node: TheNode, reader: Reader) -> RuleDetail:
     """Show one rule, with what its last look saw."""
     standing = _standing(node, rule_id)
+    rule = standing.rule
     return RuleDetail(
-        **_out(standing), query=standing.rule.query, last=[_scope(look) for look in standing.looks]
+        **_out(standing, _heard(node.evaluator.standings())),
+        query=rule.query,
+        trigger_settings=plain(rule.trigger, lambda length: length / SECOND),
+        last=[*map(_scope, standing.looks), *(_silent(*one) for one in standing.silent)],
     )
 
 
@@ -191,19 +218,17 @@ def _standing(node: Node, rule_id: str) -> Standing:
         raise NotFound(f"There is no rule {rule_id[:80]!r}. List them: GET /api/v1/rules.") from None
 
 
-def _out(standing: Standing) -> dict[str, Any]:
+def _out(standing: Standing, heard: Mapping[str, Standing]) -> dict[str, Any]:
     rule = standing.rule
     return {
         "rule_id": rule.rule_id,
         "description": rule.description,
         "state": _state(standing),
         "source": rule.source,
-        "every": f"{rule.every.length / 1e6:g}s"
-        if isinstance(rule.every, Interval)
-        else rule.every.expression,
+        "every": _every(rule.every),
         "zone": rule.zone,
         "window_s": rule.window / 1e6,
-        "trigger": _kind(rule),
+        "trigger": kind_of(rule.trigger),
         "looks": rule.looks,
         "of": rule.of,
         "no_data": rule.no_data,
@@ -212,15 +237,32 @@ def _out(standing: Standing) -> dict[str, Any]:
         "labels": rule.labels | rule.scope,
         "due_at": None if standing.due is None else instant(standing.due),
         "done_at": instant(standing.done) if standing.done else None,
-        "scopes": len(standing.looks),
-        "firing": sum(look.alert.status is Status.FIRING for look in standing.looks),
+        "scopes": len(standing.looks) + len(standing.silent),
+        "firing": sum(look.alert.status is Status.FIRING for look in standing.looks) + len(standing.silent),
         "failing_since": instant(standing.failing_since) if standing.failing_since else None,
-        "failure": standing.failure,
+        "failure": _failure(standing, heard),
     }
 
 
-def _kind(rule: Rule) -> str:
-    return str(rule.trigger.__struct_config__.tag)
+def _heard(standings: list[Standing]) -> dict[str, Standing]:
+    """Give a rule for each source that has heard why there is no answer."""
+    return {one.rule.source: one for one in standings if one.failure}
+
+
+def _failure(standing: Standing, heard: Mapping[str, Standing]) -> str:
+    """Say why a rule gets no answer; if it has not asked itself since the start, what another one heard."""
+    if standing.failure or not standing.failing_since:
+        return standing.failure
+    source = standing.rule.source
+    other = heard.get(source)
+    why = f", as rule {other.rule.rule_id} heard: {other.failure}" if other is not None else "."
+    return f"Source {source} gave no answer{why}"
+
+
+def _every(every: Interval | Cron) -> str:
+    if isinstance(every, Cron):
+        return every.expression
+    return f"{every.length / SECOND:.6f}".rstrip("0").rstrip(".") + "s"
 
 
 def _state(standing: Standing) -> RuleState:
@@ -228,20 +270,45 @@ def _state(standing: Standing) -> RuleState:
         return RuleState.DISABLED
     if standing.failing_since:
         return RuleState.FAILING
-    if any(look.alert.status is Status.FIRING for look in standing.looks):
+    if standing.silent or any(look.alert.status is Status.FIRING for look in standing.looks):
         return RuleState.FIRING
+    if any(look.wrong for look in standing.looks):
+        return RuleState.PENDING
     return RuleState.GREEN if standing.looked else RuleState.WAITING
 
 
 def _scope(look: Look) -> ScopeOut:
     return ScopeOut(
         scope=look.scope,
-        status=look.alert.status,
+        status=_status(look),
+        wrong=look.wrong,
         severity=look.alert.severity,
         formula=look.judgement.formula,
         value=look.judgement.value,
         limit=look.judgement.limit,
         points=[PointOut(at=instant(point.at), value=point.value) for point in look.points],
+    )
+
+
+def _status(look: Look) -> ScopeStatus:
+    if look.alert.status is Status.FIRING:
+        return ScopeStatus.FIRING
+    return ScopeStatus.PENDING if look.wrong else ScopeStatus.GREEN
+
+
+def _silent(scope: dict[str, str], severity: Severity, seen_at: int) -> ScopeOut:
+    """Show a scope that fires, and of which the last look had nothing to say."""
+    since = f" since {instant(seen_at)}" if seen_at else ""
+    said = f"no data{since}; it goes on firing"
+    return ScopeOut(
+        scope=scope,
+        status=ScopeStatus.FIRING,
+        wrong=0,
+        severity=severity,
+        formula=said,
+        value=None,
+        limit=None,
+        points=[],
     )
 
 

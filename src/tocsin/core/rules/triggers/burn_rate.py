@@ -14,6 +14,9 @@ from tocsin.core.model.rule import BurnRate, Judgement, Point, Tier
 from tocsin.core.rules import slo
 from tocsin.core.rules.triggers import limits, wording
 
+FACTOR_MIN = 0.9
+"""A little less than 1, which windows in whole minutes may come to."""
+
 WINDOW_MAX = 400 * DAY
 
 
@@ -102,8 +105,9 @@ def _check_tier(tier: Tier, key: str, rate_max: float | None) -> limits.Findings
         found.append(
             (f"{key}.long", f"A window has at most {wording.duration(WINDOW_MAX)}. Give a shorter one.")
         )
-    if not (isfinite(tier.factor) and tier.factor > 0):
-        found.append((f"{key}.factor", "This must be a number above 0. Give one such as 14.4."))
+    if not (isfinite(tier.factor) and tier.factor >= FACTOR_MIN):
+        what = "At a rate below 1 the budget is never used up. Give 1 or more, such as 14.4."
+        found.append((f"{key}.factor", what))
     elif rate_max is not None and tier.factor > rate_max:
         found.append(
             (

@@ -28,9 +28,7 @@ def judge(trigger: DeltaPct, points: Sequence[Point], points_before: Sequence[Po
         trigger.limits,
         value,
         {"now": now, "before": before, "change_pct": value},
-        lead=f"({wording.number(now)} - {was}) / {was} = "
-        if before > 0
-        else f"({wording.number(now)} - ({was})) / {was[1:]} = ",
+        lead=f"100 * ({wording.number(now)} - {was if before > 0 else f'({was})'}) / |{was}| = ",
         tail=f" (against {when})",
         units=(" %", " %"),
         pair=wording.pair_short,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tocsin.core.model.rule import Judgement, Op, Outlier, Point, Side
 from tocsin.core.rules.triggers import limits, wording
-from tocsin.core.rules.triggers.reduce import MEAN_AD_TO_SIGMA, deviations, median
+from tocsin.core.rules.triggers.reduce import MEAN_AD_TO_SIGMA, deviations, least_spread, median
 
 BEFORE_MIN = 8
 """Fewer points do not say what is usual."""
@@ -22,10 +22,6 @@ def judge(trigger: Outlier, points: Sequence[Point]) -> Judgement:
     *before, last = [point.value for point in points]
     middle = median(before)
     z = modified_z(before, middle, last)
-    if z is None:
-        return limits.too_little(
-            f"no spread: the {len(before)} points before are all {wording.number(middle)}"
-        )
     downwards = trigger.side is Side.BELOW or (trigger.side is Side.BOTH and z < 0)
     return limits.judged(
         Op.GTE,
@@ -38,11 +34,11 @@ def judge(trigger: Outlier, points: Sequence[Point]) -> Judgement:
     )
 
 
-def modified_z(before: Sequence[float], middle: float, last: float) -> float | None:
+def modified_z(before: Sequence[float], middle: float, last: float) -> float:
     """Give 0.6745 * (last - median) / MAD; MAD is the median of the absolute deviations from the median.
 
     Where more than half of the points are the same (MAD = 0): (last - median) / (1.253314 * mean absolute deviation).
-    If all of them are the same, 0 for one more of these and None for any other.
+    If all of them are the same: (last - median) / `reduce.least_spread`.
     Source: Iglewicz and Hoaglin, How to Detect and Handle Outliers, 1993, who call 3.5 and more an outlier;
     NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.5.17; the fallback as in IBM SPSS Statistics (Modified Z
     score).
@@ -53,7 +49,7 @@ def modified_z(before: Sequence[float], middle: float, last: float) -> float | N
         return 0.6745 * (last - middle) / by_median
     if by_mean > 0:
         return (last - middle) / (MEAN_AD_TO_SIGMA * by_mean)
-    return 0.0 if last == middle else None
+    return (last - middle) / least_spread(middle)
 
 
 def check(trigger: Outlier) -> limits.Findings:

@@ -9,6 +9,9 @@ from tocsin.core.model.rule import Point, Reduce
 MAD_TO_SIGMA = 1.4826
 """1 / the third quartile of the standard normal distribution: a median absolute deviation becomes a standard one."""
 
+NEXT_TO_NOTHING = 1e-6
+"""The spread of numbers that are all 0."""
+
 MEAN_AD_TO_SIGMA = 1.253314
 """The square root of pi / 2: a mean absolute deviation becomes a standard one, if the distribution is normal."""
 
@@ -66,12 +69,20 @@ def deviations(values: Sequence[float], middle: float) -> tuple[float, float]:
     return median(away), mean(away)
 
 
+def least_spread(middle: float) -> float:
+    """Give the spread that stands in where all numbers are the same: 1 % of them, or next to nothing if they are 0.
+
+    So a counter that always was 0 and is 5 stands out, and one that went from 1,000 to 1,001 does not.
+    """
+    return abs(middle) / 100 or NEXT_TO_NOTHING
+
+
 def spread(values: Sequence[float], middle: float) -> float:
-    """Estimate a standard deviation that outliers do not carry away; 0 if all the numbers are the same.
+    """Estimate a standard deviation that outliers do not carry away; if all the numbers are the same, `least_spread`.
 
     1.4826 * MAD; where more than half of the numbers are the same (MAD = 0) 1.253314 * the mean absolute deviation.
     Source: Iglewicz and Hoaglin, How to Detect and Handle Outliers, 1993; the fallback as in IBM SPSS Statistics
     (Modified Z score). Raises: OverflowError.
     """
     by_median, by_mean = deviations(values, middle)
-    return MAD_TO_SIGMA * by_median or MEAN_AD_TO_SIGMA * by_mean
+    return MAD_TO_SIGMA * by_median or MEAN_AD_TO_SIGMA * by_mean or least_spread(middle)

@@ -12,6 +12,10 @@ POINTS_MIN = 3
 """Through two points every line is perfect."""
 
 
+ROUNDING = 1e-12
+"""A perfect line may be so far from r² = 1 by the rounding of floats alone."""
+
+
 class Line(NamedTuple):
     """A fitted line. fit: r², the share of the variance that it explains, 0 to 1; None if nothing varies."""
 
@@ -30,7 +34,7 @@ def judge(trigger: Slope, points: Sequence[Point]) -> Judgement:
     about = wording.counted(len(points), "point")
     if line.fit is not None:
         numbers["r2"] = line.fit
-        about += f", r² {line.fit:.2f}"
+        about += f", r² {_fit(line.fit)}"
     return limits.judged(
         trigger.op,
         trigger.limits,
@@ -63,6 +67,14 @@ def fitted(points: Sequence[Point], per: int) -> Line:
     if spread_value > 0:
         fit = min(1.0, (together / sqrt(spread_time) / sqrt(spread_value)) ** 2)
     return Line(together / spread_time, fit)
+
+
+def _fit(fit: float) -> str:
+    """Write how well a line fits; one that does not fit all points is never said to: 0.9953 is 0.995, not 1.00."""
+    if fit >= 1 - ROUNDING:
+        return "1.00"
+    texts = (f"{fit:.{digits}f}" for digits in (2, 3, 4))
+    return next((text for text in texts if float(text) < 1), "> 0.9999")
 
 
 def check(trigger: Slope) -> limits.Findings:
