@@ -1,6 +1,7 @@
 """What holds for every test: no setting leaks in from outside, chance is repeatable, and seeds can be chosen."""
 
 import os
+import signal
 
 import hypothesis
 import pytest
@@ -9,6 +10,10 @@ hypothesis.settings.register_profile(
     "tocsin", derandomize=True, deadline=None
 )  # the same examples for everybody
 hypothesis.settings.load_profile("tocsin")
+
+# A shell that runs us in the background lets us ignore it, and our children would too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 for name in [
     name for name in os.environ if name.startswith("TOCSIN_") and not name.startswith("TOCSIN_TEST_")

@@ -183,7 +183,7 @@ async def _kill(requests: list[list[dict[str, Any]]], server: Any, api: Any, tal
 QUIET_S = 1.8
 """Longer than the group interval: nobody waits to be told any more."""
 
-SETTLE_S = 20.0
+SETTLE_S = 60.0
 
 
 async def _settle(api: Any, mailbox: Any, web: Any) -> list[dict[str, Any]]:
