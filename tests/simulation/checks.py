@@ -1,13 +1,16 @@
 """Checks: what must hold at every commit, and what must hold when all is calm again."""
 
+import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tests.simulation.nodes import House
 from tests.simulation.people import Senders
-from tests.simulation.sinks import Sink
+from tests.simulation.recount import check_recount
+from tests.simulation.sinks import Asked, Sink
 from tests.simulation.telling import check_telling
+from tests.simulation.virtual import PROCESS, Process
 from tests.support.world import SEEN_WITHOUT_ENTRY, dump
 
 from tocsin.core.engine import state as live
@@ -32,6 +35,9 @@ COUNTED = ("duplicate", "held", "no_incident")
 LATE_MAX = 60_000_000
 """So late may a timer be in the calm, in microseconds."""
 
+ATTEMPTS_MAX = 40
+"""So often a delivery is attempted in nine hours with the usual back-off."""
+
 ENDED = {
     DeliveryState.DELIVERED,
     DeliveryState.ACCEPTED,
@@ -50,7 +56,16 @@ class Watch:
         self.at = 0
         self.commits = 0
         self._open: dict[bytes, int] = {}
-        self._keys: dict[int, bytes] = {}
+        self._process: Process | None = None
+        self._since = (0.0, 0)
+
+    def _keeps_time(self, at: int) -> None:
+        """The ledger's time passes as time does, however the wall clock is set; a new process may begin elsewhere."""
+        process, now = PROCESS.get(), asyncio.get_running_loop().time()
+        if process is not self._process:
+            self._process, self._since = process, (now, at)
+        passed, said = now - self._since[0], (at - self._since[1]) / 1e6
+        assert abs(said - passed) <= 0.011 * passed + 1, f"{said} s passed in the ledger, {passed} s in the world"
 
     def committed(self, batch: Batch) -> None:
         """See that entries follow each other, time goes on, and no key has two incidents that are not over."""
@@ -62,6 +77,7 @@ class Watch:
         assert batch.head.size == self.size, f"the head says {batch.head.size}, there are {self.size} entries"
         assert batch.head.at >= self.at, "the ledger's time went back"
         self.at = batch.head.at
+        self._keeps_time(self.at)
         for row in batch.incidents:
             incident = row.incident
             if incident.state is IncidentState.RESOLVED:
@@ -92,6 +108,8 @@ def check_all(
     story.twice = _what_came_twice_is_the_same(sinks)
     _resolved_never_overtakes_opened(deliveries, sinks)
     _folding_the_ledger_gives_the_state(house, entries)
+    _attempts_are_apart(sinks, story.starts)
+    check_recount(entries, house.policy)
     _nothing_waits(house)
     check_telling(entries, senders.answered, deliveries, sinks, disk)
     if not story.faults and story.starts == 1 and {mood for sink in sinks for mood in sink.had} <= QUIET:
@@ -160,6 +178,28 @@ def _resolved_never_overtakes_opened(deliveries: Sequence[Any], sinks: Sequence[
                 lines[one.target, one.incident].append(decided[one.key])
     for (target, incident), numbers in lines.items():
         assert numbers == sorted(numbers), f"{target} heard of #{incident} out of order: {numbers}"
+
+
+def _attempts_are_apart(sinks: Sequence[Sink], starts: int) -> None:
+    """A sink is left in peace after it refused, as long as it asked for, and longer with each failure.
+
+    A process does not know when the one before it asked, so only attempts of one process are compared.
+    """
+    for sink in sinks:
+        last: dict[tuple[str, str], Asked] = {}
+        count = Counter(one.key for one in sink.asked)
+        for key, times in count.items():
+            assert times <= ATTEMPTS_MAX + starts, f"{sink.name} was asked {times} times with {key[:8]}"
+        for one in sink.asked:
+            before = last.get((one.process, one.key))
+            last[one.process, one.key] = one
+            if before is None:
+                continue
+            apart = one.at - before.at
+            assert before.mood != "refuses", f"{sink.name} refused {one.key[:8]}, and was asked again"
+            assert apart >= 0.98 * max(1, before.after_s), (
+                f"{sink.name} was asked again after {apart} s, and had said {before.after_s}: {one}"
+            )
 
 
 def _folding_the_ledger_gives_the_state(house: House, entries: Sequence[Entry]) -> None:

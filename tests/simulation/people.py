@@ -117,6 +117,7 @@ class Senders:
         assert not parsed.problems, parsed.problems
         try:
             future = house.process.call(node.gate.submit, parsed.alerts, "token:sender")
+            future.add_done_callback(_seen)
             async with asyncio.timeout(PATIENCE_S):
                 results = await asyncio.shield(future)
         except (TocsinError, TimeoutError):
@@ -125,6 +126,12 @@ class Senders:
         if self._chance.random() < house.faults.lies or any(one.refused for one in results):
             return None  # The answer was lost on its way.
         return results
+
+
+def _seen(future: "asyncio.Future[Any]") -> None:
+    """Whoever asked may have lost patience: then nobody looks at how it ended."""
+    if not future.cancelled():
+        future.exception()
 
 
 def hash_of(text: str) -> int:
@@ -178,6 +185,7 @@ class Crew:
         )
         try:
             future = process.call(node.gate.submit, (given,), "user:anna")
+            future.add_done_callback(_seen)
             async with asyncio.timeout(PATIENCE_S):
                 await asyncio.shield(future)
             self.did += 1

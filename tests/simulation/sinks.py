@@ -36,13 +36,24 @@ class Arrived(NamedTuple):
     process: str
 
 
+class Asked(NamedTuple):
+    """Somebody began to speak to a sink. mood: what the sink was like; after_s: what it asked for with HTTP 429."""
+
+    at: float
+    process: str
+    key: str
+    mood: str
+    after_s: int
+
+
 class Sink:
-    """One receiver. mood: how it is now; had: all that it had."""
+    """One receiver. mood: how it is now; had: all that it had; asked, arrived: what came, in order."""
 
     def __init__(self, name: str, chance: random.Random, moods: tuple[str, ...]) -> None:
         self.name = name
         self.mood = "well"
         self.arrived: list[Arrived] = []
+        self.asked: list[Asked] = []
         self.had = {"well"}
         self._chance = chance
         self._moods = moods
@@ -61,6 +72,8 @@ class Sink:
     async def take(self, message: Message, target: Target, key: str, process: str) -> Outcome:
         """Be spoken to."""
         chance, mood = self._chance, self.mood
+        after_s = chance.choice((1, 30, 3600)) if mood == "later" else 0
+        self.asked.append(Asked(asyncio.get_running_loop().time(), process, key, mood, after_s))
         await asyncio.sleep(chance.choice((0.001, 0.01, 0.2)))
         if mood == "resets":
             return Retry(why="connection reset")
@@ -85,7 +98,7 @@ class Sink:
             case "busy":
                 return Retry(why="HTTP 503")
             case "later":
-                return Retry(why="HTTP 429", after_s=chance.choice((1, 30, 3600)))
+                return Retry(why="HTTP 429", after_s=after_s)
             case "redirects":
                 return Retry(why="HTTP 302")
             case "refuses":

@@ -24,6 +24,9 @@ from tocsin.stores.memory import MemoryStore
 
 HOURS = 6.0
 CALM_HOURS = 3.0
+LATE_HOURS = 2.0
+"""So much longer a story may last, because its senders are not answered at once."""
+
 SETTLES_IN_MINUTES = 10
 
 
@@ -109,6 +112,7 @@ def play(seed: int, *, hours: float = HOURS, plant: Callable[[], Any] | None = N
     """Play a seed's story. Raises: Broken."""
     chance = random.Random(f"story {seed}")
     loop = VirtualLoop(random.Random(f"loop {seed}"))
+    loop.ends = (hours + CALM_HOURS + LATE_HOURS) * 3600
     story = Story(seed)
     with _quiet(loop.failures):
         _run(story, loop, chance, hours)

@@ -12,8 +12,14 @@ import random
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-STEPS_AT_ONCE_MAX = 200_000
+from tocsin.core.model.errors import Unavailable
+
+STEPS_AT_ONCE_MAX = 50_000
 """So many steps at one moment: something goes round in circles."""
+
+
+STEPS_MAX = 200_000
+"""So many steps in all: it will never settle. A usual story has some ten thousand."""
 
 
 class Killed(BaseException):
@@ -48,12 +54,16 @@ PROCESS: contextvars.ContextVar[Process | None] = contextvars.ContextVar("proces
 
 
 class VirtualLoop(asyncio.base_events.BaseEventLoop):
-    """Runs what is ready, and jumps to the next moment at which something is. Threads are work that takes a moment."""
+    """Runs what is ready, and jumps to the next moment at which something is. Threads are work that takes a moment.
+
+    ends: the virtual second at which all must be over.
+    """
 
     def __init__(self, chance: random.Random) -> None:
         super().__init__()
         self.chance = chance
         self.now = 0.0
+        self.ends = float("inf")
         self.steps = 0
         self._steps_at_once = 0
         self.failures: list[str] = []
@@ -90,7 +100,8 @@ class VirtualLoop(asyncio.base_events.BaseEventLoop):
 
     def _failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
-        if not isinstance(error, Killed):
+        # Whoever asked for what is unavailable may have been killed before the answer came.
+        if not isinstance(error, Killed | Unavailable):
             self.failures.append(f"{context.get('message')}: {error!r}")
 
     def _check_closed(self) -> None:
@@ -105,6 +116,9 @@ class VirtualLoop(asyncio.base_events.BaseEventLoop):
     def _run_once(self) -> None:
         scheduled = self._scheduled  # type: ignore[attr-defined]
         ready = self._ready  # type: ignore[attr-defined]
+        assert not self.failures, self.failures[0]
+        assert self.now < self.ends, f"nothing settles: after {self.now:.0f} s it still goes on"
+        assert self.steps < STEPS_MAX, f"nothing settles: after {self.steps} steps it still goes on"
         while scheduled and scheduled[0]._cancelled:
             heapq.heappop(scheduled)._scheduled = False
         if not ready:
