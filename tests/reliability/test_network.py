@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from email import message_from_bytes
-from pathlib import Path
 from typing import Any
 
 import pytest
