@@ -253,7 +253,7 @@ class Proxy:
         if weather is Weather.RESETS_AT_ONCE or weather is Weather.REFUSES:
             self.counts[weather] += 1
             raise _Cut
-        if self._greets and weather in (Weather.BLACK_HOLE, Weather.GARBAGE, Weather.BUSY):
+        if weather is Weather.BLACK_HOLE or (self._greets and weather in (Weather.GARBAGE, Weather.BUSY)):
             await self._spoil(exchange, reader, writer)
         if self._greets and weather is Weather.HALF_CLOSES:
             writer.write_eof()
