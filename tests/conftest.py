@@ -16,7 +16,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 for name in [
-    name for name in os.environ if name.startswith("TOCSIN_") and not name.startswith("TOCSIN_TEST_")
+    name
+    for name in os.environ
+    if name.startswith("TOCSIN_") and not name.startswith(("TOCSIN_TEST_", "TOCSIN_TALLY"))
 ]:
     del os.environ[name]
 

@@ -16,14 +16,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 from tests.support.http_sink import HttpSink, Reply
 
 START_S = 30.0
 ADMIN = "admin"
+
+Thing = TypeVar("Thing", bound=AbstractAsyncContextManager[Any])
 
 
 def free_port() -> int:
@@ -180,21 +183,28 @@ class Server:
             connection.close()
 
 
-class SinkThread:
-    """An HttpSink on an event loop of its own, for tests that are no coroutine."""
+class Aside(Generic[Thing]):
+    """An async context manager on an event loop and a thread of its own, for tests that are no coroutine."""
 
-    def __init__(self, *script: Reply) -> None:
+    def __init__(self, thing: Thing) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self.sink = HttpSink(*script)
+        self._thing = thing
 
-    def __enter__(self) -> HttpSink:
+    def __enter__(self) -> Thing:
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self.sink.__aenter__(), self._loop).result(10)
-        return self.sink
+        asyncio.run_coroutine_threadsafe(self._thing.__aenter__(), self._loop).result(10)
+        return self._thing
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        asyncio.run_coroutine_threadsafe(self.sink.__aexit__(None, None, None), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._thing.__aexit__(None, None, None), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
+
+
+class SinkThread(Aside[HttpSink]):
+    """An HttpSink, aside."""
+
+    def __init__(self, *script: Reply) -> None:
+        super().__init__(HttpSink(*script))

@@ -6,6 +6,7 @@ What it prints first is all that a newcomer reads, so nothing else is printed be
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import socket
 import sys
@@ -30,6 +31,9 @@ HTTP_GRACE_S = 3
 """What is being answered gets so long to end; then the node has its own grace."""
 
 BACKLOG = 2048
+
+FILES_MAX = 65_536
+"""No more files and connections than that are asked for; each that is open costs the kernel some memory."""
 
 FIRST_ENTRIES = 4
 """What a first start writes: that a node listens, the policy, the ledger's name, and the key that signs for it."""
@@ -76,6 +80,7 @@ def serve(
     from tocsin.cli.logs import set_up
 
     set_up(log_level, log_format)
+    _allow_files()
     with told():
         from tocsin.wiring import read_configuration
 
@@ -93,6 +98,15 @@ def run(coroutine: Coroutine[Any, Any, None]) -> None:
         asyncio.run(coroutine)
     else:
         uvloop.run(coroutine)
+
+
+def _allow_files() -> None:
+    """Let this process open as many files as it may: the usual soft limit of 1,024 is for programs that use select."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_MAX if hard == resource.RLIM_INFINITY else min(hard, FILES_MAX)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # macOS may allow less than it says.
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _serve(
