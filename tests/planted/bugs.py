@@ -413,18 +413,3 @@ def no_end_is_told() -> Iterator[None]:
 
     with _instead(flush, "_news", make):
         yield
-
-
-@bug("a target that was told once hears of no later incident with the same number of changes")
-def a_reopened_incident_is_old_news() -> Iterator[None]:
-    def make(real: Any) -> Any:
-        def news(incident: Any, plan: Any, told: Any, at: int) -> Any:
-            if told is not None and told.generation and told.generation != incident.generation:
-                return None
-            return real(incident, plan, told, at)
-
-        return news
-
-    with _instead(flush, "_news", make):
-        yield
-

@@ -65,7 +65,9 @@ class Watch:
         if process is not self._process:
             self._process, self._since = process, (now, at)
         passed, said = now - self._since[0], (at - self._since[1]) / 1e6
-        assert abs(said - passed) <= 0.011 * passed + 1, f"{said} s passed in the ledger, {passed} s in the world"
+        assert abs(said - passed) <= 0.011 * passed + 1, (
+            f"{said} s passed in the ledger, {passed} s in the world"
+        )
 
     def committed(self, batch: Batch) -> None:
         """See that entries follow each other, time goes on, and no key has two incidents that are not over."""

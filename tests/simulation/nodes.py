@@ -14,7 +14,6 @@ from tocsin.core.model.errors import Unavailable
 from tocsin.core.model.input import Input
 from tocsin.core.model.policy import Policy
 from tocsin.ports import Batch, Store, StoreFailed
-from tocsin.runtime import node as node_module
 from tocsin.runtime.gate import AFTER_FAILURE_S, INPUTS_A_TURN, Gate
 from tocsin.runtime.node import Node
 from tocsin.runtime.pump import Pump, Request
@@ -187,7 +186,6 @@ class House:
             lambda: int((START + loop.time() + self.wall_off) * 1e9),
         )
         channels = {sink.name: SimChannel(sink, process.name, self.faults.step) for sink in self._sinks}
-        node_module.Gate = SimGate  # type: ignore[misc]
         node = Node(
             store=self.disk,  # type: ignore[arg-type]
             clock=clock,
@@ -200,7 +198,9 @@ class House:
         try:
             node.open(accept_clock=True)
         except (StoreFailed, Unavailable):
-            self.faults.count("start failed")  # The process ends with an error; whoever looks after it starts it again.
+            self.faults.count(
+                "start failed"
+            )  # The process ends with an error; whoever looks after it starts it again.
             process.kill()
             return
         node.start()

@@ -65,7 +65,9 @@ class Looks:
                 )
             case ev.AlertCleared(status=None):
                 assert self._timeout, f"entry {entry.header.seq} lets an alert expire that never does"
-                assert at >= self._seen[id_] + self._timeout, f"entry {entry.header.seq} lets an alert expire too early"
+                assert at >= self._seen[id_] + self._timeout, (
+                    f"entry {entry.header.seq} lets an alert expire too early"
+                )
         if not isinstance(event, ev.AlertGreen):
             self._green[id_] = 0
         if isinstance(event, ev.AlertFired | ev.AlertSeen):

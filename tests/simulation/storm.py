@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 
 from tests.simulation.checks import Watch, check_all
-from tests.simulation.nodes import Faults, House
+from tests.simulation.nodes import Faults, House, SimGate
 from tests.simulation.people import Crew, Senders
 from tests.simulation.sinks import MOODS, Sink
 from tests.simulation.virtual import VirtualLoop
@@ -20,6 +21,7 @@ from tests.simulation.virtual import VirtualLoop
 from tocsin.core.model.notification import Target
 from tocsin.core.model.policy import HOUR, MINUTE, SECOND, Policy, RateLimit, Retries, Route
 from tocsin.core.model.silence import parse_matcher
+from tocsin.runtime import node
 from tocsin.stores.memory import MemoryStore
 
 HOURS = 6.0
@@ -114,7 +116,7 @@ def play(seed: int, *, hours: float = HOURS, plant: Callable[[], Any] | None = N
     loop = VirtualLoop(random.Random(f"loop {seed}"))
     loop.ends = (hours + CALM_HOURS + LATE_HOURS) * 3600
     story = Story(seed)
-    with _quiet(loop.failures):
+    with _quiet(loop.failures), patch.object(node, "Gate", SimGate):
         _run(story, loop, chance, hours)
     return story
 

@@ -93,7 +93,11 @@ def read(entries: Iterable[Entry]) -> Told:
 
 
 def check_telling(
-    entries: Sequence[Entry], answered: Sequence[Said], deliveries: Sequence[Any], sinks: Sequence[Sink], disk: Any
+    entries: Sequence[Entry],
+    answered: Sequence[Said],
+    deliveries: Sequence[Any],
+    sinks: Sequence[Sink],
+    disk: Any,
 ) -> None:
     """See that whoever must know does. Raises: AssertionError."""
     told = read(entries)
@@ -121,9 +125,7 @@ def _state(disk: Any, number: int) -> IncidentState:
     return state
 
 
-def _somebody_cares(
-    said: Said, states: dict[int, IncidentState], told: Told
-) -> None:
+def _somebody_cares(said: Said, states: dict[int, IncidentState], told: Told) -> None:
     """What fires is in an incident that is not over, unless a person said so, or nobody vouched for it for so long."""
     assert said.incidents, f"{said} fires in no incident"
     for number in said.incidents:
