@@ -24,6 +24,7 @@ from tocsin.ports import Batch, Memory, StoreFailed, StoreHeld, StoreRefused
 from tocsin.stores.sqlite.asking import Question, marks
 from tocsin.stores.sqlite.chains import Chains
 from tocsin.stores.sqlite.decoding import decode_alert, encode
+from tocsin.stores.sqlite.leftover import write_again
 from tocsin.stores.sqlite.loading import load
 from tocsin.stores.sqlite.migrating import migrate
 from tocsin.stores.sqlite.reading import Reading
@@ -53,7 +54,7 @@ class SqliteStore(Reading):
         self._path = directory / "tocsin.db"
         self._synchronous = 0 if is_scratch else 2
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_directory(directory)
             self._lock = lock_directory(directory)
         except OSError as error:
             raise StoreRefused(
@@ -87,6 +88,7 @@ class SqliteStore(Reading):
 
     def _open(self) -> None:
         try:
+            write_again(self._path)
             self._writer = writer = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READWRITE)
         except apsw.Error as error:
             raise StoreFailed(f"{self._path} cannot be opened: {_said(error)}") from error
@@ -365,6 +367,18 @@ class _Reader:
             if self.connection is not None:
                 self.connection.close(True)
                 self.connection = None
+
+
+def make_directory(directory: Path) -> None:
+    """Make a directory with those above it, unless it is there; it survives a loss of power. Raises: OSError."""
+    new = [one for one in (directory, *directory.parents) if not one.exists()]
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for one in new:
+        descriptor = os.open(one.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def lock_directory(directory: Path) -> int:
