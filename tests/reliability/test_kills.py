@@ -7,6 +7,7 @@ import contextlib
 import os
 import random
 import shutil
+import signal
 import sqlite3
 import threading
 import time
@@ -16,18 +17,25 @@ from pathlib import Path
 import pytest
 from tests.reliability.ledgers import Ledger, read_ledger
 from tests.reliability.load import Sender, Sent
+from tests.reliability.tally import tally
 from tests.support.http_sink import HttpSink, Reply
 from tests.support.server import Server, SinkThread
 
 from tocsin.core.model.notification import DeliveryState
 from tocsin.runtime.dispatcher import PLACES
-from tocsin.settings.environment import FAILPOINTS
 
 KILLS = int(os.environ.get("TOCSIN_TEST_KILLS", "25"))
 SEED = int(os.environ.get("TOCSIN_TEST_SEED", "8127"))
 SENDERS = 4
 POLICY = {"routes": {"name": "default", "group_by": ["..."], "repeat_interval": "1d"}, "rate_limit": None}
 SETTLE_S = 60.0
+
+IN_A_TURN = ("before-commit", "after-commit", "before-answer", "before-announce")
+OF_AN_ATTEMPT = ("before-send", "after-send", "after-outcome")
+OF_A_CHECKPOINT = ("before-mark", "after-mark")
+"""One is signed before the start is over, one right after it, and one every two seconds."""
+UNDER_LOAD = dict.fromkeys(IN_A_TURN + OF_AN_ATTEMPT, (1, 2, 7)) | dict.fromkeys(OF_A_CHECKPOINT, (1, 2, 3))
+"""point -> at which hits the server dies there while it is sent alerts. `test_failpoints.py` has the others."""
 
 
 def test_what_was_answered_survives_every_kill_and_is_told(tmp_path: Path) -> None:
@@ -57,9 +65,18 @@ def test_what_was_answered_survives_every_kill_and_is_told(tmp_path: Path) -> No
         ledger = read_ledger(tmp_path / "data")
 
         _holds(sent, ledger)
-        _told(ledger, sink, faults, kills=KILLS)
-        report = f"answered={sum(s.answered for s in sent)} cut off={sum(s.unknown for s in sent)}"
-        print(f"{report} entries={ledger.size} deliveries={len(ledger.keys)} posts={len(sink.requests)}")
+        duplicates = _told(ledger, sink, faults, kills=KILLS)
+        answered, cut_off = sum(one.answered for one in sent), sum(one.unknown for one in sent)
+        tally(
+            "kills",
+            kills=KILLS,
+            answered=answered,
+            cut_off=cut_off,
+            entries=ledger.size,
+            deliveries=len(ledger.keys),
+            duplicates=duplicates,
+        )
+        print(f"{answered=} {cut_off=} entries={ledger.size} deliveries={len(ledger.keys)} {duplicates=}")
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +87,9 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return server.data, server.token
 
 
-@pytest.mark.parametrize("hit", [1, 2, 7])
-@pytest.mark.parametrize("point", FAILPOINTS)
+@pytest.mark.parametrize(
+    ("point", "hit"), [(point, hit) for point, hits in UNDER_LOAD.items() for hit in hits]
+)
 def test_a_server_that_dies_at_a_named_point_goes_on_where_it_was(
     tmp_path: Path, begun: tuple[Path, str], point: str, hit: int
 ) -> None:
@@ -90,15 +108,19 @@ def test_a_server_that_dies_at_a_named_point_goes_on_where_it_was(
                 _wait(lambda: server.is_dead, senders, f"it dies {point} {hit}")
             up.clear()
             server.kill()
+            assert server.died == -signal.SIGKILL, "it did not die there"
+            before = _answered(senders)
             server.start()
             up.set()
-            goal = _answered(senders) + 20
+            goal = before + 20
             _wait(lambda: _answered(senders) >= goal, senders, "load after it came back")
             _finish(server, senders, enough)
         ledger = read_ledger(tmp_path / "data")
 
-        _holds([sender.sent for sender in senders], ledger)
+        sent = [sender.sent for sender in senders]
+        _holds(sent, ledger)
         _told(ledger, sink, [], kills=1)
+        tally("failpoint", cases=1, answered=sum(one.answered for one in sent))
 
 
 def test_a_failpoint_that_does_not_exist_is_refused_at_the_start(tmp_path: Path) -> None:
@@ -170,8 +192,8 @@ def _holds(sent: list[Sent], ledger: Ledger) -> None:
     assert set(ledger.looks) == looks, "the ledger has a look that nobody sent, or that was never answered"
 
 
-def _told(ledger: Ledger, sink: HttpSink, faults: list[Reply], *, kills: int) -> None:
-    """Every delivery that was decided arrived, under its own key, and hardly ever twice."""
+def _told(ledger: Ledger, sink: HttpSink, faults: list[Reply], *, kills: int) -> int:
+    """Every delivery that was decided arrived, under its own key, and hardly ever twice. Returns: how often it did."""
     merged = {key for key, state in ledger.ended.items() if state is DeliveryState.MERGED}
     taken: Counter[str] = Counter()
     bodies: dict[str, set[str]] = {}
@@ -190,4 +212,4 @@ def _told(ledger: Ledger, sink: HttpSink, faults: list[Reply], *, kills: int) ->
     extra = sum(taken.values()) - len(taken)
     assert max(taken.values(), default=0) <= 1 + kills
     assert extra <= kills * PLACES, f"{extra} duplicates by {kills} kills"
-    print(f"duplicates at the receiver: {extra}")
+    return extra

@@ -37,6 +37,7 @@ def free_port() -> int:
 class Server:
     """One data directory and the server on it; the same port at every start.
 
+    died: how its last process ended, by a signal if it is negative.
     settings: TOCSIN_... variables. config: what TOCSIN_CONFIG names; JSON is YAML.
     """
 
@@ -47,6 +48,7 @@ class Server:
         self.port = free_port()
         self.token = ""
         self.log = data.parent / f"{data.name}.log"
+        self.died: int | None = None
         self._settings = dict(settings or {})
         if config is not None:
             path = data.parent / f"{data.name}.yaml"
@@ -120,7 +122,7 @@ class Server:
     def _end(self) -> int:
         assert self._process is not None
         assert self._reading is not None
-        code = self._process.wait()
+        code = self.died = self._process.wait()
         self._reading.join()
         assert self._process.stdout is not None
         assert self._process.stdin is not None

@@ -9,7 +9,7 @@ import gc
 import os
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -50,8 +50,15 @@ class SqliteStore(Reading):
     is damaged or not Tocsin's; StoreFailed if the file cannot be read or written.
     """
 
-    def __init__(self, directory: Path, *, is_scratch: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        is_scratch: bool = False,
+        failpoint: Callable[[str], None] = lambda name: None,
+    ) -> None:
         self._path = directory / "tocsin.db"
+        self._failpoint = failpoint
         self._synchronous = 0 if is_scratch else 2
         try:
             make_directory(directory)
@@ -135,7 +142,8 @@ class SqliteStore(Reading):
         if version == SCHEMA_VERSION:
             return
         if 0 < version < SCHEMA_VERSION:
-            migrate(writer, version, SCHEMA_VERSION)
+            migrate(writer, version, SCHEMA_VERSION, self._failpoint)
+            self._failpoint("after-migration")
             return
         if version:
             raise StoreRefused(
