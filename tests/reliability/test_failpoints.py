@@ -1,6 +1,7 @@
 """A server that dies where its load alone would not lead it: while it begins, reads its settings again, or erases."""
 
 import gzip
+import http.client
 import json
 import os
 import signal
@@ -29,10 +30,11 @@ FIRST_START = [
 RESTORED_START = [("before-commit", 1), ("after-commit", 1), ("before-policy", 1), ("after-restore", 1)]
 RELOAD = [("before-policy", 2), ("after-policy", 2)]
 MIGRATION = [("during-migration", 1), ("during-migration", 2), ("after-migration", 1)]
+ERASURE = [("before-scrub", 1), ("before-scrub", 2)]
 
 
 def test_every_point_has_a_server_that_dies_there() -> None:
-    points = {point for point, _ in FIRST_START + RESTORED_START + RELOAD + MIGRATION}
+    points = {point for point, _ in FIRST_START + RESTORED_START + RELOAD + MIGRATION + ERASURE}
 
     assert points | UNDER_LOAD.keys() == set(FAILPOINTS)
 
@@ -134,6 +136,46 @@ def test_a_migration_that_dies_is_made_whole_by_the_next_start(tmp_path: Path, p
     assert replayed(data, tmp_path / "again") == ([], 0)
     assert ask(data, "SELECT count(*) FROM tiles") == ask(data, "SELECT size >> 8 FROM head") > 0
     tally("failpoint", cases=1)
+
+
+@pytest.mark.parametrize(("point", "hit"), ERASURE)
+def test_what_was_erased_is_nowhere_once_the_server_is_back(tmp_path: Path, point: str, hit: int) -> None:
+    server = Server(tmp_path / "data")
+    assert server.start(failpoint=f"{point}:{hit}")
+    texts = [f"canary-{number}" for number in range(hit)]
+    for text in texts:
+        alert = {"rule_id": text[-1], "scope": {}, "severity": "error", "message": text}
+        for status in ("firing", "resolved"):
+            assert server.request("POST", "/api/v1/alerts", {**alert, "status": status})[0] == 200
+    assert all(holds(server.data, text) for text in texts)
+
+    for text in texts:
+        erase(server, text)
+
+    wait(lambda: server.is_dead, f"it dies {point} {hit}")
+    server.kill()
+    assert server.died == -signal.SIGKILL
+    assert holds(server.data, texts[-1]), "there would be nothing left to do"
+    with server:
+        assert not any(holds(server.data, text) for text in texts)
+        assert server.stop() == 0
+    assert tocsin("ledger", "verify", "--data", server.data).code == 0
+    tally("failpoint", cases=1)
+
+
+def erase(server: Server, text: str) -> None:
+    """Have it erased; the server may die of it."""
+    form = {"subject": text, "reason": "asked for"}
+    try:
+        status, _, answer = server.request("POST", "/api/v1/ledger/erasures", form)
+    except (OSError, http.client.HTTPException):
+        return
+    assert status == 200, answer
+
+
+def holds(data: Path, text: str) -> bool:
+    """Say whether a text stands anywhere on the disk."""
+    return any(text.encode() in path.read_bytes() for path in data.iterdir() if path.is_file())
 
 
 def names(data: Path) -> list[str]:

@@ -15,7 +15,7 @@ from tocsin.settings.model import (
 
 FAILPOINTS = (
     "during-migration", "after-migration", "before-policy", "after-policy", "after-key", "after-restore", "after-token",
-    "before-commit", "after-commit", "before-answer", "before-announce",
+    "before-commit", "after-commit", "before-scrub", "before-answer", "before-announce",
     "before-send", "after-send", "after-outcome", "before-mark", "after-mark",
 )  # fmt: skip
 """Where a test may have the server die: while it starts; in a turn; behind one, and in what works behind them all."""

@@ -95,7 +95,8 @@ class SqliteStore(Reading):
 
     def _open(self) -> None:
         try:
-            write_again(self._path)
+            # It may hold what was erased since, if whoever left it came no further.
+            self._unscrubbed |= write_again(self._path)
             self._writer = writer = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READWRITE)
         except apsw.Error as error:
             raise StoreFailed(f"{self._path} cannot be opened: {_said(error)}") from error
@@ -199,6 +200,7 @@ class SqliteStore(Reading):
         if erases:
             self._chains.forget()
             self._unscrubbed = True
+            self._failpoint("before-scrub")
         if self._unscrubbed:
             self._scrub()
 
@@ -213,8 +215,8 @@ class SqliteStore(Reading):
                 ((busy, _, _),) = self._writer.execute("PRAGMA wal_checkpoint(truncate)").fetchall()
                 self._unscrubbed = bool(busy)
                 self._writer.execute("PRAGMA secure_delete = fast").fetchall()
-            except apsw.BusyError:
-                pass
+            except apsw.Error:
+                pass  # What is committed stays so; a disk that fails will fail the next commit, too.
             finally:
                 self._writer.set_busy_timeout(BUSY_MS)
 

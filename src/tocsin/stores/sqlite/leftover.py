@@ -14,14 +14,14 @@ BYTES_AT_ONCE = 1 << 16
 """SQLite never writes more than 128 KiB at once, and its own code for Linux (seekAndWriteFd) relies on that."""
 
 
-def write_again(database: Path) -> None:
-    """Write the WAL of a database again, byte for byte, if there is one. Nobody may write it meanwhile.
+def write_again(database: Path) -> bool:
+    """Write the WAL of a database again, byte for byte, and say whether there is one. Nobody may write it meanwhile.
 
     Raises: apsw.Error; then it is as it was, and must not be believed.
     """
     wal = database.with_name(f"{database.name}-wal")
     if not wal.exists() or not database.exists():
-        return
+        return False
     file = apsw.VFSFile("", str(wal), [apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_READWRITE, 0])
     try:
         size = file.xFileSize()
@@ -31,3 +31,4 @@ def write_again(database: Path) -> None:
             file.xSync(apsw.SQLITE_SYNC_NORMAL)
     finally:
         file.xClose()
+    return True
