@@ -14,8 +14,9 @@ import pytest
 from tests.cli.running import environment, tocsin
 from tests.reliability.ledgers import read_ledger
 from tests.reliability.tally import tally
-from tests.reliability.test_kills import POLICY, UNDER_LOAD
+from tests.reliability.test_kills import UNDER_LOAD
 from tests.reliability.test_restore_drill import found, says_that_it_was_restored, send, wait
+from tests.reliability.under_load import POLICY
 from tests.runtime.test_replaying import replayed
 from tests.support.server import Server
 
