@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -39,16 +39,23 @@ class Server:
 
     died: how its last process ended, by a signal if it is negative.
     settings: TOCSIN_... variables. config: what TOCSIN_CONFIG names; JSON is YAML.
+    prefix: what the command begins with; it must become the server, not its parent.
     """
 
     def __init__(
-        self, data: Path, settings: Mapping[str, str] | None = None, config: Mapping[str, Any] | None = None
+        self,
+        data: Path,
+        settings: Mapping[str, str] | None = None,
+        config: Mapping[str, Any] | None = None,
+        *,
+        prefix: Sequence[str] = (),
     ) -> None:
         self.data = data
         self.port = free_port()
         self.token = ""
         self.log = data.parent / f"{data.name}.log"
         self.died: int | None = None
+        self.prefix = tuple(prefix)
         self._settings = dict(settings or {})
         if config is not None:
             path = data.parent / f"{data.name}.yaml"
@@ -82,6 +89,7 @@ class Server:
         if failpoint:
             environment["TOCSIN_FAILPOINT"] = failpoint
         command = [
+            *self.prefix,
             sys.executable,
             "-c",
             "from tocsin.cli.main import main; main()",
