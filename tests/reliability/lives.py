@@ -16,7 +16,7 @@ from tests.reliability.powerless import Disk, PowerCut, eio, full
 from tests.support.fakes import NOON, SECOND
 
 from tocsin.core.model.alert import Alert, Severity, Status
-from tocsin.core.model.input import AlertReceived, Input, PolicyChanged
+from tocsin.core.model.input import Acted, Action, AlertReceived, Input, PolicyChanged
 from tocsin.intake.native import received
 from tocsin.ports import StoreFailed
 from tocsin.runtime.pump import Pump, Request
@@ -169,6 +169,14 @@ class Lives(Drive):
             alert = self._alert()
             made[alert.rule_id] = alert
         return [received(alert) for alert in made.values()]
+
+    def people(self) -> list[Input]:
+        """Somebody does something; but for resolving, after which a repeat would say nothing that is counted."""
+        return [
+            given
+            for given in super().people()
+            if not isinstance(given, Acted) or given.action is not Action.RESOLVE
+        ]
 
     def _alert(self) -> Alert:
         chance = self.chance.random()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tests.reliability.tally import tally
 from tests.reliability.test_kills import SEED
-from tests.reliability.test_starved import accepts_nothing
+from tests.reliability.test_starved import refuses
 from tests.reliability.under_load import POLICY, Load, settings, told
 from tests.support.mounts import Room, may_mount
 from tests.support.server import Server, SinkThread
@@ -70,7 +70,7 @@ def test_a_full_disk_is_told_and_goes_on_by_itself_once_there_is_room(tmp_path: 
                 leave = (FREE_BYTES, 0)[fill]
                 with contextlib.suppress(OSError):  # The server takes what is left, meanwhile.
                     ballast.write_bytes(bytes(shutil.disk_usage(room.seen).free - leave))
-                accepts_nothing(server, load)
+                refuses(server, load)
                 ballast.unlink()
                 load.wait_for(50, f"load after fill {fill}")
             load.end()
@@ -88,7 +88,7 @@ def test_a_disk_that_turned_read_only_takes_nothing_and_what_was_answered_is_on_
             load = Load(server, random.Random(f"{SEED} frail"), patient=True)
             load.wait_for(100, "load before")
             frail.run("mount -o remount,abort {at}")
-            accepts_nothing(server, load)
+            refuses(server, load)
             load.hold()
             server.kill()
 
