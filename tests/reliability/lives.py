@@ -32,6 +32,8 @@ CUTS_AT = (150, 400, 2500)
 """In the first so many operations of a life something happens: while it opens, soon after, or later."""
 STARTS_FAILED_MAX = 100
 REPEATED = 5
+FAULTS = (("read", eio, 200), ("write", full, 300), ("sync", eio, 40))
+"""What fails, how, and which one is the last that may be the first to do so."""
 
 
 class Lives(Drive):
@@ -66,8 +68,8 @@ class Lives(Drive):
         def weather(disk: Disk) -> None:
             disk.cut_at = self.chance.randrange(1, self.chance.choice(CUTS_AT))
             if self.chance.random() < 0.4:
-                kind, error = self.chance.choice((("write", full), ("sync", eio)))
-                first = self.chance.randrange(1, {"write": 300, "sync": 40}[kind])
+                kind, error, most = self.chance.choice(FAULTS)
+                first = self.chance.randrange(1, most)
                 disk.fail(kind, first, self.chance.choice((1, 2, 5)), error)
 
         self.live(self._some_turns, weather)

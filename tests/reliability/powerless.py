@@ -93,7 +93,7 @@ class Disk(apsw.VFS):
         self.unregister()
 
     def fail(self, kind: str, first: int, times: int, error: Callable[[], Exception]) -> None:
-        """Let some operations fail. kind: write or sync."""
+        """Let some operations fail. kind: read, write or sync."""
         self._faults[kind] = Fault(first, times, error)
 
     def cut(self, fate: str = "") -> None:
@@ -177,6 +177,10 @@ class Handle(apsw.VFSFile):
         self._disk = disk
         self._file = file
         self._syncs_its_name = syncs_its_name
+
+    def xRead(self, amount: int, offset: int) -> bytes:
+        self._disk.try_to("read")
+        return super().xRead(amount, offset)
 
     def xWrite(self, data: bytes, offset: int) -> None:
         self._disk.try_to("write")

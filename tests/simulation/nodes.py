@@ -192,9 +192,7 @@ class House:
         try:
             node.open(accept_clock=True)
         except (StoreFailed, Unavailable):
-            self.faults.count(
-                "start failed"
-            )  # The process ends with an error; whoever looks after it starts it again.
+            self.faults.count("start failed")  # The process ends with an error; whoever looks after it starts it again.
             process.kill()
             return
         node.start()
