@@ -213,7 +213,7 @@ class Lives(Drive):
         if not self.heads and (not database.exists() or not schema_of(database)):
             return  # It was cut before it had begun.
         try:
-            folder.mkdir()
+            folder.mkdir(parents=True)
             shutil.copytree(survived, copy)
             found, _, size = replay_ledger(copy, folder, lambda segments, size, what: segments)
             assert found == []

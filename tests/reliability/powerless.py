@@ -100,7 +100,7 @@ class Disk(apsw.VFS):
         """Put what survives where it is to be. fate: one of FATES, "" for any. Raises: PowerCut, always."""
         self.is_dead = True
         self.fate = fate or self._chance.choice(FATES)
-        self._cut_to.mkdir()
+        self._cut_to.mkdir(parents=True)
         for name in sorted(self._files.keys() | self._named.keys()):
             was, now = self._named.get(name), self._files.get(name)
             # A name that came or went since the directory was synced may have done so, or not.

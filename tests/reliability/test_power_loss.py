@@ -102,3 +102,19 @@ def test_a_disk_without_room_takes_nothing_and_goes_on_once_there_is_some(tmp_pa
     lives.live(fills_up, fate="lost")
 
     assert lives.refused > 0
+
+
+@pytest.mark.parametrize("kind", ["read", "write", "sync"])
+def test_a_disk_that_fails_while_a_house_begins_takes_nothing_that_it_loses(
+    tmp_path: Path, kind: str
+) -> None:
+    for first in range(1, 13):
+        lives = Lives(tmp_path / str(first), f"{SEED} {kind} {first}")
+
+        lives.live(
+            lambda lives=lives: [lives.turn(lives.alerts()) for _ in range(4)],
+            lambda disk, first=first: disk.fail(kind, first, 2, full if kind == "write" else eio),
+            fate="lost",
+        )
+
+        assert lives.answered > 0
