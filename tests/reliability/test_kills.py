@@ -19,6 +19,7 @@ from tests.support.server import Server, SinkThread
 
 KILLS = int(os.environ.get("TOCSIN_TEST_KILLS", "25"))
 SEED = int(os.environ.get("TOCSIN_TEST_SEED", "8127"))
+KILLS_A_HOUSE = 50
 
 IN_A_TURN = ("before-commit", "after-commit", "before-answer", "before-announce")
 OF_AN_ATTEMPT = ("before-send", "after-send", "after-outcome")
@@ -28,18 +29,21 @@ UNDER_LOAD = dict.fromkeys(IN_A_TURN + OF_AN_ATTEMPT, (1, 2, 7)) | dict.fromkeys
 """point -> at which hits the server dies there while it is sent alerts. `test_failpoints.py` has the others."""
 
 
-def test_what_was_answered_survives_every_kill_and_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("house", range(-(-KILLS // KILLS_A_HOUSE)))
+def test_what_was_answered_survives_every_kill_and_is_told(tmp_path: Path, house: int) -> None:
     print(
-        f"TOCSIN_TEST_KILLS={KILLS} TOCSIN_TEST_SEED={SEED} python -m pytest {Path(__file__).name} -k every_kill"
+        f"TOCSIN_TEST_KILLS={KILLS} TOCSIN_TEST_SEED={SEED} python -m pytest "
+        f"tests/reliability/{Path(__file__).name} -k 'every_kill and {house}'"
     )
-    chance = random.Random(SEED)
+    chance = random.Random(f"{SEED} {house}")
+    kills = min(KILLS_A_HOUSE, KILLS - house * KILLS_A_HOUSE)
     kinds = (Reply(status=503), Reply(reset="before"), Reply(reset="body", body=b"half of it"))
     faults = [chance.choice(kinds) if number % 17 == 5 else Reply() for number in range(400)]
     with SinkThread(*faults, Reply()) as sink:
         server = Server(tmp_path / "data", settings(sink), POLICY)
         with server:
             load = Load(server, chance)
-            for kill in range(KILLS):
+            for kill in range(kills):
                 load.wait_for(chance.randrange(5, 250), f"load before kill {kill}")
                 # Not to wait for anything: the moment of the kill is what chance decides here.
                 time.sleep(chance.random() * 0.02)
@@ -49,9 +53,9 @@ def test_what_was_answered_survives_every_kill_and_is_told(tmp_path: Path) -> No
                 load.go_on()
             load.finish()
         ledger = load.holds()
-        duplicates = told(ledger, sink, faults, troubles=KILLS)
+        duplicates = told(ledger, sink, faults, troubles=kills)
     counts = {"answered": load.answered, "cut_off": load.cut_off, "entries": ledger.size}
-    tally("kills", kills=KILLS, deliveries=len(ledger.keys), duplicates=duplicates, **counts)
+    tally("kills", kills=kills, deliveries=len(ledger.keys), duplicates=duplicates, **counts)
     print(f"{counts} deliveries={len(ledger.keys)} {duplicates=}")
 
 

@@ -29,7 +29,8 @@ def folds_often(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("house", range(-(-CUTS // CUTS_A_HOUSE)))
 def test_what_was_answered_survives_every_loss_of_power(tmp_path: Path, house: int) -> None:
     print(
-        f"TOCSIN_TEST_CUTS={CUTS} TOCSIN_TEST_SEED={SEED} make test ARGS='{__name__} -k every_loss_of_power[{house}]'"
+        f"TOCSIN_TEST_CUTS={CUTS} TOCSIN_TEST_SEED={SEED} python -m pytest "
+        f"tests/reliability/{Path(__file__).name} -k 'every_loss and {house}'"
     )
     lives = Lives(tmp_path, f"{SEED} {house}")
 
