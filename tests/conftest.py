@@ -18,7 +18,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 for name in [
     name
     for name in os.environ
-    if name.startswith("TOCSIN_") and not name.startswith(("TOCSIN_TEST_", "TOCSIN_TALLY"))
+    if name.startswith("TOCSIN_") and not name.startswith("TOCSIN_TEST_") and name != "TOCSIN_TALLY"
 ]:
     del os.environ[name]
 

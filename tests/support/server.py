@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import TracebackType
@@ -40,16 +40,25 @@ def free_port() -> int:
 class Server:
     """One data directory and the server on it; the same port at every start.
 
+    died: how its last process ended, by a signal if it is negative.
     settings: TOCSIN_... variables. config: what TOCSIN_CONFIG names; JSON is YAML.
+    prefix: what the command begins with; it must become the server, not its parent.
     """
 
     def __init__(
-        self, data: Path, settings: Mapping[str, str] | None = None, config: Mapping[str, Any] | None = None
+        self,
+        data: Path,
+        settings: Mapping[str, str] | None = None,
+        config: Mapping[str, Any] | None = None,
+        *,
+        prefix: Sequence[str] = (),
     ) -> None:
         self.data = data
         self.port = free_port()
         self.token = ""
         self.log = data.parent / f"{data.name}.log"
+        self.died: int | None = None
+        self.prefix = tuple(prefix)
         self._settings = dict(settings or {})
         if config is not None:
             path = data.parent / f"{data.name}.yaml"
@@ -83,6 +92,7 @@ class Server:
         if failpoint:
             environment["TOCSIN_FAILPOINT"] = failpoint
         command = [
+            *self.prefix,
             sys.executable,
             "-c",
             "from tocsin.cli.main import main; main()",
@@ -123,7 +133,7 @@ class Server:
     def _end(self) -> int:
         assert self._process is not None
         assert self._reading is not None
-        code = self._process.wait()
+        code = self.died = self._process.wait()
         self._reading.join()
         assert self._process.stdout is not None
         assert self._process.stdin is not None

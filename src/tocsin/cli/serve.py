@@ -115,6 +115,7 @@ async def _serve(
     from tocsin.cli.reload import Reloader
     from tocsin.wiring import (
         build_doorkeeper,
+        build_failpoint,
         build_node,
         make_first_token,
         make_operator_token,
@@ -126,11 +127,12 @@ async def _serve(
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     stopping = Stopping(with_parent)
     settings = read()
-    store = open_store(data)
+    failpoint = build_failpoint(settings)
+    store = open_store(data, failpoint)
     try:
         pepper = read_pepper(data, store)
         with _listening(host, port) as listener:
-            node = build_node(settings, store, data=data, accept_clock=accept_clock)
+            node = build_node(settings, store, data=data, failpoint=failpoint, accept_clock=accept_clock)
             operator = make_operator_token(store, pepper)
             url = _url(listener)
             node.start()
@@ -140,6 +142,7 @@ async def _serve(
                     click.echo("This is the admin's token. It is shown only now; keep it:")
                     click.echo(token)
                     sys.stdout.flush()
+                    failpoint("after-token")
                     store.put_token(stored)
                 doorkeeper = build_doorkeeper(settings, node, pepper)
                 reloader = Reloader(node, doorkeeper, settings, lambda: read(again=True))

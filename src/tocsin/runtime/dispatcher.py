@@ -145,6 +145,7 @@ class Dispatcher:
 
     async def attempt(self, channel: Channel | None, dispatch: Dispatch) -> Outcome:
         """Make one attempt and report its outcome. channel: None if it is no longer configured."""
+        self._failpoint("before-send")
         outcome: Outcome
         began = self._clock.now()
         if channel is None:
@@ -213,7 +214,11 @@ class Dispatcher:
             asyncio.get_running_loop().call_later(REPORT_AGAIN_S, self._submit, report)
 
     def _reported(self, future: "asyncio.Future[Sequence[Result]]", report: OutcomeReported) -> None:
-        if not future.cancelled() and future.exception() is not None:
+        if future.cancelled():
+            return
+        if future.exception() is None:
+            self._failpoint("after-outcome")
+        else:
             # The store failed. The attempt was made: keep asking until that is recorded.
             asyncio.get_running_loop().call_later(REPORT_AGAIN_S, self._submit, report)
 

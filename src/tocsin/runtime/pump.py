@@ -178,6 +178,7 @@ class Pump:
             if request.answer is not None:
                 request.answer(request, results)
         if committed.size:
+            self._failpoint("before-announce")
             self._on_committed(committed)
 
     def _try(
