@@ -160,8 +160,16 @@ def test_what_relays_and_receivers_answer_is_one_harmless_line(house: House) -> 
     for why in whys:
         assert 0 < len(why) <= 400
         assert acting_in(why, lines=False) == []
-    assert not [why for why in whys if "HTTP" in why and "0wned" in why], "of an HTTP answer only the status is said"
-    for verb in (f"status {number}", f"why {number}", "deliveries list", "channel list", "deliveries list --state dead"):
+    assert not [why for why in whys if "HTTP" in why and "0wned" in why], (
+        "of an HTTP answer only the status is said"
+    )
+    for verb in (
+        f"status {number}",
+        f"why {number}",
+        "deliveries list",
+        "channel list",
+        "deliveries list --state dead",
+    ):
         said = house.tocsin(*verb.split(), "-o", "table")
         assert said.code == 0, said.err
         harmless(said.out, verb)
@@ -218,7 +226,9 @@ def test_the_servers_log_is_lines_and_its_console_form_too(house: House) -> None
     assert acting_in(log) == []
 
 
-def test_a_log_for_people_has_one_line_for_each_thing_whatever_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_for_people_has_one_line_for_each_thing_whatever_it_says(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     import logging
 
     from tocsin.cli.logs import set_up
@@ -237,5 +247,3 @@ def test_a_log_for_people_has_one_line_for_each_thing_whatever_it_says(capsys: p
             assert all(f"number {index}: " in line for index, line in enumerate(lines)), form
     finally:
         root.handlers[:], root.level = handlers, level
-
-

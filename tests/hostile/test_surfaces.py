@@ -338,7 +338,9 @@ def test_a_what_if_page_has_no_tag_attribute_or_link_that_a_text_made(scene: Sce
     other, page_file = tmp_path / "other.yaml", tmp_path / "page.html"
     other.write_text("routes: {name: default, channels: [hook], group_by: []}\n")
 
-    said = Operator(scene.server)("whatif", "--policy", other, "--data", scene.server.data, "--out", page_file)
+    said = Operator(scene.server)(
+        "whatif", "--policy", other, "--data", scene.server.data, "--out", page_file
+    )
 
     assert said.code == 9, said.err
     assert acting_in(said.out + said.err) == []
@@ -348,7 +350,9 @@ def test_a_what_if_page_has_no_tag_attribute_or_link_that_a_text_made(scene: Sce
     assert page.links == []
     assert page.others == ["declaration doctype html"]
     assert {name for _, name, _ in page.attributes} <= SHOWN_BY_ATTRIBUTES
-    assert all(re.fullmatch(r"[a-z-]+:[#\w.]+", value) for _, name, value in page.attributes if name == "style")
+    assert all(
+        re.fullmatch(r"[a-z-]+:[#\w.]+", value) for _, name, value in page.attributes if name == "style"
+    )
     assert set(page.counts) <= SHOWN_BY_TAGS
     assert page.counts["style"] == page.counts["html"] == page.counts["h1"] == 1
     assert ("meta", "content", "default-src 'none'; style-src 'unsafe-inline'") in page.attributes
@@ -361,11 +365,56 @@ def test_a_what_if_page_has_no_tag_attribute_or_link_that_a_text_made(scene: Sce
 
 
 SHOWN_BY_TAGS = {
-    *("html", "meta", "title", "style", "h1", "h2", "h3", "p", "table", "tr", "th", "td", "article", "svg", "rect"),
-    *("text", "b", "i", "span", "br", "ul", "ol", "li", "g", "line", "title", "details", "summary", "strong", "em"),
+    *(
+        "html",
+        "meta",
+        "title",
+        "style",
+        "h1",
+        "h2",
+        "h3",
+        "p",
+        "table",
+        "tr",
+        "th",
+        "td",
+        "article",
+        "svg",
+        "rect",
+    ),
+    *(
+        "text",
+        "b",
+        "i",
+        "span",
+        "br",
+        "ul",
+        "ol",
+        "li",
+        "g",
+        "line",
+        "title",
+        "details",
+        "summary",
+        "strong",
+        "em",
+    ),
 }
 SHOWN_BY_ATTRIBUTES = {
-    *("lang", "charset", "http-equiv", "content", "name", "class", "x", "y", "width", "height", "viewbox", "role"),
+    *(
+        "lang",
+        "charset",
+        "http-equiv",
+        "content",
+        "name",
+        "class",
+        "x",
+        "y",
+        "width",
+        "height",
+        "viewbox",
+        "role",
+    ),
     *("aria-label", "text-anchor", "font-size", "fill", "colspan", "rx", "style"),
 }
 
