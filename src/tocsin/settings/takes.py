@@ -188,7 +188,7 @@ def database_url(value: Any, info: ValidationInfo) -> Secret:
         )
     if isinstance(value, str) and (":" in (found["user"] or "") or "password" in value.lower()):
         raise ValueError(f"A password does not stand in this file. {HOW_TO_REFER}")
-    path = found["file"]
+    path = found["file"] if found["scheme"].partition("+")[0] in ("sqlite", "duckdb") else ""
     if path and path != ":memory:" and not path.startswith("/"):
         whole = f"{found['scheme']}:///{surroundings(info).folder.absolute() / path}"
         return Secret(whole, secret.source, secret.shown)
