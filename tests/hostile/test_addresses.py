@@ -86,7 +86,7 @@ async def no_names(host: str, port: int) -> Sequence[str]:
 def test_no_spelling_of_this_machine_is_connected_to() -> None:
     sink, found = ask(*(f"http://{host}:<port>/" for host in LOOPBACK), lookup=no_names)
 
-    refused = {host: answer for host, answer in zip(LOOPBACK, found, strict=True)}
+    refused = dict(zip(LOOPBACK, found, strict=True))
     for host, answer in refused.items():
         assert isinstance(answer, Failure), host
         assert answer.kind in (FailureKind.FORBIDDEN, FailureKind.INVALID_URL), (host, answer)

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -37,17 +37,22 @@ def free_port() -> int:
 class Server:
     """One data directory and the server on it; the same port at every start.
 
-    settings: TOCSIN_... variables. config: what TOCSIN_CONFIG names; JSON is YAML.
+    settings: TOCSIN_... variables. config: what TOCSIN_CONFIG names; JSON is YAML. options: more of `tocsin serve`.
     """
 
     def __init__(
-        self, data: Path, settings: Mapping[str, str] | None = None, config: Mapping[str, Any] | None = None
+        self,
+        data: Path,
+        settings: Mapping[str, str] | None = None,
+        config: Mapping[str, Any] | None = None,
+        options: Sequence[str] = (),
     ) -> None:
         self.data = data
         self.port = free_port()
         self.token = ""
         self.log = data.parent / f"{data.name}.log"
         self._settings = dict(settings or {})
+        self._options = tuple(options)
         if config is not None:
             path = data.parent / f"{data.name}.yaml"
             path.write_text(json.dumps(config))
@@ -89,6 +94,7 @@ class Server:
             "--port",
             str(self.port),
             "--with-parent",
+            *self._options,
         ]
         with self.log.open("a") as log:
             self._process = subprocess.Popen(
