@@ -170,6 +170,12 @@ HTTP: dict[str, Speak] = {
         then="wait",
     ),
     "Teams' flow, deep": says(b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n" + b"[" * 60_000),
+    "Teams' flow, deep in what is not read": says(
+        b'HTTP/1.1 200 OK\r\nContent-Length: 60006\r\n\r\n{"x": ' + b"[" * 60_000
+    ),
+    "Teams' flow, no UTF-8": says(
+        b'HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n{"ok":true, "messageId":"\xff\xfe"}'
+    ),
     "Teams' flow, a wrong type": says(b'HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"ok": 1}'),
     "Teams' flow, hostile id": says(
         b'HTTP/1.1 200 OK\r\nContent-Length: 43\r\n\r\n{"ok": true, "messageId": "\\u001b[31m0wned"}'

@@ -242,6 +242,7 @@ def _archive(manifest: bytes) -> bytes:
 )
 @example(_archive(b"[" * 100_000))
 @example(_archive(b'{"format":"\xff"}'))
+@example(_archive(b'{"x":' + b"[" * 60_000))
 def test_any_file_is_a_backup_or_is_refused(folder: Path, data: bytes) -> None:
     path = folder / "kept.tar"
     path.write_bytes(data)
