@@ -2,23 +2,30 @@
 
 import asyncio
 import contextlib
+import json
 import resource
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.channels.messages import AT, a_message
-from tests.hostile.fuzzing import examples, raws
+from tests.hostile.fuzzing import examples, raws, texts
 from tests.hostile.looking import acting_in
 from tests.reliability.tally import tally
+from tests.sources.asking import an_ask
 
 from tocsin.channels.email import Email, EmailConfig
 from tocsin.channels.teams import Teams, TeamsConfig
 from tocsin.channels.webhook import Webhook, WebhookConfig
+from tocsin.core.model.errors import Invalid
 from tocsin.core.model.notification import Accepted, Delivered, Outcome, Refused, Retry, Target
 from tocsin.outbound import Answer, Failure, Outbound
+from tocsin.ports import SourceFailed
+from tocsin.sources.http import Http, HttpConfig
+from tocsin.sources.prometheus import Prometheus, PrometheusConfig
 
 TIMEOUT_S = 2.0
 LATE_S = TIMEOUT_S + 3.0
@@ -245,6 +252,78 @@ def test_any_bytes_are_an_answer_or_a_failure(raw: bytes) -> None:
         assert "s3cret" not in found.why
     else:
         assert len(found.body) <= 65_536
+
+
+# Sources
+
+
+@pytest.mark.parametrize("kind", ["prometheus", "http"])
+def test_hostile_answers_to_a_source_are_series_or_a_failure_of_the_source(kind: str) -> None:
+    async def asked(name: str) -> str:
+        async with speaking(HTTP[name]) as port:
+            outbound = Outbound(("127.0.0.0/8",))
+            url = f"http://127.0.0.1:{port}/s3cret?sig=s3cret"
+            source = (
+                Prometheus(
+                    PrometheusConfig(name="x", url=url.partition("?")[0], timeout_s=TIMEOUT_S), outbound
+                )
+                if kind == "prometheus"
+                else Http(HttpConfig(name="x", url=url, timeout_s=TIMEOUT_S), outbound)
+            )
+            try:
+                await source.ask(an_ask("up" if kind == "prometheus" else "$.value"))
+            except SourceFailed as failed:
+                return str(failed)
+            finally:
+                await outbound.close()
+            return "it answered"
+
+    async def run() -> list[str]:
+        return await asyncio.gather(*map(asked, HTTP))
+
+    for name, why in zip(HTTP, bounded(run), strict=True):
+        assert 0 < len(why) <= 400, name
+        assert acting_in(why, lines=False) == [], name
+        assert "s3cret" not in why, name
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=8,
+)
+SAMPLES = st.lists(st.tuples(st.integers() | st.floats() | texts, texts | st.integers()), max_size=3)
+MATRIX = st.fixed_dictionaries({
+    "status": st.sampled_from(["success", "error"]) | VALUES,
+    "error": texts,
+    "data": st.fixed_dictionaries({"result": st.lists(
+        st.fixed_dictionaries({"metric": st.dictionaries(texts, texts, max_size=3), "values": SAMPLES}) | VALUES, max_size=3
+    ) | VALUES}),
+})  # fmt: skip
+
+
+@examples(80)
+@given(MATRIX | VALUES, st.sampled_from([200, 400, 422, 503]))
+def test_whatever_json_a_source_gets_is_series_or_a_failure_of_the_source(said: object, status: int) -> None:
+    body = json.dumps(said).encode()  # NaN and Infinity are written as Python does, which is no JSON
+
+    class Answering(Outbound):
+        async def post(self, url: str, **_: Any) -> Answer:
+            return Answer(status=status, body=body)
+
+        get = post  # type: ignore[assignment]
+
+    for source in (
+        Prometheus(PrometheusConfig(name="x", url="http://p.test"), Answering()),
+        Http(HttpConfig(name="x", url="http://p.test"), Answering()),
+    ):
+        for query in ("$.data.result[*]", "$", "$[*] value=value at=at labels=*"):
+            try:
+                source.check(query)
+                asyncio.run(source.ask(an_ask(query)))
+            except (SourceFailed, Invalid) as failed:
+                assert acting_in(str(failed), lines=False) == []
+                assert len(str(failed)) < 1_000
 
 
 # SMTP

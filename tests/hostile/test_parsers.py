@@ -5,6 +5,7 @@ Other rooms do the same for what is theirs: alerts (tests/intake/test_meaning), 
 (tests/cli/test_verify_ledger_mutations). Whatever failed here once stays as an example.
 """
 
+import asyncio
 import base64
 import contextlib
 import io
@@ -24,13 +25,14 @@ from tests.core.ledger.ledgers import make_ledger
 from tests.hostile.fuzzing import changed, examples, raws, texts
 from tests.reliability.tally import tally
 from tests.support.rules import a_rule
+from tests.web.issuers import AUDIENCE, NAME, Issuer, signed
 
 from tocsin.cli import times
 from tocsin.cli.archive import Archive, BadArchive
 from tocsin.cli.stream import read_events
 from tocsin.core.engine import maintenance
 from tocsin.core.ledger import checkpoint, encoding, envelope, note, proof, tiles
-from tocsin.core.model.errors import Invalid, NotFound
+from tocsin.core.model.errors import Invalid, NotFound, Unavailable
 from tocsin.core.model.silence import Maintenance, Matcher
 from tocsin.core.rules import foreign
 from tocsin.core.rules.schedule import check_cron
@@ -43,7 +45,9 @@ from tocsin.settings import read_rules_text, takes
 from tocsin.settings.file import policy_settings
 from tocsin.settings.words import parse_duration, write_duration
 from tocsin.web import cursors, jwks, moments
+from tocsin.web.auth import NotPermitted, Unauthenticated
 from tocsin.web.problems import WrongCursor
+from tocsin.wiring import build_clock
 
 TIME_S = 3.0
 """For one input, on a machine that does other things too; what backtracks or multiplies takes minutes."""
@@ -381,3 +385,81 @@ def test_a_ledger_with_any_byte_changed_is_read_or_named_damaged(tmp_path: Path)
                 reader.close()
 
     any_change()
+
+
+# Who is asking
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[Issuer]:
+    with Issuer() as issuer:
+        yield issuer
+
+
+def test_any_text_is_a_jwt_or_somebody_who_proved_nothing(issuer: Issuer) -> None:
+    clock = build_clock()
+    good = issuer.token(clock)
+    header, payload, signature = good.encode().split(b".")
+    loop = asyncio.new_event_loop()
+    verifier = issuer.verifier()(clock)
+
+    def who(token: bytes) -> str:
+        try:
+            return loop.run_until_complete(verifier.verify(token.decode("latin-1"))).actor
+        except (Unauthenticated, NotPermitted, Unavailable) as error:
+            assert len(str(error)) < 300
+            return ""
+
+    def coded(data: bytes) -> bytes:
+        return base64.urlsafe_b64encode(data).rstrip(b"=")
+
+    claims = raws | changed(base64.urlsafe_b64decode(payload + b"=="))
+    headers = raws | changed(base64.urlsafe_b64decode(header + b"=="))
+
+    @examples(150)
+    @given(
+        raws
+        | changed(good.encode())
+        | headers.map(lambda data: coded(data) + b"." + payload + b"." + signature)
+        | claims.map(lambda data: header + b"." + coded(data) + b"." + signature)
+    )
+    @example(coded(b"[" * 3_000) + b"." + payload + b"." + signature)
+    @example(coded(b'{"alg":"RS256","kid":' + b"[" * 3_000) + b"." + payload + b"." + signature)
+    @example(
+        coded(b'{"alg":"RS256","kid":"rsa-1","x":' + b"[" * 900 + b"]" * 900 + b"}")
+        + b"."
+        + payload
+        + b"."
+        + signature
+    )
+    @example(coded(b'{"alg":"RS256","kid":"' + b"\xff" + b'"}') + b"." + payload + b"." + signature)
+    @example(b"." * 8_000)
+    @example("\u0131.\u0131.\u0131".encode())
+    def any_token(token: bytes) -> None:
+        parts = token.split(b".")
+        if who(token):  # what was signed is what was signed; base64 has more than one way to write its end
+            assert parts[:2] == [header, payload]
+
+    @examples(100)
+    @given(claims)
+    @example(b'{"iss":1e999}')
+    @example(json.dumps({"iss": NAME, "aud": [[]], "sub": "x", "exp": 9e99}).encode())
+    @example(json.dumps({"iss": NAME, "aud": AUDIENCE, "sub": "x" * 5_000, "exp": -1}).encode())
+    @example(
+        json.dumps(
+            {"iss": NAME, "aud": AUDIENCE, "sub": "x", "exp": 2**63, "groups": {"a": ["on-call"]}}
+        ).encode()
+    )
+    @example(b"[" * 3_000)
+    def any_claims(said: bytes) -> None:
+        """The issuer signs whatever it is."""
+        who(signed({"alg": "RS256", "kid": issuer.keys[0].kid}, said, issuer.keys[0], "RS256").encode())
+
+    try:
+        assert who(good.encode()) == "jwt:anna"
+        any_token()
+        any_claims()
+        assert who(good.encode()) == "jwt:anna"
+    finally:
+        loop.run_until_complete(verifier.close())
+        loop.close()
