@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from tests.cli.inside import Operator
 from tests.cli.terminal import terminal
 from tests.hostile.corpus import PATTERNS, PATTERNS_REFUSED, TEXTS
@@ -26,6 +27,10 @@ HOSTILE_ANSWER = (
 )
 
 
+HOOK = 'ho"ok\\\\} 1 {x="[red]<b>\u00e4'
+"""A name that a configuration may give, with what ends a label, a tag or a colour."""
+
+
 class House:
     """A server whose receiver and relay answer with malice."""
 
@@ -38,7 +43,7 @@ class House:
             stack.callback(lambda sink=sink: loop.do(sink.__aexit__(None, None, None)))
         config = {
             "channels": [
-                {"name": "hook", "kind": "webhook", "url": self.hook.url("/hook")},
+                {"name": HOOK, "kind": "webhook", "url": self.hook.url("/hook")},
                 {"name": "mail", "kind": "email", "host": "127.0.0.1", "port": self.mail.port, "tls": "none",
                  "sender": "t@example.org", "recipients": ["anna@example.org"]},
             ],
@@ -216,6 +221,19 @@ def test_the_watch_at_a_terminal_moves_its_own_cursor_and_nothing_else(house: Ho
     seen = seen.replace("^C", "")
     assert acting_in(seen) == [], "what rich itself writes is left out"
     assert "]0;" not in seen or "<U+001B>]0;" in seen
+
+
+def test_a_channels_name_is_one_label_of_the_metrics(house: House) -> None:
+    house.incident("metrics")
+    text = house.server.request("GET", "/metrics")[2].decode()
+
+    read = {
+        (sample.name, sample.labels["channel"])
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if "channel" in sample.labels
+    }
+    assert {channel for _, channel in read} == {HOOK, "mail"}
 
 
 def test_the_servers_log_is_lines_and_its_console_form_too(house: House) -> None:
