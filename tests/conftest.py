@@ -11,7 +11,9 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("tocsin")
 
 for name in [
-    name for name in os.environ if name.startswith("TOCSIN_") and not name.startswith("TOCSIN_TEST_")
+    name
+    for name in os.environ
+    if name.startswith("TOCSIN_") and not name.startswith(("TOCSIN_TEST_", "TOCSIN_TALLY"))
 ]:
     del os.environ[name]
 
