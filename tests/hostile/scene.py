@@ -27,6 +27,9 @@ from tests.support.smtp_sink import Mail, SmtpSink
 HARMLESS = "harmless"
 RECIPIENT = "anna@example.org"
 SENDER = "tocsin@example.org"
+MAIL = 'mail <eve@evil.test>, "x" [b] \u00e4 =?utf-8?q?=0D?='
+"""A name that a configuration may give to a channel."""
+
 WAIT_S = 60.0
 
 T = TypeVar("T")
@@ -91,7 +94,7 @@ class Scene:
         channels = [
             {"name": "hook", "kind": "webhook", "url": self.hook_sink.url("/hook")},
             {"name": "chat", "kind": "teams", "url": {"file": "chat-url"}},
-            {"name": "mail", "kind": "email", "host": "127.0.0.1", "port": self.mail_sink.port, "tls": "none",
+            {"name": MAIL, "kind": "email", "host": "127.0.0.1", "port": self.mail_sink.port, "tls": "none",
              "sender": f"Tocsin <{SENDER}>", "recipients": [RECIPIENT]},
         ]  # fmt: skip
         (self.folder / "chat-url").write_text(self.chat_sink.url("/chat"))

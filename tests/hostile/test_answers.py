@@ -27,7 +27,7 @@ from tocsin.ports import SourceFailed
 from tocsin.sources.http import Http, HttpConfig
 from tocsin.sources.prometheus import Prometheus, PrometheusConfig
 
-TIMEOUT_S = 2.0
+TIMEOUT_S = 1.0
 LATE_S = TIMEOUT_S + 3.0
 GROWTH_MAX = 48 * 1024 * 1024
 Speak = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -419,7 +419,7 @@ def test_hostile_relays_are_one_outcome_each() -> None:
     tally("hostile SMTP answers", answers=len(SMTP))
 
 
-@examples(60)
+@examples(30)
 @given(st.lists(raws | st.sampled_from([GREETING, EHLO, OK, GO]), max_size=6))
 def test_whatever_a_relay_says_is_an_outcome(replies: list[bytes]) -> None:
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -192,11 +192,11 @@ class Play:
                 *(hook(name, f"C_{name.upper()}_URL") for name in ("refusing", "breaking", "closed", "tls", "name", "inside")),
             ],
             "sources": [
-                {"name": "database", "kind": "sql", "url": {"env": "C_DSN"}, "timeout": "1s"},
-                {"name": "file", "kind": "sql", "url": {"env": "C_SQLITE"}, "timeout": "1s"},
-                {"name": "prometheus", "kind": "prometheus", "url": {"env": "C_PROMETHEUS"}, "timeout": "1s",
+                {"name": "database", "kind": "sql", "url": {"env": "C_DSN"}, "timeout": "300ms"},
+                {"name": "file", "kind": "sql", "url": {"env": "C_SQLITE"}, "timeout": "300ms"},
+                {"name": "prometheus", "kind": "prometheus", "url": {"env": "C_PROMETHEUS"}, "timeout": "300ms",
                  "headers": {"Authorization": {"env": "C_SOURCE_HEADER"}}},
-                {"name": "json", "kind": "http", "url": {"env": "C_JSON_URL"}, "timeout": "1s",
+                {"name": "json", "kind": "http", "url": {"env": "C_JSON_URL"}, "timeout": "300ms",
                  "headers": {"X-Key": {"env": "C_SOURCE_HEADER"}}},
             ],
             "rules": [
@@ -343,8 +343,10 @@ class Play:
         for channel in self.config["channels"]:
             self.get(f"/api/v1/channels/{channel['name']}/test", method="POST", body={})
         for one in self.config["rules"]:
-            for verb in ("test", "backtest"):
-                self.get(f"/api/v1/rules/{verb}", method="POST", body={"rule_id": one["rule_id"]})
+            rules = {"rules": json.dumps({"rules": [one]})}
+            self.get("/api/v1/rules/test", method="POST", body=rules)
+            if one["source"] in ("database", "prometheus"):
+                self.get("/api/v1/rules/backtest", method="POST", body={**rules, "days": 1})
         self.get("/api/v1/notify/replay", method="POST", body={"dry_run": False})
         self.get("/api/v1/whatif", method="POST", body={"policy": "routes: {name: other, channels: [good]}"})
 
@@ -468,5 +470,8 @@ def test_everything_was_driven_that_could_leak(play: Play) -> None:
         "not on the public",
     ):
         assert said in whys, said
+    for verb in ("test", "backtest"):
+        tried = b"".join(play.heard.parts[f"answer to POST /api/v1/rules/{verb}"])
+        assert tried.count(b"No connection") >= 2, tried
     for source in ("asks_a_database", "asks_a_file", "asks_prometheus", "asks_json"):
         assert source.encode() in b"".join(play.heard.parts["answer to GET /api/v1/rules"])

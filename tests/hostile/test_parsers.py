@@ -265,7 +265,7 @@ def _bombs() -> Iterator[tuple[str, bytes]]:
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
             for number in range(many):
                 archive.writestr(
-                    name if many == 1 else f"{name}{number}", b"\x00" * (200_000_000 if many == 1 else 10)
+                    name if many == 1 else f"{name}{number}", b"\x00" * (60_000_000 if many == 1 else 10)
                 )
         yield f"{name} x {many}", out.getvalue()
 

@@ -16,6 +16,7 @@ from tests.hostile.looking import acting_in, json_line
 from tests.hostile.scene import LoopThread, size_of
 from tests.hostile.test_surfaces import harmless
 from tests.reliability.tally import tally
+from tests.settings.test_hostile_files import HOSTILE
 from tests.support.http_sink import HttpSink, Reply
 from tests.support.server import Server
 from tests.support.smtp_sink import SmtpSink
@@ -144,6 +145,28 @@ def test_a_pattern_that_re2_does_not_know_is_refused_and_changes_nothing(house: 
 
     assert status == 422, problem
     assert len(json.dumps(problem)) < 10_000
+    assert house.size() == before
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_file_that_comes_by_the_api_is_refused_soon_and_changes_nothing(
+    house: House, name: str
+) -> None:
+    text = HOSTILE[name][0]
+    if not isinstance(text, str) or len(text) > 500_000:
+        return  # no text at all, or longer than the API takes
+    before = house.size()
+    for path, key in (("whatif", "policy"), ("rules/test", "rules")):
+        connection = house.server.connect(timeout_s=10)
+        connection.request("POST", f"/api/v1/{path}", json.dumps({key: text}), house.server.headers())
+        answer = connection.getresponse()
+        said = answer.read()
+        connection.close()
+        refused = (path, name) != ("whatif", "a device for a secret")  # It fetches no secret.
+        assert answer.status == (422 if refused else 200), (path, said[:300])
+        assert len(said) < 100_000 or not refused, path
+        assert b"unknown" not in said, path
+        assert b"Extra inputs" not in said, path
     assert house.size() == before
 
 

@@ -460,8 +460,8 @@ def test_every_verb_that_shows_a_text_shows_it_and_nothing_more(scene: Scene) ->
         assert said.code == 0, (verb, said.err)
         harmless(said.out, (name, verb))
         shown += 1
-        if index % 5 == 0:  # each of the three channels in turn
-            said = tocsin("deliveries", "preview", 3 * number - index // 5 % 3, "-o", "table")
+        if index % 10 == 0:  # each of the three channels in turn
+            said = tocsin("deliveries", "preview", 3 * number - index // 10 % 3, "-o", "table")
             assert said.code == 0, said.err
             assert acting_in(said.out) == [], name  # What is sent is shown as it is, however wide.
             shown += 1
@@ -477,7 +477,7 @@ def test_every_verb_that_shows_a_text_shows_it_and_nothing_more(scene: Scene) ->
 def test_the_ledger_is_shown_at_a_terminal_and_in_a_pipe_without_anything_that_acts(scene: Scene) -> None:
     tocsin = Operator(scene.server)
     size = scene.size()
-    for seq in range(4, size, 5):
+    for seq in range(4, size, 12):
         said = tocsin("ledger", "show", seq, "--data", scene.server.data, "-o", "table")
         assert said.code == 0, said.err
         assert acting_in(said.out) == [], seq
