@@ -10,6 +10,7 @@ import base64
 import http.client
 import json
 import os
+import resource
 import secrets as chance
 import signal
 import tarfile
@@ -223,6 +224,11 @@ class Play:
             self.config,
             options=("--log-level", "debug", "--log-format", "json"),
         )
+        soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+        resource.setrlimit(
+            resource.RLIMIT_CORE, (hard, hard)
+        )  # A crash may leave a core, if the server lets it.
+        self.stack.callback(resource.setrlimit, resource.RLIMIT_CORE, (soft, hard))
         with self.server:
             self.canaries.plant("first token", self.server.token.split("_")[2])
             self.canaries.plant_bytes("pepper", (self.folder / "data" / "pepper").read_bytes())
@@ -237,6 +243,7 @@ class Play:
             self._run_verbs()
             self._reload_wrongly()
             self._alert(1)
+            self.limits = Path(f"/proc/{self.server.pid}/limits").read_text()
             os.kill(self.server.pid, signal.SIGABRT)
             self.server._end()
         self.heard.add("log", self.server.log.read_bytes())
@@ -475,3 +482,10 @@ def test_everything_was_driven_that_could_leak(play: Play) -> None:
         assert tried.count(b"No connection") >= 2, tried
     for source in ("asks_a_database", "asks_a_file", "asks_prometheus", "asks_json"):
         assert source.encode() in b"".join(play.heard.parts["answer to GET /api/v1/rules"])
+
+
+def test_a_crash_leaves_no_core_file(play: Play) -> None:
+    [line] = [line for line in play.limits.splitlines() if line.startswith("Max core file size")]
+
+    assert line.split()[4] == "0"
+    assert [path.name for path in (play.folder / "data").rglob("core*")] == []
