@@ -27,8 +27,7 @@ _CYCLES = timedelta(days=19 * 146_097)
 The library looks for a day that never comes until the year 9999, which takes seconds in which nothing else is decided.
 So every rule is looked at so much later, where that year is near.
 """
-_LAST = datetime(9999, 12, 31, 23, 59, 59)
-_UNTILS = {8: "%Y%m%d", 15: "%Y%m%dT%H%M%S", 16: "%Y%m%dT%H%M%SZ"}
+_LAST = datetime.fromisoformat("9999-12-31T23:59:59")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ZONE = re.compile(r"[\w+-]{1,40}(?:/[\w+-]{1,40}){0,3}", re.ASCII)
@@ -154,12 +153,7 @@ def _rule(wanted: Maintenance, parts: dict[str, str]) -> rrule:
 
 def _until(text: str, zone: ZoneInfo) -> datetime:
     """Read an UNTIL as wall time of the zone. Raises: ValueError, OverflowError."""
-    form = _UNTILS.get(len(text))
-    if form is None:
-        raise ValueError(f"UNTIL is {text[:40]}, and is written like 20261231 or 20261231T120000Z")
-    moment = datetime.strptime(text, form)
+    moment = datetime.fromisoformat(text)
     if len(text) == 8:
         return moment.replace(hour=23, minute=59, second=59)  # A date means all of that day.
-    if len(text) == 16:
-        return moment.replace(tzinfo=UTC).astimezone(zone).replace(tzinfo=None)
-    return moment
+    return moment.astimezone(zone).replace(tzinfo=None) if moment.tzinfo is not None else moment
