@@ -128,6 +128,11 @@ def acting_in(text: str, *, lines: bool = True) -> list[str]:
     ]
 
 
+def steering_in(text: str) -> list[str]:
+    """What in a line breaks it or turns its direction. (A face that draws on a terminal asks more: `acting_in`.)"""
+    return re.findall("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]", text)
+
+
 def json_line(line: str) -> dict[str, Any]:
     """One line of a log or of a stream, which is one object."""
     read = json.loads(line)
