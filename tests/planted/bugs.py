@@ -194,9 +194,11 @@ def takes_failures_for_success() -> Iterator[None]:
 
 @bug("what failed once is given up")
 def gives_up_at_once() -> Iterator[None]:
-    with _outcomes(lambda outcome: Refused(why="it failed") if isinstance(outcome, Retry) else outcome):
-        with patch.object(deliver, "_dead", _dies_alone):
-            yield
+    def give_up(outcome: Any) -> Any:
+        return Refused(why="it failed") if isinstance(outcome, Retry) else outcome
+
+    with _outcomes(give_up), patch.object(deliver, "_dead", _dies_alone):
+        yield
 
 
 def _dies_alone(state: State, delivery: Any, attempts: int, because: str, at: int) -> Any:
@@ -306,9 +308,11 @@ def never_renews_a_lease() -> Iterator[None]:
 
         return early
 
-    with _instead(pump_module, "leases_due", make):
-        with patch.object(Pump, "_expired", lambda self, state, at: pump_module.leases_due(state, at)):
-            yield
+    def expired(self: Pump, state: State, at: int) -> Any:
+        return pump_module.leases_due(state, at)
+
+    with _instead(pump_module, "leases_due", make), patch.object(Pump, "_expired", expired):
+        yield
 
 
 # Decisions
@@ -329,9 +333,11 @@ def forgets_the_scope() -> Iterator[None]:
 
 @bug("when a silence ends, what it withheld is forgotten")
 def silence_swallows() -> Iterator[None]:
-    with patch.object(step, "covered_only_by", lambda state, silence: []):
-        with patch.object(fold, "_uncovered", lambda state, alert, change: None):
-            yield
+    with (
+        patch.object(step, "covered_only_by", lambda state, silence: []),
+        patch.object(fold, "_uncovered", lambda state, alert, change: None),
+    ):
+        yield
 
 
 @bug("a silence does not silence")

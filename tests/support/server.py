@@ -42,7 +42,7 @@ class Server:
 
     died: how its last process ended, by a signal if it is negative.
     settings: TOCSIN_... variables. config: what TOCSIN_CONFIG names; JSON is YAML.
-    prefix: what the command begins with; it must become the server, not its parent.
+    prefix: what the command begins with; it must become the server, not its parent. options: more of `tocsin serve`.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Server:
         config: Mapping[str, Any] | None = None,
         *,
         prefix: Sequence[str] = (),
+        options: Sequence[str] = (),
     ) -> None:
         self.data = data
         self.port = free_port()
@@ -60,6 +61,7 @@ class Server:
         self.died: int | None = None
         self.prefix = tuple(prefix)
         self._settings = dict(settings or {})
+        self._options = tuple(options)
         if config is not None:
             path = data.parent / f"{data.name}.yaml"
             path.write_text(json.dumps(config))
@@ -102,6 +104,7 @@ class Server:
             "--port",
             str(self.port),
             "--with-parent",
+            *self._options,
         ]
         with self.log.open("a") as log:
             self._process = subprocess.Popen(

@@ -123,6 +123,7 @@ async def _serve(
         read_pepper,
     )
 
+    _leave_no_core()
     # Until there is something to reload; by itself the signal would end the process.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     stopping = Stopping(with_parent)
@@ -160,6 +161,16 @@ async def _serve(
     finally:
         store.close()
     click.echo("Tocsin has stopped.")
+
+
+def _leave_no_core() -> None:
+    """A core file would hold every secret, readable by whoever reads the directory. (What is piped to a collector, such
+    as systemd's, is not ours to forbid.)"""
+    try:
+        import resource
+    except ImportError:  # Windows leaves none.
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 class Stopping:
