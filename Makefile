@@ -57,9 +57,8 @@ fix: setup ## mend what the linter can mend, and format
 	@$(PY) -m ruff format --quiet
 	@$(PY) -m ruff check
 
-sim: setup ## the simulation tests, under seeds 0..SEEDS-1 (200), or under the one that failed: SEED=8127
-	@[ -d tests/simulation ] || { echo "There are no simulation tests yet (tests/simulation)."; false; }
-	@$(PYTEST) -q -n $(JOBS) tests/simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),200)) $(ARGS)
+sim: setup ## the simulation tests, under seeds 0..SEEDS-1 (300), or under the one that failed: SEED=8127
+	@$(PYTEST) -q -n $(JOBS) tests/simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),300)) $(ARGS)
 
 fuzz: setup ## look for what the API's description does not say: MINUTES=10, SEED= for the run that found something
 	@exec $(PY) -m tests.fuzz.fuzz --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(ARGS)
