@@ -15,7 +15,7 @@ JOBS ?= auto
 # Where `make serve` keeps its data.
 DATA ?= tocsin-data
 
-.PHONY: help setup demo serve test check sim fuzz bench docs lock cover fix clean
+.PHONY: help setup demo serve test check sim weather fuzz bench docs lock cover fix clean
 .PHONY: check-lint check-format check-imports check-types
 
 help:
@@ -59,6 +59,9 @@ fix: setup ## mend what the linter can mend, and format
 
 sim: setup ## the simulation tests, under seeds 0..SEEDS-1 (300), or under the one that failed: SEED=8127
 	@$(PYTEST) -q -n $(JOBS) tests/simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),300)) $(ARGS)
+
+weather: setup ## everything that tries to break it, for an hour, and the numbers in docs/reliability.md
+	@exec $(PY) -m tests.reliability.weather $(ARGS)
 
 fuzz: setup ## look for what the API's description does not say: MINUTES=10, SEED= for the run that found something
 	@exec $(PY) -m tests.fuzz.fuzz --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(ARGS)

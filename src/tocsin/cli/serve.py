@@ -166,10 +166,6 @@ async def _serve(
 def _leave_no_core() -> None:
     """A core file would hold every secret, readable by whoever reads the directory. (What is piped to a collector, such
     as systemd's, is not ours to forbid.)"""
-    try:
-        import resource
-    except ImportError:  # Windows leaves none.
-        return
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
