@@ -34,17 +34,19 @@ HOPS_S = (0.0, 0.0001, 0.001, 0.01)
 class Faults:
     """What may go wrong at a step of a node, with what probability. calm: nothing does any more.
 
-    kills: at a named step; fails, lies: a commit fails before it took effect, or after.
+    kills: at a named step; fails, lies: a commit fails before it took effect, or after; delays: it takes long.
     """
 
-    def __init__(self, chance: random.Random, *, kills: float, fails: float, lies: float) -> None:
+    def __init__(
+        self, chance: random.Random, *, kills: float, fails: float, lies: float, delays: float
+    ) -> None:
         self._chance = chance
-        self.kills, self.fails, self.lies = kills, fails, lies
+        self.kills, self.fails, self.lies, self.delays = kills, fails, lies, delays
         self.counted: dict[str, int] = {}
 
     def calm(self) -> None:
         """Let nothing go wrong any more."""
-        self.kills = self.fails = self.lies = 0.0
+        self.kills = self.fails = self.lies = self.delays = 0.0
 
     def step(self, name: str) -> None:
         """Come by a named step. Raises: Killed."""
@@ -66,20 +68,33 @@ class Faults:
             raise StoreFailed("The answer was lost.")
         self.step("after commit")
 
+    def delay(self) -> float:
+        """Say how many seconds a commit takes."""
+        if self.delays and self._chance.random() < self.delays:
+            self.count("commit was slow")
+            return self._chance.choice((0.5, 5.0, 45.0))
+        return 0.0
+
     def count(self, name: str) -> None:
         """Count a fault."""
         self.counted[name] = self.counted.get(name, 0) + 1
 
 
 class Disk:
-    """A store that outlives its processes. watch: called after every commit that took effect."""
+    """A store that outlives its processes.
+
+    watch: called after every commit that took effect; took: how many seconds the last one did.
+    """
 
     def __init__(self, inner: Store, faults: Faults, watch: Callable[[Batch], None]) -> None:
         self._inner = inner
         self._faults = faults
         self._watch = watch
+        self.took = 0.0
 
     def commit(self, batch: Batch) -> None:
+        self.took = self._faults.delay()
+
         def commit() -> None:
             self._inner.commit(batch)
             self._watch(batch)
@@ -97,6 +112,7 @@ class SimGate(Gate):
         self._loop = asyncio.get_running_loop()
         self._turned_at = self._clock.now()
         self._pump = pump
+        self._busy_until = 0.0
         self._plan: asyncio.TimerHandle | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._chance: random.Random = self._loop.chance  # type: ignore[attr-defined]
@@ -121,8 +137,21 @@ class SimGate(Gate):
     def stuck(self) -> str:
         return ""
 
+    def _wake_loop(self) -> None:
+        """While the disk is busy nobody hears anything."""
+        disk, loop = self._pump._store, self._loop
+        assert isinstance(disk, Disk)
+        assert loop is not None
+        self._busy_until = loop.time() + disk.took
+        loop.call_later(disk.took, self._hand_over)
+        disk.took = 0.0
+
     def _go(self) -> None:
+        assert self._loop is not None
         self._plan = None
+        if self._loop.time() < self._busy_until:
+            self._plan = self._loop.call_at(self._busy_until, self._go)
+            return
         requests: list[Request] = []
         while not self._queue.empty() and sum(len(one.inputs) for one in requests) < INPUTS_A_TURN:
             request = self._queue.get()

@@ -26,7 +26,7 @@ from tocsin.stores.memory import MemoryStore
 HOURS = 6.0
 CALM_HOURS = 3.0
 LATE_HOURS = 2.0
-"""So much longer a story may last, because its senders are not answered at once."""
+"""So much longer a story may last, because a node that is down when the calm comes may take its time."""
 
 SETTLES_IN_MINUTES = 10
 
@@ -90,7 +90,16 @@ def a_policy(chance: random.Random) -> Policy:
     )
 
 
-TROUBLES = ("step_kills", "kills_hour", "commit_fails", "answers_lost", "moods", "clock_jumps_hour", "acts")
+TROUBLES = (
+    "step_kills",
+    "kills_hour",
+    "commit_fails",
+    "answers_lost",
+    "slow_commits",
+    "moods",
+    "clock_jumps_hour",
+    "acts",
+)
 """Kinds of trouble, as fields of `Weather`; the last one is people."""
 
 
@@ -105,6 +114,7 @@ class Weather:
         self.kills_hour = maybe(0.5, 0.5, 3.0)
         self.commit_fails = maybe(0.4, 0.01, 0.2)
         self.answers_lost = maybe(0.4, 0.01, 0.1)
+        self.slow_commits = maybe(0.3, 0.01, 0.1)
         self.moods = (
             tuple(chance.sample(MOODS, chance.randrange(1, len(MOODS) + 1))) if chance.random() < 0.8 else ()
         )
@@ -178,6 +188,7 @@ async def _play(
         kills=weather.step_kills,
         fails=weather.commit_fails,
         lies=weather.answers_lost,
+        delays=weather.slow_commits,
     )
     sinks = [
         Sink(name, random.Random(f"{name} {story.seed}"), weather.moods or ("well",))
@@ -199,13 +210,15 @@ async def _play(
             _jump(house, weather, random.Random(f"clock {story.seed}")),
         )
     ]
-    await asyncio.gather(senders.live(until), crew.live(until if weather.acts else 0.0))
+    living = asyncio.gather(senders.live(until), crew.live(until if weather.acts else 0.0))
+    await asyncio.sleep(until)
     for task in bad[1:]:
         task.cancel()
     faults.calm()
     for sink in sinks:
         sink.calm()
     weather.down_s = 1.0
+    await living
     await senders.end()
     await asyncio.sleep(CALM_HOURS * 3600)
     assert house.is_up(), "no node lives in the calm"
