@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 QUIET = {"well", "accepts"}
 """Moods of sinks in which nothing is said twice."""
 
-COUNTED = ("duplicate", "held", "no_incident")
+COUNTED = ("held", "no_incident")
 """Outcomes of alerts that need no entry of their own."""
 
 LATE_MAX = 60_000_000

@@ -9,7 +9,6 @@ from tests.simulation.nodes import START, House
 
 from tocsin.core.model.alert import idempotency_key
 from tocsin.core.model.errors import TocsinError
-from tocsin.core.model.incident import IncidentState
 from tocsin.core.model.input import Acted, Action, Input, SilenceRequested
 from tocsin.core.model.silence import Matcher
 from tocsin.intake import native
@@ -191,6 +190,3 @@ class Crew:
             self.did += 1
         except (TocsinError, TimeoutError):
             pass
-
-
-__all__ = ["Crew", "IncidentState", "Said", "Senders"]
