@@ -174,9 +174,7 @@ def _run(
         raise Broken(str(error)) from error
     finally:
         asyncio.set_event_loop(None)
-        for task in asyncio.all_tasks(loop):
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
-        loop.close()
+        loop.bury()
 
 
 async def _play(
