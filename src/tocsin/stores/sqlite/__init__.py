@@ -21,16 +21,16 @@ from tocsin.core.engine.state import Counters, LiveAlert
 from tocsin.core.ledger.merkle import EMPTY_ROOT
 from tocsin.core.model.access import Token
 from tocsin.ports import Batch, Memory, StoreFailed, StoreHeld, StoreRefused
-from tocsin.stores.sqlite.asking import Question, marks
-from tocsin.stores.sqlite.chains import Chains
-from tocsin.stores.sqlite.decoding import decode_alert, encode
 from tocsin.stores.sqlite.leftover import write_again
-from tocsin.stores.sqlite.loading import load
 from tocsin.stores.sqlite.migrating import migrate
-from tocsin.stores.sqlite.reading import Reading
-from tocsin.stores.sqlite.records import token_row
-from tocsin.stores.sqlite.rows import PUT_TOKEN, statements
+from tocsin.stores.sqlite.sizes import ReadingFile
 from tocsin.stores.sqlite.tiles import fill_tiles
+from tocsin.stores.tables.asking import Question, marks
+from tocsin.stores.tables.chains import Chains
+from tocsin.stores.tables.decoding import decode_alert, encode
+from tocsin.stores.tables.loading import load
+from tocsin.stores.tables.records import token_row
+from tocsin.stores.tables.rows import PUT_CHECKPOINT, PUT_EVALUATION, PUT_TOKEN, statements
 
 SCHEMA_VERSION = 4
 CHECKPOINT_PAGES = 4000
@@ -42,7 +42,7 @@ BUSY_MS = 5000
 IDS_AT_ONCE = 500
 
 
-class SqliteStore(Reading):
+class SqliteStore(ReadingFile):
     """See `tocsin.ports.Store`. Opening takes an exclusive lock on the data directory.
 
     is_scratch: what is in it may be lost, since it can be made again.
@@ -224,7 +224,7 @@ class SqliteStore(Reading):
         self._write("UPDATE head SET alive_at = ?", (at,))
 
     def put_checkpoint(self, size: int, note: bytes) -> None:
-        self._write("INSERT OR REPLACE INTO checkpoints VALUES (?, ?)", (size, note))
+        self._write(PUT_CHECKPOINT, (size, note))
 
     def keep_secret(self, name: str, value: bytes) -> None:
         self._write("INSERT INTO meta VALUES (?, ?)", (f"secret:{name}", value))
@@ -238,7 +238,7 @@ class SqliteStore(Reading):
         try:
             with self._writing, self._writer as writer:
                 if kept:
-                    writer.executemany("INSERT OR REPLACE INTO evaluations VALUES (?, ?)", kept)
+                    writer.executemany(PUT_EVALUATION, kept)
                 if gone:
                     writer.executemany("DELETE FROM evaluations WHERE rule_id = ?", gone)
         except apsw.Error as error:

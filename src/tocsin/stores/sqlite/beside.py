@@ -15,8 +15,8 @@ from tocsin.core.ledger.verify import Damaged, End
 from tocsin.core.model.errors import NotFound
 from tocsin.ports import StoreFailed, StoreRefused
 from tocsin.stores.sqlite import BUSY_MS, SCHEMA_VERSION
-from tocsin.stores.sqlite.asking import Question
-from tocsin.stores.sqlite.reading import Reading
+from tocsin.stores.sqlite.sizes import ReadingFile
+from tocsin.stores.tables.asking import Question
 
 SEGMENTS_AT_ONCE = 16
 _LOWEST = -(1 << 63)
@@ -117,7 +117,7 @@ class LedgerReader:
             return self._connection.execute(sql, bindings).fetchall()
 
 
-class StoreReader(Reading):
+class StoreReader(ReadingFile):
     """All that is stored in one data directory, for one thread. Raises: as `LedgerReader`."""
 
     def __init__(self, path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tocsin.core.engine.state import LiveAlert, LiveIncident
 from tocsin.ports import Memory
-from tocsin.stores.sqlite.decoding import (
+from tocsin.stores.tables.decoding import (
     HEAD,
     decode_alert,
     decode_delivery,
