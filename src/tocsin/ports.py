@@ -395,7 +395,10 @@ def number_of(id_or_number: str) -> int | None:
 
 
 class Store(Protocol):
-    """What Tocsin remembers. Writing is for one thread; reading for any, and sees only what was committed."""
+    """What Tocsin remembers. Writing is for one thread; reading for any, and sees only what was committed.
+
+    Any text comes back as it was. What rows are found by (ids, rules, channels, reasons) has at most 256 characters.
+    """
 
     def load(self) -> Memory:
         """Read all that state needs. Raises: StoreFailed."""

@@ -25,10 +25,10 @@ from tocsin.stores.sqlite.leftover import write_again
 from tocsin.stores.sqlite.migrating import migrate
 from tocsin.stores.sqlite.sizes import ReadingFile
 from tocsin.stores.sqlite.tiles import fill_tiles
-from tocsin.stores.tables.asking import Question, marks
+from tocsin.stores.tables.asking import Question
 from tocsin.stores.tables.chains import Chains
-from tocsin.stores.tables.decoding import decode_alert, encode
-from tocsin.stores.tables.loading import load
+from tocsin.stores.tables.decoding import encode
+from tocsin.stores.tables.loading import leases, load, recall
 from tocsin.stores.tables.records import token_row
 from tocsin.stores.tables.rows import PUT_CHECKPOINT, PUT_EVALUATION, PUT_TOKEN, statements
 
@@ -39,7 +39,6 @@ WAL_BYTES_KEPT = 32 << 20
 """A WAL that one large batch made longer than this is cut back after its checkpoint."""
 CACHE_KIB = 16_384
 BUSY_MS = 5000
-IDS_AT_ONCE = 500
 
 
 class SqliteStore(ReadingFile):
@@ -279,32 +278,10 @@ class SqliteStore(ReadingFile):
         return memory
 
     def recall(self, ids: Sequence[bytes]) -> list[LiveAlert]:
-        found: list[LiveAlert] = []
-        if not self._all("SELECT 1 FROM alerts INDEXED BY alerts_past WHERE live = 0 LIMIT 1"):
-            return found
-        for start in range(0, len(ids), IDS_AT_ONCE):
-            some = tuple(ids[start : start + IDS_AT_ONCE])
-            found += [
-                decode_alert(body)
-                for (body,) in self._all(
-                    f"SELECT body FROM alerts WHERE live = 0 AND id IN ({marks(some)})", some
-                )
-            ]
-        return sorted(found, key=lambda alert: alert.number)
+        return recall(self._all, ids)
 
     def leases(self, alerts: Sequence[int]) -> dict[int, int]:
-        found: dict[int, int] = {}
-        for start in range(0, len(alerts), IDS_AT_ONCE):
-            some = tuple(alerts[start : start + IDS_AT_ONCE])
-            rows = self._all(
-                "SELECT l.number, l.lease, l.seen_at, a.body FROM leases l JOIN alerts a USING (number) "
-                f"WHERE l.number IN ({marks(some)}) ORDER BY l.number",
-                some,
-            )
-            found.update(
-                (n, lease) for n, lease, seen_at, body in rows if seen_at > decode_alert(body).seen_at
-            )
-        return found
+        return leases(self._all, alerts)
 
     def _all(self, sql: str, bindings: tuple[Any, ...] = ()) -> list[Any]:
         try:

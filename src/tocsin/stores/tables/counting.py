@@ -89,7 +89,8 @@ def _past_durations(first: int, end: int) -> Question:
         first_many = end_many = end
     each = "SELECT measure, bucket, n FROM past_durations WHERE days = ? AND first >= ? AND first < ?"
     return (
-        f"SELECT measure, bucket, sum(n) FROM ({each} UNION ALL {each} UNION ALL {each}) AS parts GROUP BY 1, 2",
+        "SELECT measure, bucket, CAST(sum(n) AS BIGINT) "
+        f"FROM ({each} UNION ALL {each} UNION ALL {each}) AS parts GROUP BY 1, 2",
         (1, first, first_many, DAYS, first_many, end_many, 1, end_many, end),
     )
 

@@ -19,6 +19,7 @@ LIVE = "incidents INDEXED BY incidents_live"
 
 _SMALL = {ord(letter): letter.lower() for letter in ascii_uppercase}
 _LABEL = "(instr(labels, ?) > 0 OR instr(labels, ?) > 0)"
+_TOTAL = "CAST(coalesce(sum(n), 0) AS BIGINT)"
 _OF_RULE = "EXISTS (SELECT 1 FROM incidents i WHERE i.number = deliveries.incident AND i.rule_id = ?)"
 
 Condition = tuple[str, tuple[Any, ...]]
@@ -103,7 +104,7 @@ def _incident_counts(wanted: IncidentFilter, parts: list[Part]) -> list[Question
     )
     counts = [count(_part(LIVE, ("live = 1", ()), _states(wanted.states), cell))]
     if not wanted.states or IncidentState.RESOLVED in wanted.states:
-        counts.append((f"SELECT coalesce(sum(n), 0) FROM past_counts WHERE {cell[0]}", cell[1]))
+        counts.append((f"SELECT {_TOTAL} FROM past_counts WHERE {cell[0]}", cell[1]))
     return counts
 
 
@@ -137,7 +138,10 @@ def _delivery_counts(wanted: DeliveryFilter, parts: list[Part]) -> list[Question
         return [count(part) for part in parts]
     where, bindings = _states(wanted.states)
     return [
-        (f"SELECT coalesce(sum(n), 0) FROM delivery_counts WHERE {where} AND state <> '{PRUNED}'", bindings)
+        (
+            f"SELECT {_TOTAL} FROM delivery_counts WHERE {where} AND state <> '{PRUNED}'",
+            bindings,
+        )
     ]
 
 

@@ -10,7 +10,7 @@ from tocsin.stores.tables.decoding import decode_maintenance, decode_policy, dec
 
 _POLICY = "SELECT version, digest, body, at, actor FROM policies"
 _SILENCE = "SELECT body, began, ended_at FROM silences"
-_ENDED = {None: "1", False: "ended_at IS NULL", True: "ended_at IS NOT NULL"}
+_ENDED = {None: "TRUE", False: "ended_at IS NULL", True: "ended_at IS NOT NULL"}
 
 
 class Records(Asking):

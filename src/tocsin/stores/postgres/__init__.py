@@ -1,0 +1,365 @@
+"""The store on PostgreSQL: many nodes may have it open, and whoever writes holds the row of the head meanwhile.
+
+Turns belong to the pump's thread and its connection. What belongs to no turn (tokens, secrets) is written over another
+one. Readers have a connection a thread, and cannot write.
+"""
+
+import re
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import resources
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from tocsin.core.engine.state import Counters, LiveAlert
+from tocsin.core.ledger.merkle import EMPTY_ROOT
+from tocsin.core.model.access import Token
+from tocsin.ports import Batch, Memory, StoreFailed, StoreRefused
+from tocsin.stores.postgres.dialect import adapt, in_postgres
+from tocsin.stores.tables.asking import Question
+from tocsin.stores.tables.chains import Chains
+from tocsin.stores.tables.decoding import encode
+from tocsin.stores.tables.loading import leases, load, recall
+from tocsin.stores.tables.reading import Reading
+from tocsin.stores.tables.records import token_row
+from tocsin.stores.tables.rows import PUT_CHECKPOINT, PUT_EVALUATION, PUT_TOKEN, statements
+
+SCHEMA_VERSION = 1
+OLDEST_SERVER = 140_000
+SCHEMA_LOCK = 0x746F6373696E
+"""Held by whoever makes or changes the tables, so that nodes that start together do it once."""
+
+CONNECTING_S = 10
+LOCKING_MS = 5000
+IDLE_MS = 2000
+"""A node that stops in the middle of a turn holds up all others no longer than this."""
+SILENT_MS = 5000
+"""How long what was sent may stay unconfirmed by the other side's TCP before the connection counts as dead."""
+
+_INSERT = re.compile(r"INSERT INTO (\w+) VALUES \([?, ]+\)")
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+class PostgresStore(Reading):
+    """See `tocsin.ports.Store`.
+
+    url: `postgresql://user@host/database`, or what else libpq takes; its password may come from where libpq looks.
+    Raises: StoreRefused if the server cannot promise what Tocsin promises, or the database is somebody else's or of a
+    newer schema; StoreFailed if it cannot be reached.
+    """
+
+    def __init__(self, url: str, *, failpoint: Callable[[str], None] = lambda name: None) -> None:
+        self._url = url
+        self._name = _named(url)
+        self._failpoint = failpoint
+        self._mine = threading.local()
+        self._readers: weakref.WeakSet[_Reader] = weakref.WeakSet()
+        self._lock = threading.Lock()
+        self._aside = threading.Lock()
+        self._closed = False
+        self._chains = Chains(self._ask_writer)
+        self._open()
+
+    def _open(self) -> None:
+        with self._told("cannot be opened"):
+            self._writer = self._connect(writes=True)
+            try:
+                self._prepare(self._writer)
+                self._side = self._connect(writes=True)
+            except BaseException:
+                self._writer.close()
+                raise
+
+    def _connect(self, *, writes: bool) -> Connection:
+        options = {
+            "lock_timeout": LOCKING_MS,
+            "idle_in_transaction_session_timeout": IDLE_MS,
+            "synchronous_commit": "on",
+            "client_min_messages": "error",
+            "timezone": "UTC",
+        }
+        if not writes:
+            options |= {
+                "default_transaction_read_only": "on",
+                "default_transaction_isolation": "repeatable\\ read",
+            }
+        connection = psycopg.connect(
+            self._url,
+            autocommit=True,
+            cursor_factory=psycopg.RawCursor,
+            connect_timeout=CONNECTING_S,
+            application_name="tocsin",
+            tcp_user_timeout=SILENT_MS,
+            options=" ".join(f"-c {name}={value}" for name, value in options.items()),
+        )
+        adapt(connection)
+        return connection
+
+    def _prepare(self, writer: Connection) -> None:
+        """Look at the server, and make the tables if there are none."""
+        weak = _weaknesses(
+            dict(
+                _rows(
+                    writer,
+                    "SELECT name, setting FROM pg_settings WHERE name IN ('server_version_num', 'server_encoding', "
+                    "'fsync', 'full_page_writes', 'synchronous_commit') "
+                    "UNION ALL SELECT 'recovery', CAST(pg_is_in_recovery() AS TEXT)",
+                )
+            )
+        )
+        if weak:
+            raise StoreRefused(f"{self._name} {weak}")
+        with writer.transaction():
+            writer.execute("SELECT pg_advisory_xact_lock($1)", (SCHEMA_LOCK,))
+            tables = [
+                name
+                for (name,) in _rows(
+                    writer,
+                    "SELECT CAST(table_name AS TEXT) FROM information_schema.tables "
+                    "WHERE table_schema = current_schema() ORDER BY 1",
+                )
+            ]
+            if "head" in tables and "meta" in tables:
+                ((version,),) = _rows(writer, "SELECT value FROM meta WHERE key = 'schema'") or [(b"0",)]
+                if int(version) != SCHEMA_VERSION:
+                    raise StoreRefused(
+                        f"{self._name} has schema {int(version)}; this program knows {SCHEMA_VERSION}. "
+                        "Start the newer Tocsin that wrote it."
+                    )
+                return
+            if tables:
+                raise StoreRefused(
+                    f"{self._name} is somebody else's: it has tables that Tocsin did not make, such as "
+                    f"{tables[0]}. Make a database of its own for Tocsin."
+                )
+            writer.execute(
+                resources.files(__name__).joinpath("schema.sql").read_text().encode(), prepare=False
+            )
+            writer.execute("INSERT INTO meta VALUES ('schema', $1)", (str(SCHEMA_VERSION).encode(),))
+            writer.execute(
+                "INSERT INTO head VALUES (1, 0, $1, $2, 0, 0, $3)", (EMPTY_ROOT, b"", encode(Counters()))
+            )
+
+    def reopen(self) -> None:
+        """Begin anew after a failure; readers too, when they are next asked. Raises: StoreFailed."""
+        if self._closed:
+            raise StoreFailed(f"{self._name} is closed.")
+        self._close_all()
+        try:
+            self._open()
+        except StoreRefused as refused:
+            raise StoreFailed(str(refused)) from refused
+
+    # Writing
+
+    def commit(self, batch: Batch) -> None:
+        """See `tocsin.ports.Store`, as for every method here."""
+        try:
+            with self._told("did not commit"), self._writer.transaction():
+                _rows(self._writer, "SELECT size FROM head FOR UPDATE")
+                for sql, rows in statements(batch, self._chains, self._ask_writer):
+                    if rows:
+                        _run_many(self._writer, sql, rows)
+        except BaseException:
+            self._chains.forget()
+            raise
+        if batch.redacted is not None or batch.pruned:
+            self._chains.forget()
+
+    def alive(self, at: int) -> None:
+        with self._told("did not commit"):
+            self._writer.execute("UPDATE head SET alive_at = $1", (at,))
+
+    def put_checkpoint(self, size: int, note: bytes) -> None:
+        self._write(PUT_CHECKPOINT, (size, note))
+
+    def keep_secret(self, name: str, value: bytes) -> None:
+        self._write("INSERT INTO meta VALUES (?, ?)", (f"secret:{name}", value))
+
+    def put_token(self, token: Token) -> None:
+        self._write(PUT_TOKEN, token_row(token))
+
+    def put_evaluations(self, rows: Mapping[str, bytes | None]) -> None:
+        with self._aside, self._told("did not commit"), self._side.transaction():
+            for rule_id, body in rows.items():
+                if body is None:
+                    self._side.execute("DELETE FROM evaluations WHERE rule_id = $1", (rule_id,))
+                else:
+                    self._side.execute(in_postgres(PUT_EVALUATION).encode(), (rule_id, body))
+
+    def _write(self, sql: str, bindings: tuple[Any, ...]) -> None:
+        with self._aside, self._told("did not commit"):
+            self._side.execute(in_postgres(sql).encode(), bindings)
+
+    def _ask_writer(self, sql: str, bindings: tuple[Any, ...] = ()) -> list[Any]:
+        """Ask in the middle of a turn."""
+        return _rows(self._writer, in_postgres(sql), bindings)
+
+    # Reading what state needs, on the writer's own connection
+
+    def load(self) -> Memory:
+        with self._told("cannot be read"):
+            try:
+                with self._writer.transaction():
+                    self._writer.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                    return load(self._ask_writer)
+            except msgspec.MsgspecError as error:
+                raise StoreFailed(
+                    f"{self._name} holds what this program cannot read ({error}). Restore it from a backup."
+                ) from error
+
+    def recall(self, ids: Sequence[bytes]) -> list[LiveAlert]:
+        with self._told("cannot be read"):
+            return recall(self._ask_writer, ids)
+
+    def leases(self, alerts: Sequence[int]) -> dict[int, int]:
+        with self._told("cannot be read"):
+            return leases(self._ask_writer, alerts)
+
+    # Reading for everybody
+
+    def _ask_all(self, *questions: Question) -> list[list[Any]]:
+        with self._told("cannot be read"):
+            while True:
+                reader: _Reader = getattr(self._mine, "reader", None) or self._new_reader()
+                answers = reader.answer(questions)
+                if answers is not None:
+                    return answers
+                self._mine.reader = None
+
+    def _new_reader(self) -> "_Reader":
+        with self._lock:
+            if self._closed:
+                raise StoreFailed(f"{self._name} is closed.")
+            reader = self._mine.reader = _Reader(self._connect(writes=False))
+            self._readers.add(reader)
+        return reader
+
+    def _bytes(self) -> dict[str, int]:
+        return {"bytes": self._ask("SELECT pg_database_size(current_database())")[0][0]}
+
+    def _close_all(self) -> None:
+        with self._lock:
+            for reader in self._readers:
+                reader.close()
+        with self._aside:
+            self._side.close()
+        self._writer.close()
+
+    def close(self) -> None:
+        """Let running questions end, and close all connections."""
+        if not self._closed:
+            self._closed = True
+            self._close_all()
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (psycopg.Error, psycopg.Warning) as error:
+            raise StoreFailed(f"{self._name} {what}: {_said(error)}") from error
+
+
+class _Reader:
+    """A thread's own connection; it goes when its thread does, or when somebody else closes it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._asking = threading.Lock()
+        self._connection = connection
+        self._is_used = False
+
+    def answer(self, questions: Sequence[Question]) -> list[list[Any]] | None:
+        """Answer all questions from one commit; None if this reader was closed, by whomever."""
+        with self._asking:
+            connection = self._connection
+            if connection.closed:
+                return None
+            try:
+                answers = self._answer(connection, questions)
+            except psycopg.OperationalError:
+                if self._is_used and self.is_closed():
+                    return None  # The server went and came again: a new connection may have better luck.
+                raise
+            self._is_used = True
+        return answers
+
+    def _answer(self, connection: Connection, questions: Sequence[Question]) -> list[list[Any]]:
+        if len(questions) == 1:
+            ((sql, bindings),) = questions
+            return [_rows(connection, in_postgres(sql), bindings)]
+        with connection.transaction():
+            return [_rows(connection, in_postgres(sql), bindings) for sql, bindings in questions]
+
+    def is_closed(self) -> bool:
+        """Say whether the connection is of no more use."""
+        return self._connection.closed
+
+    def close(self) -> None:
+        """Close the connection, once the question that runs has its answer."""
+        with self._asking:
+            self._connection.close()
+
+
+def _rows(connection: Connection, sql: str, bindings: tuple[Any, ...] = ()) -> list[Any]:
+    return connection.execute(sql.encode(), bindings, binary=True).fetchall()
+
+
+def _run_many(connection: Connection, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Run a statement for each of its rows: many that only insert as one COPY, others in one go."""
+    if len(rows) == 1:
+        connection.execute(in_postgres(sql).encode(), rows[0])
+        return
+    insert = _INSERT.fullmatch(sql)
+    with connection.cursor() as cursor:
+        if insert is None:
+            cursor.executemany(in_postgres(sql).encode(), rows)
+            return
+        with cursor.copy(f"COPY {insert[1]} FROM STDIN".encode()) as copy:
+            for row in rows:
+                copy.write_row(row)
+
+
+def _weaknesses(settings: Mapping[str, str]) -> str:
+    """Say why a server with these settings cannot promise what Tocsin promises, "" if it can."""
+    if int(settings["server_version_num"]) < OLDEST_SERVER:
+        return f"is PostgreSQL {int(settings['server_version_num']) // 10_000}; Tocsin needs 14 or newer. Upgrade it."
+    if settings["recovery"] == "true":
+        return "is a replica, which takes no writes. Name the primary."
+    if settings["server_encoding"] != "UTF8":
+        return f"is encoded as {settings['server_encoding']}. Make a database with ENCODING 'UTF8'."
+    for name in ("fsync", "full_page_writes"):
+        if settings[name] != "on":
+            return (
+                f"runs with {name} = {settings[name]}, so a loss of power may lose what was accepted. "
+                f"Set it to on, and restart PostgreSQL."
+            )
+    if settings["synchronous_commit"] != "on":
+        return (
+            f"insists on synchronous_commit = {settings['synchronous_commit']} instead of on, so what is accepted "
+            "might be lost. Take that from the settings of the role or the database."
+        )
+    return ""
+
+
+def _named(url: str) -> str:
+    """Name a database without its password."""
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.Error as error:
+        raise StoreRefused(
+            "The URL of the database cannot be read. Write postgresql://user@host/database."
+        ) from error
+    return f"PostgreSQL {parts.get('host', 'localhost')}/{parts.get('dbname', parts.get('user', ''))}"
+
+
+def _said(error: psycopg.Error | psycopg.Warning) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__
+
+
+__all__ = ["PostgresStore"]
