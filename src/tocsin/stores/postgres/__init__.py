@@ -8,7 +8,7 @@ import re
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import resources
 from typing import Any
 
@@ -19,11 +19,13 @@ from psycopg.conninfo import conninfo_to_dict
 from tocsin.core.engine.state import Counters, LiveAlert
 from tocsin.core.ledger.merkle import EMPTY_ROOT
 from tocsin.core.model.access import Token
-from tocsin.ports import Batch, Memory, StoreFailed, StoreRefused
+from tocsin.core.model.notification import DeliveryState
+from tocsin.ports import Batch, Begun, Memory, StoreFailed, StoreRefused
+from tocsin.stores.postgres.changes import changed_by, encode_changed, news_of
 from tocsin.stores.postgres.dialect import adapt, in_postgres
-from tocsin.stores.tables.asking import Question
+from tocsin.stores.tables.asking import GIVEN, Question, numbers
 from tocsin.stores.tables.chains import Chains
-from tocsin.stores.tables.decoding import encode
+from tocsin.stores.tables.decoding import HEAD, encode, head_of
 from tocsin.stores.tables.loading import leases, load, recall
 from tocsin.stores.tables.reading import Reading
 from tocsin.stores.tables.records import token_row
@@ -41,6 +43,14 @@ IDLE_MS = 2000
 SILENT_MS = 5000
 """How long what was sent may stay unconfirmed by the other side's TCP before the connection counts as dead."""
 
+LEASE_S = 30.0
+"""A node that has not said for so long that it lives is taken for dead."""
+VOUCH_EVERY = 5_000_000
+CHANGES_KEPT = 10_000
+"""A node that missed more turns than that loads everything anew."""
+
+NOW = "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
+
 _INSERT = re.compile(r"INSERT INTO (\w+) VALUES \([?, ]+\)")
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -49,12 +59,15 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 class PostgresStore(Reading):
     """See `tocsin.ports.Store`.
 
+    node_id: tells the nodes apart that write there, and is never that of another one.
     url: `postgresql://user@host/database`, or what else libpq takes; its password may come from where libpq looks.
     Raises: StoreRefused if the server cannot promise what Tocsin promises, or the database is somebody else's or of a
     newer schema; StoreFailed if it cannot be reached.
     """
 
-    def __init__(self, url: str, *, failpoint: Callable[[str], None] = lambda name: None) -> None:
+    def __init__(
+        self, url: str, *, node_id: str = "alone", failpoint: Callable[[str], None] = lambda name: None
+    ) -> None:
         self._url = url
         self._name = _named(url)
         self._failpoint = failpoint
@@ -64,6 +77,13 @@ class PostgresStore(Reading):
         self._aside = threading.Lock()
         self._closed = False
         self._chains = Chains(self._ask_writer)
+        self.node_id = node_id
+        self.time: Callable[[], int] | None = None
+        """Where a test takes the time from, instead of the server's clock."""
+        self._turning: ExitStack | None = None
+        self._turn = 0
+        self._vouched_at = 0
+        self._owned: set[int] = set()
         self._open()
 
     def _open(self) -> None:
@@ -143,13 +163,14 @@ class PostgresStore(Reading):
             )
             writer.execute("INSERT INTO meta VALUES ('schema', $1)", (str(SCHEMA_VERSION).encode(),))
             writer.execute(
-                "INSERT INTO head VALUES (1, 0, $1, $2, 0, 0, $3)", (EMPTY_ROOT, b"", encode(Counters()))
+                "INSERT INTO head VALUES (1, 0, $1, $2, 0, 0, $3, 0)", (EMPTY_ROOT, b"", encode(Counters()))
             )
 
     def reopen(self) -> None:
         """Begin anew after a failure; readers too, when they are next asked. Raises: StoreFailed."""
         if self._closed:
             raise StoreFailed(f"{self._name} is closed.")
+        self._turning = None
         self._close_all()
         try:
             self._open()
@@ -158,19 +179,146 @@ class PostgresStore(Reading):
 
     # Writing
 
+    def begin(self) -> Begun:
+        """See `tocsin.ports.Shared`, as for the next three."""
+        with self._told("cannot be asked"):
+            self._end_turn()
+            self._turning = turning = ExitStack()
+            turning.enter_context(self._writer.transaction())
+            ((turn, at),) = self._ask_writer(f"SELECT turn, {NOW} FROM head FOR UPDATE")
+            head = head_of(self._ask_writer(HEAD))
+            at = self.time() if self.time is not None else at
+            taken, dispossessed = self._vouch(at)
+            missed = turn - self._turn
+            news, is_behind = None, False
+            if missed:
+                self._chains.forget()
+                bodies = [
+                    body
+                    for (body,) in self._ask_writer(
+                        "SELECT body FROM changes WHERE turn > ? ORDER BY turn", (self._turn,)
+                    )
+                ]
+                is_behind = len(bodies) != missed
+                if not is_behind:
+                    news = news_of(bodies, head, self._ask_writer)
+                self._turn = turn
+            return Begun(
+                at=at,
+                alive_at=head.alive_at,
+                news=news,
+                is_behind=is_behind,
+                taken=taken,
+                dispossessed=dispossessed,
+                owned=sorted(self._owned) if dispossessed or taken else (),
+            )
+
+    def release(self) -> None:
+        with self._told("did not commit"):
+            self._end_turn()
+
+    def owns(self, delivery: int) -> bool:
+        return delivery in self._owned
+
+    def _end_turn(self) -> None:
+        if self._turning is not None:
+            turning, self._turning = self._turning, None
+            turning.close()
+
+    def _vouch(self, at: int) -> tuple[list[int], bool]:
+        """Say that this node lives, if it has not for a while, and take over what dead ones owned.
+
+        Returns: what was taken over, and whether this node itself was taken for dead.
+        """
+        if at < self._vouched_at + VOUCH_EVERY:
+            return [], False
+        ((was_dead,),) = self._ask_writer(
+            "WITH before AS (SELECT until_at FROM nodes WHERE id = ?1) "
+            "INSERT INTO nodes VALUES (?1, clock_timestamp() + make_interval(secs => ?2)) "
+            "ON CONFLICT (id) DO UPDATE SET until_at = excluded.until_at "
+            "RETURNING coalesce((SELECT until_at < clock_timestamp() FROM before), TRUE)",
+            (self.node_id, LEASE_S),
+        )
+        dispossessed = bool(was_dead) and self._vouched_at > 0
+        if dispossessed:
+            self._owned = {
+                number
+                for (number,) in self._ask_writer(
+                    "SELECT delivery FROM owned WHERE node = ?", (self.node_id,)
+                )
+            }
+        taken = [
+            number
+            for (number,) in self._ask_writer(
+                "UPDATE owned SET node = ? WHERE node IN "
+                "(SELECT DISTINCT o.node FROM owned o LEFT JOIN nodes n ON n.id = o.node "
+                "WHERE n.id IS NULL OR n.until_at < clock_timestamp()) RETURNING delivery",
+                (self.node_id,),
+            )
+        ]
+        self._owned.update(taken)
+        self._vouched_at = at
+        return sorted(taken), dispossessed
+
     def commit(self, batch: Batch) -> None:
         """See `tocsin.ports.Store`, as for every method here."""
         try:
-            with self._told("did not commit"), self._writer.transaction():
-                _rows(self._writer, "SELECT size FROM head FOR UPDATE")
+            with self._told("did not commit"):
+                if self._turning is None:
+                    self.begin()
+                writer = self._writer
                 for sql, rows in statements(batch, self._chains, self._ask_writer):
                     if rows:
-                        _run_many(self._writer, sql, rows)
-        except BaseException:
+                        _run_many(writer, sql, rows)
+                turn = self._turn + 1
+                writer.execute("UPDATE head SET turn = $1", (turn,))
+                writer.execute(
+                    "INSERT INTO changes VALUES ($1, $2)", (turn, encode_changed(changed_by(batch)))
+                )
+                if turn % CHANGES_KEPT == 0:
+                    writer.execute("DELETE FROM changes WHERE turn <= $1", (turn - CHANGES_KEPT,))
+                owned = self._own(batch)
+                self._failpoint("before-commit-on-server")
+                self._end_turn()
+        except BaseException as error:
             self._chains.forget()
+            self._drop_turn(error)
             raise
+        self._turn, self._owned = turn, owned
         if batch.redacted is not None or batch.pruned:
             self._chains.forget()
+
+    def _own(self, batch: Batch) -> set[int]:
+        """Own what this batch sends and nobody owns, and nobody what it ended. Returns: what is this node's then."""
+        owned = set(self._owned)
+        pending = [row.delivery.number for row in batch.new_deliveries if row.state is DeliveryState.PENDING]
+        known = [row.delivery.number for row in batch.deliveries if row.state is DeliveryState.PENDING]
+        ended = [row.delivery.number for row in batch.deliveries if row.state is not DeliveryState.PENDING]
+        if pending:
+            _run_many(self._writer, "INSERT INTO owned VALUES (?, ?)", [(n, self.node_id) for n in pending])
+            owned.update(pending)
+        if any(number not in owned for number in known):
+            owned.update(
+                number
+                for (number,) in self._ask_writer(
+                    f"INSERT INTO owned SELECT value, ? FROM {GIVEN} AS given (value) "
+                    "ON CONFLICT (delivery) DO NOTHING RETURNING delivery",
+                    (self.node_id, numbers(known)),
+                )
+            )
+        if ended:
+            self._ask_writer(
+                f"DELETE FROM owned WHERE delivery IN {GIVEN} RETURNING delivery", (numbers(ended),)
+            )
+            owned.difference_update(ended)
+        return owned
+
+    def _drop_turn(self, error: BaseException) -> None:
+        """Undo a turn that failed; it was never there."""
+        if self._turning is not None:
+            turning, self._turning = self._turning, None
+            with suppress(psycopg.Error):
+                turning.__exit__(type(error), error, error.__traceback__)
 
     def alive(self, at: int) -> None:
         with self._told("did not commit"):
@@ -206,13 +354,23 @@ class PostgresStore(Reading):
     def load(self) -> Memory:
         with self._told("cannot be read"):
             try:
+                if self._turning is not None:
+                    return self._load()  # Nobody else writes meanwhile.
                 with self._writer.transaction():
                     self._writer.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-                    return load(self._ask_writer)
+                    return self._load()
             except msgspec.MsgspecError as error:
                 raise StoreFailed(
                     f"{self._name} holds what this program cannot read ({error}). Restore it from a backup."
                 ) from error
+
+    def _load(self) -> Memory:
+        ((self._turn,),) = self._ask_writer("SELECT turn FROM head")
+        self._owned = {
+            number
+            for (number,) in self._ask_writer("SELECT delivery FROM owned WHERE node = ?", (self.node_id,))
+        }
+        return load(self._ask_writer)
 
     def recall(self, ids: Sequence[bytes]) -> list[LiveAlert]:
         with self._told("cannot be read"):

@@ -12,8 +12,19 @@ CREATE TABLE head (
     edge BYTEA NOT NULL,
     at BIGINT NOT NULL,
     alive_at BIGINT NOT NULL,
-    counters BYTEA NOT NULL
+    counters BYTEA NOT NULL,
+    turn BIGINT NOT NULL DEFAULT 0
 );
+
+-- What each turn changed of what nodes know by heart, so that the others can look it up; see changes.py.
+CREATE TABLE changes (turn BIGINT PRIMARY KEY, body BYTEA NOT NULL);
+
+-- The nodes that write here. One whose time is over is taken for dead, and what it owned is anybody's.
+CREATE TABLE nodes (id TEXT COLLATE "C" PRIMARY KEY, until_at TIMESTAMPTZ NOT NULL);
+
+-- Which node attempts a pending delivery.
+CREATE TABLE owned (delivery BIGINT PRIMARY KEY, node TEXT COLLATE "C" NOT NULL);
+CREATE INDEX owned_by ON owned (node, delivery);
 
 -- Entries, as they were committed together.
 CREATE TABLE segments (
