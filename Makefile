@@ -10,8 +10,9 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest
-# How many tests run at once. One per core; `make test JOBS=0` runs them in this process, for a debugger.
-JOBS ?= auto
+# How many tests run at once: one more than there are cores, since some only wait for a server. JOBS=0 runs them in this
+# process, for a debugger.
+JOBS ?= $(shell $(PY) -c 'import os; print((os.cpu_count() or 1) + 1)')
 # Where `make serve` keeps its data.
 DATA ?= tocsin-data
 
