@@ -36,7 +36,7 @@ ifdef ARGS
 	@$(PYTEST) $(ARGS)
 else
 	@$(PY) -m coverage erase
-	@$(PY) -m coverage run -m pytest -q -n $(JOBS)
+	@$(PY) -m coverage run -m pytest -q -n $(JOBS) --dist worksteal
 	@$(PY) -m coverage combine -q
 	@$(PY) scripts/coverage_bars.py
 endif
@@ -59,7 +59,7 @@ fix: setup ## mend what the linter can mend, and format
 	@$(PY) -m ruff check
 
 sim: setup ## the simulation tests, under seeds 0..SEEDS-1 (300), or under the one that failed: SEED=8127
-	@$(PYTEST) -q -n $(JOBS) tests/simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),300)) $(ARGS)
+	@$(PYTEST) -q -n $(JOBS) --dist worksteal tests/simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),300)) $(ARGS)
 
 weather: setup ## everything that tries to break it, for an hour, and the numbers in docs/reliability.md
 	@exec $(PY) -m tests.reliability.weather $(ARGS)
