@@ -16,7 +16,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 for name in [
-    name for name in os.environ if name.startswith("TOCSIN_") and not name.startswith("TOCSIN_TEST_")
+    name
+    for name in os.environ
+    if name.startswith("TOCSIN_") and not name.startswith("TOCSIN_TEST_") and name != "TOCSIN_TALLY"
 ]:
     del os.environ[name]
 
@@ -24,12 +26,17 @@ for name in [
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("tocsin")
     group.addoption("--seed", type=int, help="run each simulation under this one seed")
-    group.addoption("--seeds", type=int, default=5, help="run each simulation under the seeds 0..N-1 (5)")
+    group.addoption(
+        "--seeds", type=int, help="run each simulation under the seeds 0..N-1 (as many as it asks for)"
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test with an argument `seed` runs once per seed; `make sim SEED=8127` repeats the one that failed."""
+    """A test with an argument `seed` runs once per seed; `make sim SEED=8127` repeats the one that failed.
+
+    Its module may say in SEEDS how many of them it needs to mean something.
+    """
     if "seed" in metafunc.fixturenames:
         one = metafunc.config.getoption("--seed")
-        seeds = range(metafunc.config.getoption("--seeds")) if one is None else [one]
-        metafunc.parametrize("seed", seeds)
+        many = metafunc.config.getoption("--seeds") or getattr(metafunc.module, "SEEDS", 5)
+        metafunc.parametrize("seed", range(many) if one is None else [one])

@@ -6,13 +6,16 @@ message names more of a URL than its host, because a URL may be a secret.
 """
 
 import asyncio
+import contextlib
 import email.utils
+import functools
 import ipaddress
+import os
 import re
 import socket
 import ssl
+import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
 from enum import StrEnum
 from http import HTTPStatus
@@ -402,7 +405,7 @@ class Outbound:
     allow_private: CIDRs that may be reached besides the public internet. Metadata and link-local stay closed.
     connections_per_host: further requests to that host wait, within their own timeout.
     tls: how to verify the other side; by default the system's authorities, names checked, TLS 1.2 or newer.
-    lookup: how names become addresses; by default the system's resolver, in threads of its own.
+    lookup: how names become addresses; by default the system's resolver, each name on a thread of its own.
 
     Raises: Invalid if allow_private holds what is not a network.
     """
@@ -421,7 +424,7 @@ class Outbound:
         self._connections_per_host = connections_per_host
         self._tls = tls
         self._lookup = lookup or self._lookup_by_system
-        self._threads: ThreadPoolExecutor | None = None
+        self._asked: dict[str, asyncio.Future[tuple[str, ...]]] = {}
         self._session: aiohttp.ClientSession | None = None
         self._destinations: dict[str, _Destination] = {}
         self._timeouts: dict[tuple[float, float], aiohttp.ClientTimeout] = {}
@@ -487,9 +490,6 @@ class Outbound:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
-        threads, self._threads = self._threads, None
-        if threads is not None:
-            threads.shutdown(wait=False, cancel_futures=True)
 
     async def _ask(
         self,
@@ -597,19 +597,35 @@ class Outbound:
         return made
 
     async def _lookup_by_system(self, host: str, port: int) -> Sequence[str]:
-        if self._threads is None:
-            # Threads of its own: a name server that hangs must not block those who use the loop's threads.
-            self._threads = ThreadPoolExecutor(max_workers=32, thread_name_prefix="dns")
-        found = await asyncio.get_running_loop().run_in_executor(
-            self._threads, _addresses_by_system, host, port
-        )
+        """Ask the system for a name, once at a time.
+
+        Its name server may take half a minute to say nothing: no other name waits for that, nor does our end.
+        """
+        asked = self._asked.get(host)
+        if asked is None:
+            loop = asyncio.get_running_loop()
+            asked = loop.create_future()
+            asked.add_done_callback(lambda done: done.exception())  # Perhaps nobody waits for it any more.
+            asked.add_done_callback(lambda _: self._asked.pop(host))
+            threading.Thread(target=_ask_system, args=(host, loop, asked), name="dns", daemon=True).start()
+            self._asked[host] = asked
+        found = await asyncio.shield(asked)
         if not found:
             raise OSError(f"{host} has no address")
         return found
 
 
-def _addresses_by_system(host: str, port: int) -> tuple[str, ...]:
-    infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+def _ask_system(host: str, loop: asyncio.AbstractEventLoop, asked: "asyncio.Future[tuple[str, ...]]") -> None:
+    try:
+        answer = functools.partial(asked.set_result, _addresses_by_system(host))
+    except Exception as error:
+        answer = functools.partial(asked.set_exception, error)
+    with contextlib.suppress(RuntimeError):  # Nobody is there any more.
+        loop.call_soon_threadsafe(answer)
+
+
+def _addresses_by_system(host: str) -> tuple[str, ...]:
+    infos = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
     return tuple(dict.fromkeys(str(info[4][0]) for info in infos))
 
 
@@ -669,6 +685,11 @@ async def _shake_hands(
     raise trouble
 
 
+def _reason(error: OSError | None) -> str:
+    """Say why there is no connection, as the system does: asyncio's own words are "Connect call failed (...)"."""
+    return os.strerror(error.errno) if error is not None and error.errno else "refused or unreachable"
+
+
 def _failure_of_probe(error: OSError, host: str, timeout_s: float) -> Failure:
     match error:
         case _ForbiddenAddress():
@@ -687,8 +708,7 @@ def _failure_of_probe(error: OSError, host: str, timeout_s: float) -> Failure:
                 kind=FailureKind.TIMEOUT, why=f"{host} did not answer in time (at most {timeout_s:g} s)."
             )
         case _:
-            reason = error.strerror or "refused or unreachable"
-            return Failure(kind=FailureKind.CONNECT, why=f"No connection to {host}: {reason}.")
+            return Failure(kind=FailureKind.CONNECT, why=f"No connection to {host}: {_reason(error)}.")
 
 
 def _failure_of(error: Exception, host: str, timeout_s: float) -> Failure:
@@ -712,8 +732,7 @@ def _failure_of(error: Exception, host: str, timeout_s: float) -> Failure:
                 kind=FailureKind.TIMEOUT, why=f"{host} did not answer in time (at most {timeout_s:g} s)."
             )
         case aiohttp.ClientConnectorError():
-            reason = getattr(cause, "strerror", None) or "refused or unreachable"
-            return Failure(kind=FailureKind.CONNECT, why=f"No connection to {host}: {reason}.")
+            return Failure(kind=FailureKind.CONNECT, why=f"No connection to {host}: {_reason(cause)}.")
         case aiohttp.InvalidURL() | ValueError():
             return Failure(
                 kind=FailureKind.INVALID_URL, why=f"The URL or a header for {host} cannot be sent."

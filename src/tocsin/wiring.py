@@ -75,7 +75,7 @@ HELD_LOOKS = 20
 HELD_LOOK_S = 0.05
 
 
-def open_store(directory: Path) -> SqliteStore:
+def open_store(directory: Path, failpoint: Callable[[str], None] = lambda name: None) -> SqliteStore:
     """Open the embedded store.
 
     Whoever only asks whether somebody holds it, holds it for that moment, so one refusal is not believed.
@@ -84,10 +84,10 @@ def open_store(directory: Path) -> SqliteStore:
     pause = threading.Event()
     for _ in range(HELD_LOOKS):
         try:
-            return SqliteStore(directory)
+            return SqliteStore(directory, failpoint=failpoint)
         except StoreHeld:
             pause.wait(HELD_LOOK_S)
-    return SqliteStore(directory)
+    return SqliteStore(directory, failpoint=failpoint)
 
 
 def build_memory_store() -> Store:
@@ -353,7 +353,8 @@ def build_node(
     if (id_key := store.secret("id_key")) is None:
         id_key = ids.random_bytes(32)
         store.keep_secret("id_key", id_key)
-    notary = build_notary(settings, store, ids, data) if data is not None else None
+    failpoint = failpoint or build_failpoint(settings)
+    notary = build_notary(settings, store, ids, data, failpoint) if data is not None else None
     origin = origin_of(store, ids)
     first: list[Input] = []
     if opened and data is not None and notary is not None:
@@ -374,7 +375,7 @@ def build_node(
         policy=build_policy(settings, channels, id_key),
         origin=origin,
         dry_run=settings.dry_run,
-        failpoint=failpoint or build_failpoint(settings),
+        failpoint=failpoint,
         close=outbound.close,
         metrics=build_metrics(data),
         notary=notary,
@@ -388,6 +389,7 @@ def build_node(
         node.open(accept_clock=accept_clock, first=first)
         node.evaluator.use(settings.rules, build_sources(settings, outbound), settings.slos)
         if data is not None:  # What was in there is in the ledger now.
+            failpoint("after-restore")
             (data / RESTORED).unlink(missing_ok=True)
     # What was loaded lives as long as the process: the collector need not look at it again and again.
     gc.collect()
@@ -428,7 +430,13 @@ def origin_of(store: Store, ids: Ids) -> str:
     return origin.decode()
 
 
-def build_notary(settings: Settings, store: Store, ids: Ids, data: Path) -> "Notary":
+def build_notary(
+    settings: Settings,
+    store: Store,
+    ids: Ids,
+    data: Path,
+    failpoint: Callable[[str], None] = lambda name: None,
+) -> "Notary":
     """Make who signs the checkpoints of the ledger in a data directory."""
     # Cryptography takes its time to load, and most verbs do without.
     from tocsin.runtime.highwater import FILE
@@ -438,7 +446,7 @@ def build_notary(settings: Settings, store: Store, ids: Ids, data: Path) -> "Not
         return read_kek(settings, store, ids, data)
 
     mark = data / (settings.highwater or FILE)
-    return Notary(store, ids, origin=origin_of(store, ids), kek=kek, mark=mark)
+    return Notary(store, ids, origin=origin_of(store, ids), kek=kek, mark=mark, failpoint=failpoint)
 
 
 def read_kek(settings: Settings, store: Store, ids: Ids, data: Path) -> bytes:

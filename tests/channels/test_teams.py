@@ -378,6 +378,21 @@ def test_a_202_is_accepted_and_only_the_flow_itself_can_say_delivered(answer, ou
     assert outcome_of_teams(answer, at=AT) == outcome
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"x": ' + b"[" * 60_000,
+        b'{"a":' * 10_000,
+        b'{"ok": true, "messageId": "\xff"}',
+        b"\xff\xfe{",
+        b"[" * 60_000,
+    ],
+    ids=["deep beside", "deep", "no UTF-8", "UTF-16", "deep list"],
+)
+def test_an_answer_that_cannot_be_read_is_a_2xx_and_no_mistake_of_ours(body):
+    assert isinstance(outcome_of_teams(Answer(status=200, body=body), at=AT), Accepted)
+
+
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_a_flow_that_was_switched_off_may_be_switched_on_again(status):
     assert isinstance(outcome_of_teams(Answer(status=status), at=AT), Retry)

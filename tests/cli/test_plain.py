@@ -48,6 +48,7 @@ def test_hostile_text_reaches_a_table_without_anything_that_acts(
 def test_what_is_hidden_is_shown() -> None:
     assert plain("photo\u202egnp.exe") == "photo<U+202E>gnp.exe"
     assert plain("\x1b[31mred") == "<U+001B>[31mred"
+    assert plain("ad\u3164min") == "ad<U+3164>min"
 
 
 def test_markup_is_text() -> None:
@@ -59,9 +60,40 @@ def test_markup_is_text() -> None:
     assert out.file.getvalue() == "[bold red]hm[/] :skull:\n"
 
 
-@pytest.mark.parametrize("honest", ["Überlauf 97 %", "ディスク", "קובץ", "👩‍🚒 fire", "a  b"])
+FAMILY = "👨\u200d👩\u200d👧\u200d👦"
+
+
+@pytest.mark.parametrize(
+    "honest",
+    [
+        "Überlauf 97 %",
+        "ディスク",
+        "קובץ",
+        "👩‍🚒 fire",
+        "a  b",
+        f"{FAMILY} {FAMILY}",
+        "👩🏽\u200d🚒",
+        "🏳️\u200d🌈",
+        "e\u0301",
+        "שָׁלוֹם",
+    ],
+)
 def test_honest_text_stays_as_it_is(honest: str) -> None:
     assert plain(honest) == honest
+
+
+def test_a_joiner_that_would_make_a_line_longer_than_it_is_taken_for_is_shown() -> None:
+    from rich.cells import cell_len
+
+    assert plain("a\u200db") == "a<U+200D>b"
+    assert plain("\u200d") == "<U+200D>"
+    assert plain(f"{FAMILY}\u200d👦") == f"{FAMILY}<U+200D>👦"
+    assert cell_len(plain("x\u200d" * 100)) >= 100
+
+
+def test_marks_on_one_letter_are_few() -> None:
+    assert plain("Z" + "\u0335" * 800 + "x") == "Z" + "\u0335" * 8 + "<792 more marks>x"
+    assert plain("\u0301" * 9) == "\u0301" * 8 + "<1 more marks>"
 
 
 def test_a_line_break_cannot_begin_a_line_of_its_own() -> None:

@@ -1,6 +1,7 @@
 """The server as it is started, found and stopped."""
 
 import os
+import resource
 import signal
 import socket
 import stat
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from tests.cli.running import serving, tocsin
+from tests.support.server import Server
 
+from tocsin.cli.serve import FILES_MAX
 from tocsin.core.engine.state import Counters
 from tocsin.ports import Head
 from tocsin.runtime.node import CLOCK_AHEAD_MAX, CLOCK_BEHIND_MAX, clock_trouble
@@ -38,6 +41,18 @@ def test_a_signal_stops_it_in_order(tmp_path: Path, number: int) -> None:
     assert err == ""  # no line of the web server's own, no traceback
     assert not (tmp_path / "d" / "url").exists()
     assert not (tmp_path / "d" / "operator-token").exists()
+
+
+def test_it_may_open_as_many_files_as_the_machine_allows(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        with Server(tmp_path / "d") as server:
+            allowed = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert allowed == (FILES_MAX if hard == resource.RLIM_INFINITY else min(hard, FILES_MAX), hard)
 
 
 def test_only_its_owner_can_read_the_operators_token(tmp_path: Path) -> None:

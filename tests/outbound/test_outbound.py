@@ -4,6 +4,9 @@ import asyncio
 import datetime
 import socket
 import ssl
+import subprocess
+import sys
+import threading
 
 import pytest
 from cryptography import x509
@@ -279,6 +282,74 @@ def test_a_name_server_that_hangs_costs_the_timeout():
     _, failure = ask(url=lambda sink: "http://slow.test/", lookup=never, timeout_s=0.2)
 
     assert failure.kind is FailureKind.TIMEOUT
+
+
+def test_names_that_a_name_server_is_silent_about_delay_no_other(monkeypatch):
+    speaks = threading.Event()
+
+    def lookup(host):
+        assert host == "well.test" or speaks.wait(30)
+        return ("127.0.0.1",)
+
+    async def run():
+        outbound = Outbound(LOOPBACK)
+        hanging = [asyncio.create_task(outbound.addresses(f"silent-{n}.test", 25)) for n in range(100)]
+        async with HttpSink() as sink:
+            answer = await outbound.post(sink.url(host="well.test"), body=b"", headers={}, timeout_s=20)
+        assert not any(task.done() for task in hanging)
+        speaks.set()
+        await asyncio.gather(*hanging)
+        await outbound.close()
+        return answer
+
+    monkeypatch.setattr("tocsin.outbound._addresses_by_system", lookup)
+
+    assert asyncio.run(run()) == Answer(status=200)
+
+
+def test_a_name_is_asked_for_once_at_a_time(monkeypatch):
+    asked, speaks = [], threading.Event()
+
+    def lookup(host):
+        asked.append(host)
+        assert speaks.wait(30)
+        if len(asked) == 1:
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return ("127.0.0.1",)
+
+    async def run():
+        outbound = Outbound(LOOPBACK)
+        waiting = [asyncio.create_task(outbound.addresses("mail.test", 25)) for _ in range(10)]
+        await asyncio.sleep(0)
+        waiting[0].cancel()  # Whose asking it was makes no difference to the others.
+        speaks.set()
+        first = await asyncio.gather(*waiting, return_exceptions=True)
+        return first, await outbound.addresses("mail.test", 25)
+
+    monkeypatch.setattr("tocsin.outbound._addresses_by_system", lookup)
+    first, again = asyncio.run(run())
+
+    assert [type(one) for one in first] == [asyncio.CancelledError, *[socket.gaierror] * 9]
+    assert again == ["127.0.0.1"]
+    assert asked == ["mail.test"] * 2
+
+
+def test_a_name_server_that_hangs_does_not_keep_the_process():
+    program = """
+import asyncio, threading
+from tocsin import outbound
+outbound._addresses_by_system = lambda host: threading.Event().wait()
+async def run():
+    out = outbound.Outbound()
+    print((await out.post("http://silent.test/", body=b"", headers={}, timeout_s=0.1)).kind)
+    await out.close()
+asyncio.run(run())
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert (ended.stdout, ended.stderr) == ("timeout\n", "")
 
 
 def test_the_next_address_is_tried_when_the_first_is_dead():

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tocsin.core.ledger.encoding import read_decision, read_header, read_private, unpack
+from tocsin.core.ledger.merkle import EMPTY_ROOT
 from tocsin.core.ledger.verify import verify
 from tocsin.core.model import event as ev
 from tocsin.core.model.alert import Alert
@@ -17,10 +18,12 @@ class Ledger:
     """All that the tests ask of a ledger.
 
     looks: how many entries speak of each (rule_id, window_end); repeats: counted looks without an entry, by rule.
+    roots: of the tree by its size, after each turn.
     keys: of all deliveries that were decided; ended: state of each that has ended, by key.
     """
 
     size: int = 0
+    roots: dict[int, bytes] = field(default_factory=lambda: {0: EMPTY_ROOT})
     looks: Counter[tuple[str, int]] = field(default_factory=Counter)
     repeats: Counter[str] = field(default_factory=Counter)
     keys: list[str] = field(default_factory=list)
@@ -41,6 +44,7 @@ def read_ledger(data: Path) -> Ledger:
         key_of: dict[int, str] = {}
         delivery_keys: dict[int, str] = {}
         for segment in store.segments():
+            ledger.roots[segment.first_seq + segment.count] = segment.root
             for header_bytes, decision_bytes, private_bytes in unpack(segment.data):
                 seq = read_header(header_bytes).seq
                 events = read_decision(decision_bytes).events

@@ -4,6 +4,7 @@ import http.client
 import json
 import random
 import threading
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,8 @@ from typing import Any
 from tests.support.server import Server
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+AGAIN_S = 0.02
+"""After an answer that was none; so that the senders do not take the time of whom they wait for."""
 ANSWERED = {
     "fresh": {"opened"},
     "occurrence": {"occurrence"},
@@ -28,13 +31,14 @@ class Sent:
     """What was answered with 2xx. looks: (rule_id, window_end) of those that must have an entry each.
 
     repeats: answered repeats by rule; attempts: what was posted and may have counted as a repeat, answered or not.
-    unknown: how many posts were cut off, so that nobody knew whether they counted.
+    unknown: how many posts were cut off, so that nobody knew whether they counted; refused: how many got a 5xx.
     """
 
     looks: Counter[tuple[str, int]] = field(default_factory=Counter)
     repeats: Counter[str] = field(default_factory=Counter)
     attempts: Counter[str] = field(default_factory=Counter)
     unknown: int = 0
+    refused: int = 0
     answered: int = 0
     wrong: list[str] = field(default_factory=list)
 
@@ -43,10 +47,17 @@ class Sender(threading.Thread):
     """One connection. Its alerts are of rules of its own, so that they are decided in the order of its posts.
 
     up: set while the server listens; enough: set when no new look shall begin.
+    patient: a 5xx does not count as wrong: it is tried again, as after no answer at all.
     """
 
     def __init__(
-        self, name: str, server: Server, chance: random.Random, up: threading.Event, enough: threading.Event
+        self,
+        name: str,
+        server: Server,
+        chance: random.Random,
+        up: threading.Event,
+        enough: threading.Event,
+        patient: bool = False,
     ) -> None:
         super().__init__(name=name, daemon=True)
         self.sent = Sent()
@@ -54,6 +65,7 @@ class Sender(threading.Thread):
         self._chance = chance
         self._up = up
         self._enough = enough
+        self._patient = patient
         self._window = 0
         self._rules = 0
         self._firing: list[tuple[str, dict[str, Any]]] = []
@@ -141,6 +153,12 @@ class Sender(threading.Thread):
                 if self._connection is not None:
                     self._connection.close()
                 self._connection = None
+                if self._patient:
+                    time.sleep(AGAIN_S)
+                continue
+            if self._patient and response.status >= 500:
+                self.sent.refused += 1
+                time.sleep(AGAIN_S)
                 continue
             break
         if response.status != 200 or answer["accepted"] != len(looks):

@@ -7,59 +7,56 @@ import contextlib
 import os
 import random
 import shutil
-import sqlite3
-import threading
+import signal
 import time
-from collections import Counter
 from pathlib import Path
 
 import pytest
-from tests.reliability.ledgers import Ledger, read_ledger
-from tests.reliability.load import Sender, Sent
-from tests.support.http_sink import HttpSink, Reply
+from tests.reliability.tally import tally
+from tests.reliability.under_load import POLICY, Load, settings, told
+from tests.support.http_sink import Reply
 from tests.support.server import Server, SinkThread
-
-from tocsin.core.model.notification import DeliveryState
-from tocsin.runtime.dispatcher import PLACES
-from tocsin.settings.environment import FAILPOINTS
 
 KILLS = int(os.environ.get("TOCSIN_TEST_KILLS", "25"))
 SEED = int(os.environ.get("TOCSIN_TEST_SEED", "8127"))
-SENDERS = 4
-POLICY = {"routes": {"name": "default", "group_by": ["..."], "repeat_interval": "1d"}, "rate_limit": None}
-SETTLE_S = 60.0
+KILLS_A_HOUSE = 50
+
+IN_A_TURN = ("before-commit", "after-commit", "before-answer", "before-announce")
+OF_AN_ATTEMPT = ("before-send", "after-send", "after-outcome")
+OF_A_CHECKPOINT = ("before-mark", "after-mark")
+"""One is signed before the start is over, one right after it, and one every two seconds."""
+UNDER_LOAD = dict.fromkeys(IN_A_TURN + OF_AN_ATTEMPT, (1, 2, 7)) | dict.fromkeys(OF_A_CHECKPOINT, (1, 2, 3))
+"""point -> at which hits the server dies there while it is sent alerts. `test_failpoints.py` has the others."""
 
 
-def test_what_was_answered_survives_every_kill_and_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("house", range(-(-KILLS // KILLS_A_HOUSE)))
+def test_what_was_answered_survives_every_kill_and_is_told(tmp_path: Path, house: int) -> None:
     print(
-        f"TOCSIN_TEST_KILLS={KILLS} TOCSIN_TEST_SEED={SEED} python -m pytest {Path(__file__).name} -k every_kill"
+        f"TOCSIN_TEST_KILLS={KILLS} TOCSIN_TEST_SEED={SEED} python -m pytest "
+        f"tests/reliability/{Path(__file__).name} -k 'every_kill and {house}'"
     )
-    chance = random.Random(SEED)
+    chance = random.Random(f"{SEED} {house}")
+    kills = min(KILLS_A_HOUSE, KILLS - house * KILLS_A_HOUSE)
     kinds = (Reply(status=503), Reply(reset="before"), Reply(reset="body", body=b"half of it"))
     faults = [chance.choice(kinds) if number % 17 == 5 else Reply() for number in range(400)]
     with SinkThread(*faults, Reply()) as sink:
-        server = Server(tmp_path / "data", _settings(sink), POLICY)
+        server = Server(tmp_path / "data", settings(sink), POLICY)
         with server:
-            senders, up, enough = _senders(server, chance)
-            for kill in range(KILLS):
-                goal = _answered(senders) + chance.randrange(5, 250)
-                delay = chance.random() * 0.02
-                _wait(lambda goal=goal: _answered(senders) >= goal, senders, f"load before kill {kill}")
-                time.sleep(
-                    delay
-                )  # Not to wait for anything: the moment of the kill is what chance decides here.
-                up.clear()
+            load = Load(server, chance)
+            for kill in range(kills):
+                load.wait_for(chance.randrange(5, 250), f"load before kill {kill}")
+                # Not to wait for anything: the moment of the kill is what chance decides here.
+                time.sleep(chance.random() * 0.02)
+                load.hold()
                 server.kill()
                 server.start()
-                up.set()
-            _finish(server, senders, enough)
-        sent = [sender.sent for sender in senders]
-        ledger = read_ledger(tmp_path / "data")
-
-        _holds(sent, ledger)
-        _told(ledger, sink, faults, kills=KILLS)
-        report = f"answered={sum(s.answered for s in sent)} cut off={sum(s.unknown for s in sent)}"
-        print(f"{report} entries={ledger.size} deliveries={len(ledger.keys)} posts={len(sink.requests)}")
+                load.go_on()
+            load.finish()
+        ledger = load.holds()
+        duplicates = told(ledger, sink, faults, troubles=kills)
+    counts = {"answered": load.answered, "cut_off": load.cut_off, "entries": ledger.size}
+    tally("kills", kills=kills, deliveries=len(ledger.keys), duplicates=duplicates, **counts)
+    print(f"{counts} deliveries={len(ledger.keys)} {duplicates=}")
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +67,9 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return server.data, server.token
 
 
-@pytest.mark.parametrize("hit", [1, 2, 7])
-@pytest.mark.parametrize("point", FAILPOINTS)
+@pytest.mark.parametrize(
+    ("point", "hit"), [(point, hit) for point, hits in UNDER_LOAD.items() for hit in hits]
+)
 def test_a_server_that_dies_at_a_named_point_goes_on_where_it_was(
     tmp_path: Path, begun: tuple[Path, str], point: str, hit: int
 ) -> None:
@@ -79,26 +77,23 @@ def test_a_server_that_dies_at_a_named_point_goes_on_where_it_was(
     shutil.copytree(data, tmp_path / "data")
     chance = random.Random(f"{SEED} {point} {hit}")
     with SinkThread() as sink:
-        server = Server(tmp_path / "data", _settings(sink), POLICY)
+        server = Server(tmp_path / "data", settings(sink), POLICY)
         server.token = token
-
         with contextlib.ExitStack() as ended:
             ended.callback(server.kill)
             came = server.start(failpoint=f"{point}:{hit}")
-            senders, up, enough = _senders(server, chance)
+            load = Load(server, chance)
             if came:
-                _wait(lambda: server.is_dead, senders, f"it dies {point} {hit}")
-            up.clear()
+                load.wait(lambda: server.is_dead, f"it dies {point} {hit}")
+            load.hold()
             server.kill()
+            assert server.died == -signal.SIGKILL, "it did not die there"
             server.start()
-            up.set()
-            goal = _answered(senders) + 20
-            _wait(lambda: _answered(senders) >= goal, senders, "load after it came back")
-            _finish(server, senders, enough)
-        ledger = read_ledger(tmp_path / "data")
-
-        _holds([sender.sent for sender in senders], ledger)
-        _told(ledger, sink, [], kills=1)
+            load.go_on()
+            load.wait_for(20, "load after it came back")
+            load.finish()
+        told(load.holds(), sink, troubles=1)
+    tally("failpoint", cases=1, answered=load.answered)
 
 
 def test_a_failpoint_that_does_not_exist_is_refused_at_the_start(tmp_path: Path) -> None:
@@ -108,86 +103,3 @@ def test_a_failpoint_that_does_not_exist_is_refused_at_the_start(tmp_path: Path)
 
     assert not came
     assert "TOCSIN_FAILPOINT" in server.log.read_text()
-
-
-def _settings(sink: HttpSink) -> dict[str, str]:
-    return {"TOCSIN_WEBHOOK_URL": sink.url("/hook"), "TOCSIN_ALLOW_PRIVATE": "127.0.0.0/8"}
-
-
-def _senders(server: Server, chance: random.Random) -> tuple[list[Sender], threading.Event, threading.Event]:
-    up, enough = threading.Event(), threading.Event()
-    up.set()
-    senders = [
-        Sender(f"rule-{number}", server, random.Random(chance.random()), up, enough)
-        for number in range(SENDERS)
-    ]
-    for sender in senders:
-        sender.start()
-    return senders, up, enough
-
-
-def _answered(senders: list[Sender]) -> int:
-    return sum(sender.sent.answered for sender in senders)
-
-
-def _wait(condition: object, senders: list[Sender], what: str) -> None:
-    deadline = time.monotonic() + SETTLE_S
-    assert callable(condition)
-    while not condition():
-        assert time.monotonic() < deadline, f"it did not happen: {what}"
-        assert not any(sender.sent.wrong for sender in senders), [s.sent.wrong[:3] for s in senders]
-        time.sleep(0.002)
-
-
-def _finish(server: Server, senders: list[Sender], enough: threading.Event) -> None:
-    """No more faults: let the senders end, and every delivery too; then stop in order."""
-    enough.set()
-    for sender in senders:
-        sender.join(SETTLE_S)
-        assert not sender.is_alive(), "a request was never answered"
-        assert sender.sent.wrong == []
-    database = sqlite3.connect(f"file:{server.data}/tocsin.db?mode=ro", uri=True)
-    try:
-        question = "SELECT count(*) FROM deliveries WHERE state = 'pending'"
-        _wait(lambda: database.execute(question).fetchone() == (0,), senders, "all deliveries end")
-    finally:
-        database.close()
-    assert server.stop() == 0
-    log = server.log.read_text()
-    assert "Traceback" not in log, log[-4000:]
-    assert "Unclosed" not in log, "a connection was left open at the stop"
-
-
-def _holds(sent: list[Sent], ledger: Ledger) -> None:
-    """Whatever was answered is in the ledger: one entry a look, one count a repeat; the cut-off ones at most once."""
-    for one in sent:
-        assert all(count == 1 for count in one.looks.values()), "the load numbers its looks"
-        assert {look: ledger.looks[look] for look in one.looks} == dict(one.looks)
-        for rule_id, answered in one.repeats.items():
-            counted = ledger.repeats[rule_id]
-            assert answered <= counted <= one.attempts[rule_id], f"{rule_id}: {answered} answered, {counted}"
-    looks = {look for one in sent for look in one.looks}
-    assert set(ledger.looks) == looks, "the ledger has a look that nobody sent, or that was never answered"
-
-
-def _told(ledger: Ledger, sink: HttpSink, faults: list[Reply], *, kills: int) -> None:
-    """Every delivery that was decided arrived, under its own key, and hardly ever twice."""
-    merged = {key for key, state in ledger.ended.items() if state is DeliveryState.MERGED}
-    taken: Counter[str] = Counter()
-    bodies: dict[str, set[str]] = {}
-    for number, request in enumerate(sink.requests):
-        key = request.headers["webhook-id"]
-        bodies.setdefault(key, set()).add(request.body.decode())
-        reply = faults[number] if number < len(faults) else Reply()
-        if reply.status == 200 and reply.reset != "before":  # A status that arrived is an answer.
-            taken[key] += 1
-
-    assert set(ledger.ended) == set(ledger.keys), "a delivery has no end"
-    assert set(ledger.ended.values()) <= {DeliveryState.DELIVERED, DeliveryState.MERGED}
-    assert set(ledger.keys) - merged <= set(taken), "a decided delivery never arrived"
-    assert set(bodies) <= set(ledger.keys), "something was sent that was not decided"
-    assert all(len(said) == 1 for said in bodies.values()), "one key, two bodies"
-    extra = sum(taken.values()) - len(taken)
-    assert max(taken.values(), default=0) <= 1 + kills
-    assert extra <= kills * PLACES, f"{extra} duplicates by {kills} kills"
-    print(f"duplicates at the receiver: {extra}")

@@ -100,13 +100,14 @@ async def a_house(
     *,
     policy: Policy | None = None,
     timeout_s: float = 15.0,
+    outbound: Outbound | None = None,
 ) -> AsyncIterator[House]:
     """Open a house. data: the directory of its store, or a store that the caller closes.
 
-    channels: name -> where its webhook goes.
+    channels: name -> where its webhook goes. outbound: the way there, which the house closes.
     """
     store = SqliteStore(data) if isinstance(data, Path) else data
-    outbound = Outbound(allow_private=("127.0.0.0/8",))
+    outbound = outbound or Outbound(allow_private=("127.0.0.0/8",))
     speaking: dict[str, Channel] = {
         name: Webhook(
             WebhookConfig(name=name, url=to if isinstance(to, str) else to.url("/hook"), timeout_s=timeout_s),

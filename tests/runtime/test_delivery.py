@@ -13,7 +13,7 @@ from tocsin.core.model import event as ev
 from tocsin.core.model.notification import DeliveryState, NotificationKind
 from tocsin.core.model.policy import Retries
 from tocsin.runtime import dispatcher, node
-from tocsin.runtime.dispatcher import PLACES, PLACES_FOR_URGENT
+from tocsin.runtime.dispatcher import PLACES, PLACES_AT_FIRST, PLACES_FOR_URGENT
 from tocsin.stores.memory import MemoryStore
 
 
@@ -123,14 +123,58 @@ def test_fifty_deliveries_that_hang_delay_no_other_channel_and_leave_room_for_wh
             await house.fire(*rules)
             async with asyncio.timeout(10):
                 await well.received(50)
-                await hangs.received(PLACES - PLACES_FOR_URGENT)
-            assert len(hangs.requests) == PLACES - PLACES_FOR_URGENT
+                await hangs.received(PLACES_AT_FIRST)
+            assert len(hangs.requests) == PLACES_AT_FIRST
 
             await house.fire("fire", severity="critical")
             async with asyncio.timeout(10):
-                await hangs.received(PLACES - PLACES_FOR_URGENT + 1)
+                await hangs.received(PLACES_AT_FIRST + 1)
             assert json.loads(hangs.requests[-1].body)["data"]["severity"] == "critical"
             assert house.events(ev.DeliveryRetried) == [], "nothing of the channel that hangs has ended yet"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("answered", "places"),
+    [(0, PLACES_AT_FIRST), (10, PLACES_AT_FIRST + 10), (60, PLACES - PLACES_FOR_URGENT)],
+)
+def test_a_receiver_that_answers_is_told_more_at_once(
+    monkeypatch: pytest.MonkeyPatch, answered: int, places: int
+) -> None:
+    monkeypatch.setattr(node, "STOP_GRACE_S", 0.0)
+
+    async def scenario() -> None:
+        script = [*[Reply()] * answered, Reply(hang="before")]
+        async with HttpSink(*script) as sink, a_house(MemoryStore(), {"hook": sink}) as house:
+            await house.fire(*[f"rule-{number}" for number in range(100)])
+            await house.until(lambda: len(house.events(ev.DeliveryEnded)) == answered)
+            async with asyncio.timeout(10):
+                await sink.received(answered + places)
+
+            assert len(sink.requests) == answered + places
+            assert len(house.node.dispatcher._lanes["hook"]._running) == places
+
+    asyncio.run(scenario())
+
+
+def test_a_receiver_that_fails_is_told_less_at_once_until_it_answers() -> None:
+    async def scenario() -> None:
+        script = [*[Reply()] * 30, *[Reply(status=503)] * 30, Reply()]
+        policy = a_policy("hook", retries=Retries(steps=(3_600_000_000,)))
+        async with HttpSink(*script) as sink, a_house(MemoryStore(), {"hook": sink}, policy=policy) as house:
+            lane = house.node.dispatcher._lanes["hook"]
+            places = []
+            for name, kind, count in (
+                ("fine", ev.DeliveryEnded, 30),
+                ("fails", ev.DeliveryRetried, 30),
+                ("works", ev.DeliveryEnded, 40),
+            ):
+                await house.fire(*[f"{name}-{number}" for number in range(10 if name == "works" else 30)])
+                await house.until(lambda kind=kind, count=count: len(house.events(kind)) == count)
+                places.append(lane._places)
+
+            assert places == [PLACES - PLACES_FOR_URGENT, PLACES_AT_FIRST, PLACES_AT_FIRST + 10]
 
     asyncio.run(scenario())
 

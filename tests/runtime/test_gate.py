@@ -1,6 +1,7 @@
 """The gate sheds load before it accepts anything, keeps the order, and notices when the store works again."""
 
 import asyncio
+import gc
 import threading
 from collections.abc import Sequence
 
@@ -8,8 +9,8 @@ import pytest
 from tests.runtime.house import Wrapped, a_house, an_alert, events_of, once
 
 from tocsin.core.model import event as ev
-from tocsin.core.model.errors import Unavailable
-from tocsin.core.model.input import Input
+from tocsin.core.model.errors import NotFound, Unavailable
+from tocsin.core.model.input import Acted, Action, Input
 from tocsin.ports import Batch
 from tocsin.runtime import gate
 from tocsin.stores.memory import MemoryStore
@@ -167,3 +168,19 @@ def test_stopping_decides_what_waits_first() -> None:
 
 def _some(request: int, count: int) -> Sequence[Input]:
     return [an_alert(f"rule-{request}-{number}") for number in range(count)]
+
+
+def test_what_is_refused_does_not_stay_in_memory() -> None:
+    def kept() -> int:
+        gc.collect()
+        return sum(isinstance(one, NotFound) for one in gc.get_objects())
+
+    async def scenario() -> None:
+        async with a_house(MemoryStore()) as house:
+            before = kept()
+            for number in range(20):
+                with pytest.raises(NotFound):
+                    await house.node.ask(Acted(action=Action.ACK, incident=1_000 + number), "token:test")
+            assert kept() <= before + 1  # The last one may still be at hand.
+
+    asyncio.run(scenario())

@@ -46,6 +46,12 @@ def test_the_live_tables_are_what_the_ledger_says(tmp_path, number):
     assert replayed(tmp_path / "live", tmp_path / "again") == ([], 0)
 
 
+def test_tables_without_any_entry_are_what_an_empty_ledger_says(tmp_path):
+    SqliteStore(tmp_path / "live").close()
+
+    assert replayed(tmp_path / "live", tmp_path / "again") == ([], 0)
+
+
 def test_an_alert_that_is_seen_in_the_turn_that_forgets_it_is_what_the_ledger_says(tmp_path):
     store = SqliteStore(tmp_path / "live")
     clock = HandClock()

@@ -97,6 +97,8 @@ HOOK = "channels: [{name: h, kind: webhook, url: 'https://x.org', secrets: [%s]}
         "channels: [{name: h, kind: webhook, url: 'https://x.org', extra_headers: {A: {env: UMLAUT}}}]",
         f"heartbeat: {{url: '{CANARY}'}}",
         f"heartbeat: {CANARY}",
+        f"heartbeat: {{https://hc-ping.com/{CANARY}}}",
+        f"https://x.org/{CANARY}: {{every: 1m}}",
         f"channels: {CANARY}",
         f"channels: [{CANARY}]",
         f"pasword: {CANARY}",

@@ -120,3 +120,27 @@ def test_a_name_that_alerts_have_for_something_else_is_refused_at_its_place(
     (wrong,) = wrongs_of(tmp_path, text)
 
     assert wrong.startswith(said)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://reader:p@db:5432/shop",
+        "postgresql+psycopg://reader@db/shop?connect_timeout=5",
+        "postgresql+psycopg:///shop",
+        "sqlite:////srv/shop.db",
+    ],
+)
+def test_the_database_of_a_server_is_no_file_beside_the_configuration(folder: Path, url: str):
+    settings = settings_of(
+        folder, "sources: [{name: shop, kind: sql, url: {env: SHOP_URL}}]", {"SHOP_URL": url}
+    )
+
+    assert [source.url.value for source in settings.sources] == [url]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("scheme", ["sqlite", "duckdb"])
+def test_a_file_of_a_database_is_beside_the_configuration(folder: Path, scheme: str):
+    settings = settings_of(folder, f"sources: [{{name: shop, kind: sql, url: '{scheme}:///shop.db'}}]")
+
+    assert [source.url.value for source in settings.sources] == [f"{scheme}:///{folder / 'shop.db'}"]  # type: ignore[union-attr]

@@ -202,6 +202,19 @@ def test_nobody_else_may_read_the_files(data: Path):
     assert modes == dict.fromkeys(["lock", "tocsin.db", "tocsin.db-shm", "tocsin.db-wal"], 0o600)
 
 
+def test_the_names_of_new_directories_are_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    synced = []
+
+    def fsync(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+
+    monkeypatch.setattr("os.fsync", fsync)
+
+    SqliteStore(tmp_path / "a" / "b").close()
+
+    assert synced == [tmp_path / "a", tmp_path]
+
+
 def test_a_directory_that_is_a_file_is_refused(data: Path):
     data.write_text("hello")
 

@@ -15,15 +15,18 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 from tests.support.http_sink import HttpSink, Reply
 
 START_S = 30.0
 ADMIN = "admin"
+
+Thing = TypeVar("Thing", bound=AbstractAsyncContextManager[Any])
 
 
 def free_port() -> int:
@@ -37,17 +40,28 @@ def free_port() -> int:
 class Server:
     """One data directory and the server on it; the same port at every start.
 
+    died: how its last process ended, by a signal if it is negative.
     settings: TOCSIN_... variables. config: what TOCSIN_CONFIG names; JSON is YAML.
+    prefix: what the command begins with; it must become the server, not its parent. options: more of `tocsin serve`.
     """
 
     def __init__(
-        self, data: Path, settings: Mapping[str, str] | None = None, config: Mapping[str, Any] | None = None
+        self,
+        data: Path,
+        settings: Mapping[str, str] | None = None,
+        config: Mapping[str, Any] | None = None,
+        *,
+        prefix: Sequence[str] = (),
+        options: Sequence[str] = (),
     ) -> None:
         self.data = data
         self.port = free_port()
         self.token = ""
         self.log = data.parent / f"{data.name}.log"
+        self.died: int | None = None
+        self.prefix = tuple(prefix)
         self._settings = dict(settings or {})
+        self._options = tuple(options)
         if config is not None:
             path = data.parent / f"{data.name}.yaml"
             path.write_text(json.dumps(config))
@@ -80,6 +94,7 @@ class Server:
         if failpoint:
             environment["TOCSIN_FAILPOINT"] = failpoint
         command = [
+            *self.prefix,
             sys.executable,
             "-c",
             "from tocsin.cli.main import main; main()",
@@ -89,6 +104,7 @@ class Server:
             "--port",
             str(self.port),
             "--with-parent",
+            *self._options,
         ]
         with self.log.open("a") as log:
             self._process = subprocess.Popen(
@@ -120,7 +136,7 @@ class Server:
     def _end(self) -> int:
         assert self._process is not None
         assert self._reading is not None
-        code = self._process.wait()
+        code = self.died = self._process.wait()
         self._reading.join()
         assert self._process.stdout is not None
         assert self._process.stdin is not None
@@ -180,21 +196,28 @@ class Server:
             connection.close()
 
 
-class SinkThread:
-    """An HttpSink on an event loop of its own, for tests that are no coroutine."""
+class Aside(Generic[Thing]):
+    """An async context manager on an event loop and a thread of its own, for tests that are no coroutine."""
 
-    def __init__(self, *script: Reply) -> None:
+    def __init__(self, thing: Thing) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self.sink = HttpSink(*script)
+        self._thing = thing
 
-    def __enter__(self) -> HttpSink:
+    def __enter__(self) -> Thing:
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self.sink.__aenter__(), self._loop).result(10)
-        return self.sink
+        asyncio.run_coroutine_threadsafe(self._thing.__aenter__(), self._loop).result(10)
+        return self._thing
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        asyncio.run_coroutine_threadsafe(self.sink.__aexit__(None, None, None), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._thing.__aexit__(None, None, None), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
+
+
+class SinkThread(Aside[HttpSink]):
+    """An HttpSink, aside."""
+
+    def __init__(self, *script: Reply) -> None:
+        super().__init__(HttpSink(*script))

@@ -29,6 +29,17 @@ def test_the_server_has_the_patience_that_is_written_here() -> None:
     assert (PatientProtocol.head_s, PatientProtocol.request_s) == (10.0, 60.0)
 
 
+def test_a_request_for_which_there_is_no_memory_is_not_called_wrong(
+    face: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def starve(protocol: PatientProtocol, body: bytes) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(PatientProtocol, "on_body", starve)
+
+    assert face.raw(head(face, "Content-Length: 2") + b"[]") == b""
+
+
 @pytest.mark.parametrize(
     "lines",
     [

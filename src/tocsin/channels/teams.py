@@ -319,7 +319,7 @@ def outcome_of_teams(answer: Answer | Failure, *, at: int) -> Outcome:
                 return Retry(why=f"An error inside an HTTP {answer.status}")
     try:
         flow = _FLOW_ANSWER.decode(answer.body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return outcome_of(answer, at=at, accepted=True)
     if not flow.ok:
         return Retry(why="The flow ran, but says that its post failed. Look at its run history.")

@@ -137,7 +137,7 @@ class Archive:
         try:
             manifest = msgspec.json.decode(self._file.read(place.bytes), type=Manifest)
             microseconds(manifest.made_at)
-        except (msgspec.MsgspecError, ValueError) as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise BadArchive(f"its manifest cannot be read: {error}") from error
         if manifest.format != FORMAT:
             raise BadArchive(f"it has format {manifest.format}; this program knows {FORMAT}")

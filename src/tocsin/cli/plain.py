@@ -6,8 +6,19 @@ bidirectional controls that make text read as what it is not. None of them reach
 
 import unicodedata
 
-_NAMED = {"\n": " ", "\r": " ", "\t": " ", "\u2028": " ", "\u2029": " ", "\u200d": "\u200d"}
-"""Line breaks and tabs become spaces. The zero width joiner stays: emoji and some scripts are made of it."""
+_NAMED = {"\n": " ", "\r": " ", "\t": " ", "\u2028": " ", "\u2029": " "}
+"""Line breaks and tabs become spaces."""
+
+_UNSEEN = "\u115f\u1160\u3164\uffa0"
+"""Letters that nobody sees: the fillers of Hangul."""
+
+_JOINER = "\u200d"
+JOINS_MAX = 3
+"""In one emoji, as in a family of four (UTS 51); elsewhere a joiner is written out. What is joined is measured as one
+character, so that with more of it a line would be longer than it is taken for."""
+
+MARKS_MAX = 8
+"""On one letter. Hundreds of them would be drawn over the lines above and below."""
 
 
 def plain(text: object, length_max: int = 0) -> str:
@@ -17,7 +28,7 @@ def plain(text: object, length_max: int = 0) -> str:
     """
     shown = str(text)
     if not shown.isascii() or not shown.isprintable():
-        shown = "".join(map(_harmless, shown))
+        shown = _harmless(shown)
     if 0 < length_max < len(shown):
         shown = shown[: length_max - 1] + "…"
     return shown
@@ -28,10 +39,44 @@ def plain_lines(text: object) -> str:
     return "\n".join(plain(line) for line in str(text).replace("\r\n", "\n").split("\n"))
 
 
-def _harmless(character: str) -> str:
-    if character in _NAMED:
-        return _NAMED[character]
+def _harmless(text: str) -> str:
+    shown: list[str] = []
+    base, joins, marks = "", 0, 0  # base: the last character that stands by itself
+    for position, character in enumerate(text):
+        category = unicodedata.category(character)
+        if category in ("Mn", "Me"):
+            marks += 1
+            if marks <= MARKS_MAX:
+                shown.append(character)
+            elif not _is_mark(text[position + 1 : position + 2]):
+                shown.append(f"<{marks - MARKS_MAX} more marks>")
+            continue
+        marks = 0
+        if (
+            character == _JOINER
+            and joins < JOINS_MAX
+            and _is_picture(base, text[position + 1 : position + 2])
+        ):
+            joins += 1
+            shown.append(character)
+            continue
+        if category != "Sk":  # the colour of a skin belongs to what it follows
+            joins = joins if shown and shown[-1] == _JOINER else 0
+            base = character
+        shown.append(_visible(character, category))
+    return "".join(shown)
+
+
+def _is_mark(character: str) -> bool:
+    return character != "" and unicodedata.category(character) in ("Mn", "Me")
+
+
+def _is_picture(*characters: str) -> bool:
+    return all(one != "" and unicodedata.category(one) == "So" for one in characters)
+
+
+def _visible(character: str, category: str) -> str:
     # Cc: control; Cf: format, with the bidirectional controls; Cs: half a surrogate pair, which cannot be written.
-    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Cn", "Co"):
+    if character in _UNSEEN or (character not in _NAMED and category in ("Cc", "Cf", "Cs", "Cn", "Co")):
         return f"<U+{ord(character):04X}>"
-    return character
+    return _NAMED.get(character, character)

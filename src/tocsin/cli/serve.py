@@ -6,6 +6,7 @@ What it prints first is all that a newcomer reads, so nothing else is printed be
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import socket
 import sys
@@ -30,6 +31,9 @@ HTTP_GRACE_S = 3
 """What is being answered gets so long to end; then the node has its own grace."""
 
 BACKLOG = 2048
+
+FILES_MAX = 65_536
+"""No more files and connections than that are asked for; each that is open costs the kernel some memory."""
 
 FIRST_ENTRIES = 4
 """What a first start writes: that a node listens, the policy, the ledger's name, and the key that signs for it."""
@@ -76,6 +80,7 @@ def serve(
     from tocsin.cli.logs import set_up
 
     set_up(log_level, log_format)
+    _allow_files()
     with told():
         from tocsin.wiring import read_configuration
 
@@ -95,12 +100,22 @@ def run(coroutine: Coroutine[Any, Any, None]) -> None:
         uvloop.run(coroutine)
 
 
+def _allow_files() -> None:
+    """Let this process open as many files as it may: the usual soft limit of 1,024 is for programs that use select."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_MAX if hard == resource.RLIM_INFINITY else min(hard, FILES_MAX)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # macOS may allow less than it says.
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 async def _serve(
     read: Callable[..., "Settings"], data: Path, host: str, port: int, accept_clock: bool, with_parent: bool
 ) -> None:
     from tocsin.cli.reload import Reloader
     from tocsin.wiring import (
         build_doorkeeper,
+        build_failpoint,
         build_node,
         make_first_token,
         make_operator_token,
@@ -108,15 +123,17 @@ async def _serve(
         read_pepper,
     )
 
+    _leave_no_core()
     # Until there is something to reload; by itself the signal would end the process.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     stopping = Stopping(with_parent)
     settings = read()
-    store = open_store(data)
+    failpoint = build_failpoint(settings)
+    store = open_store(data, failpoint)
     try:
         pepper = read_pepper(data, store)
         with _listening(host, port) as listener:
-            node = build_node(settings, store, data=data, accept_clock=accept_clock)
+            node = build_node(settings, store, data=data, failpoint=failpoint, accept_clock=accept_clock)
             operator = make_operator_token(store, pepper)
             url = _url(listener)
             node.start()
@@ -126,6 +143,7 @@ async def _serve(
                     click.echo("This is the admin's token. It is shown only now; keep it:")
                     click.echo(token)
                     sys.stdout.flush()
+                    failpoint("after-token")
                     store.put_token(stored)
                 doorkeeper = build_doorkeeper(settings, node, pepper)
                 reloader = Reloader(node, doorkeeper, settings, lambda: read(again=True))
@@ -143,6 +161,12 @@ async def _serve(
     finally:
         store.close()
     click.echo("Tocsin has stopped.")
+
+
+def _leave_no_core() -> None:
+    """A core file would hold every secret, readable by whoever reads the directory. (What is piped to a collector, such
+    as systemd's, is not ours to forbid.)"""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 class Stopping:

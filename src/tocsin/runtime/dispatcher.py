@@ -1,7 +1,8 @@
 """Dispatcher: lets channels speak. One lane a channel, so that a dead one delays no other.
 
-A lane attempts what is due, urgent first, so many at a time; some places are kept for what is urgent. It decides
-nothing: each outcome goes back to the core, which says when to try again or that it is over.
+A lane attempts what is due, urgent first, so many at a time; some places are kept for what is urgent. A lane has to
+earn its places: however many receivers never answer, what they hold is little. It decides nothing: each outcome goes
+back to the core, which says when to try again or that it is over.
 """
 
 import asyncio
@@ -24,6 +25,9 @@ log = logging.getLogger("tocsin.dispatcher")
 
 PLACES = 32
 PLACES_FOR_URGENT = 8
+PLACES_AT_FIRST = 4
+"""What a lane has besides those for what is urgent. Each answer earns one more, each failure costs half of them."""
+
 ATTEMPT_S = 60.0
 """How long one attempt may take before it counts as failed, whatever the channel thinks."""
 
@@ -139,8 +143,9 @@ class Dispatcher:
         """Say whether this attempt is still wanted."""
         return self._held.get(dispatch.delivery) is dispatch
 
-    async def attempt(self, channel: Channel | None, dispatch: Dispatch) -> None:
+    async def attempt(self, channel: Channel | None, dispatch: Dispatch) -> Outcome:
         """Make one attempt and report its outcome. channel: None if it is no longer configured."""
+        self._failpoint("before-send")
         outcome: Outcome
         began = self._clock.now()
         if channel is None:
@@ -168,6 +173,7 @@ class Dispatcher:
         self._metrics.attempted(dispatch.channel, outcome, took=ended - began, since=ended - dispatch.since)
         self._failpoint("after-send")
         self._report(dispatch, outcome)
+        return outcome
 
     def last_outcome(self, channel: str) -> Outcome | None:
         """Give how the channel's last attempt ended, None if it made none since the start. Safe from any thread."""
@@ -208,7 +214,11 @@ class Dispatcher:
             asyncio.get_running_loop().call_later(REPORT_AGAIN_S, self._submit, report)
 
     def _reported(self, future: "asyncio.Future[Sequence[Result]]", report: OutcomeReported) -> None:
-        if not future.cancelled() and future.exception() is not None:
+        if future.cancelled():
+            return
+        if future.exception() is None:
+            self._failpoint("after-outcome")
+        else:
             # The store failed. The attempt was made: keep asking until that is recorded.
             asyncio.get_running_loop().call_later(REPORT_AGAIN_S, self._submit, report)
 
@@ -231,7 +241,8 @@ class Lane:
         self._channel = channel
         self._due: list[tuple[bool, int, int, Dispatch]] = []
         self._later: list[tuple[int, int, Dispatch]] = []
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[Outcome]] = set()
+        self._places = PLACES_AT_FIRST
         self._alarm: asyncio.TimerHandle | None = None
         self._stopped = False
 
@@ -255,6 +266,7 @@ class Lane:
         """
         before, running = self._channel, set(self._running)
         self._channel = channel
+        self._places = PLACES_AT_FIRST
 
         async def retire() -> None:
             if running:
@@ -285,8 +297,7 @@ class Lane:
         """Begin what is due, as far as there are places."""
         while self._due and not self._stopped and not self._dispatcher.is_held_back:
             dispatch = self._due[0][3]
-            places = PLACES if dispatch.urgent else PLACES - PLACES_FOR_URGENT
-            if len(self._running) >= places:
+            if len(self._running) >= self._places + (PLACES_FOR_URGENT if dispatch.urgent else 0):
                 return
             heapq.heappop(self._due)
             if not self._dispatcher.is_current(dispatch):
@@ -295,10 +306,16 @@ class Lane:
             self._running.add(task)
             task.add_done_callback(self._done)
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _done(self, task: asyncio.Task[Outcome]) -> None:
         self._running.discard(task)
-        if not task.cancelled() and task.exception() is not None:
+        if task.cancelled():
+            pass
+        elif task.exception() is not None:
             log.error("an attempt ended without an outcome", exc_info=task.exception())
+        elif isinstance(task.result(), Retry):
+            self._places = max(PLACES_AT_FIRST, self._places // 2)
+        else:
+            self._places = min(PLACES - PLACES_FOR_URGENT, self._places + 1)
         self.go()
 
     async def stop(self, grace_s: float) -> None:

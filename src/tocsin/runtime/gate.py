@@ -119,31 +119,31 @@ class Gate:
         self._answers.append((request, results))
 
     def _run(self, pump: Pump) -> None:
-        assert self._loop is not None
         self._wake_loop()
-        while True:
-            requests = self._collect(pump)
-            if requests is None:
-                return
-            if not requests:
-                # Nobody asks, perhaps because readiness says not to: find out for ourselves whether it works.
-                requests = [Request((), SYSTEM, self._answer)]
-            now = self._clock.now()
-            due = pump.next_wakeup()
-            if due is not None and due <= now:
-                self._metrics.late(now - due)
-            if now - self._turned_at > GAP_MIN:
-                # The process was stopped: nobody was heard, so what fires must not expire for that.
-                requests.insert(0, Request((NodeStart(gap=now - self._turned_at),), SYSTEM))
-            try:
-                pump.turn(requests)
-            except Exception:
-                log.exception("a turn failed in a way that nobody foresaw; its senders are told to try again")
-                self._failing = True
-                unavailable = Unavailable("Tocsin failed while deciding. Try again.")
-                self._answers.extend((request, unavailable) for request in requests if request.answer)
-            self._turned_at = self._clock.now()
-            self._wake_loop()
+        while (requests := self._collect(pump)) is not None:
+            self._turn(pump, requests)
+
+    def _turn(self, pump: Pump, requests: list[Request]) -> None:
+        """Let the pump decide all of these, and whatever is due."""
+        if not requests:
+            # Nobody asks, perhaps because readiness says not to: find out for ourselves whether it works.
+            requests = [Request((), SYSTEM, self._answer)]
+        now = self._clock.now()
+        due = pump.next_wakeup()
+        if due is not None and due <= now:
+            self._metrics.late(now - due)
+        if now - self._turned_at > GAP_MIN:
+            # The process was stopped: nobody was heard, so what fires must not expire for that.
+            requests.insert(0, Request((NodeStart(gap=now - self._turned_at),), SYSTEM))
+        try:
+            pump.turn(requests)
+        except Exception:
+            log.exception("a turn failed in a way that nobody foresaw; its senders are told to try again")
+            self._failing = True
+            unavailable = Unavailable("Tocsin failed while deciding. Try again.")
+            self._answers.extend((request, unavailable) for request in requests if request.answer)
+        self._turned_at = self._clock.now()
+        self._wake_loop()
 
     def _collect(self, pump: Pump) -> list[Request] | None:
         """Wait for the first request or the next timer, then take all that waits."""

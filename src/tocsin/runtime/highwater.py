@@ -28,7 +28,7 @@ def read(path: Path) -> HighWater | None:
         return msgspec.json.decode(path.read_bytes(), type=HighWater)
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise StoreRefused(
             f"{path}, which says how far this ledger had come, cannot be read ({error}). Put it back from where it is "
             "kept; or remove it, if you know that the database is not an older state of itself."

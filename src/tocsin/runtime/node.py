@@ -74,6 +74,7 @@ class Node:
         self.plans = compile_policy(policy, 0)
         self.origin = origin
         self.dry_run = dry_run
+        self._failpoint = failpoint
         self._notary = notary
         self.envelope_secrets = tuple(envelope_secrets)
         self.simulations = simulations or Simulations()
@@ -117,7 +118,9 @@ class Node:
         self.clock.not_before(self.store.head().at)
         self._pump.open(first)
         self.evaluator.load()
+        self._failpoint("before-policy")
         self._record(PolicyChanged(policy=self.policy), POLICY_ACTOR)
+        self._failpoint("after-policy")
         if self._notary is not None:
             self._introduce(self._notary)
 
@@ -126,7 +129,9 @@ class Node:
         if not self.store.origins():
             self._record(LedgerNamed(origin=self.origin), SYSTEM)
         if not self.store.signers():
-            self._record(KeysChanged(adopt=(notary.make_key(),)), SYSTEM)
+            vkey = notary.make_key()
+            self._failpoint("after-key")
+            self._record(KeysChanged(adopt=(vkey,)), SYSTEM)
         notary.keys_changed()
 
     def _record(self, given: Input, actor: str) -> None:
@@ -194,7 +199,9 @@ class Node:
         Raises: Invalid, Unavailable; then everything is as it was.
         """
         with self.dispatcher.held_back():
+            self._failpoint("before-policy")
             result = await self.ask(PolicyChanged(policy=policy), actor)
+            self._failpoint("after-policy")
             try:
                 await self.gate.submit(
                     (), actor

@@ -33,13 +33,21 @@ class Notary:
     """
 
     def __init__(
-        self, store: Store, ids: Ids, *, origin: str, kek: Callable[[], bytes], mark: Path | None
+        self,
+        store: Store,
+        ids: Ids,
+        *,
+        origin: str,
+        kek: Callable[[], bytes],
+        mark: Path | None,
+        failpoint: Callable[[str], None] = lambda name: None,
     ) -> None:
         self.origin = origin
         self._store = store
         self._ids = ids
         self._kek = kek
         self._mark = mark
+        self._failpoint = failpoint
         self._latest: tuple[int, bytes] | None = None
         self._signers: list[Signer] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -168,6 +176,7 @@ class Notary:
                 "There is no key that signs checkpoints yet. Start a server here once.", state="unsigned"
             )
         note = checkpoint.sign(Checkpoint(self.origin, head.size, head.root), signers)
+        self._failpoint("before-mark")
         if self._mark is not None:
             try:
                 highwater.write(
@@ -177,6 +186,7 @@ class Notary:
                 raise StoreFailed(
                     f"{self._mark} cannot be written ({error.strerror}), so nothing is signed. Mend it."
                 ) from error
+        self._failpoint("after-mark")
         self._latest = head.size, note
         return self._latest
 

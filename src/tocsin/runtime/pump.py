@@ -49,7 +49,7 @@ GAP_MIN = 60_000_000
 """Shorter times without a turn or a commit, in microseconds, do not count as an absence of ours."""
 
 
-class Request(msgspec.Struct, frozen=True, gc=False):
+class Request(msgspec.Struct, frozen=True):
     """Inputs that one caller waits for; they go into one commit. answer: called once, on the pump's thread."""
 
     inputs: Sequence[Input]
@@ -178,6 +178,7 @@ class Pump:
             if request.answer is not None:
                 request.answer(request, results)
         if committed.size:
+            self._failpoint("before-announce")
             self._on_committed(committed)
 
     def _try(

@@ -78,8 +78,8 @@ class Replay:
         self._commit(rows, self._edge.copy())
 
     def _origin(self, size: int) -> str:
-        """Say what the ledger was called when it had so many entries."""
-        return [name for seq, name in self._origins if seq < size][-1]
+        """Say what the ledger was called when it had so many entries, "" if it has none."""
+        return next((name for seq, name in reversed(self._origins) if seq < size), "")
 
     def _commit(self, rows: Projection, edge: Frontier) -> None:
         self.incomplete += rows.incomplete

@@ -22,8 +22,12 @@ from tocsin.runtime.texts import Texts
 NONCES_AT_ONCE = 64
 
 
-class Result(msgspec.Struct, frozen=True, gc=False):
-    """What became of one input. incidents: (id, number, outcome); refused: why nothing came of it."""
+class Result(msgspec.Struct, frozen=True):
+    """What became of one input. incidents: (id, number, outcome); refused: why nothing came of it.
+
+    An exception knows the frame that raised it, and that frame this result: without the garbage collector, each
+    refusal would stay in memory for ever.
+    """
 
     outcome: str
     incidents: tuple[tuple[str, int, str], ...] = ()

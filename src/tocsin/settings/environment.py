@@ -13,8 +13,12 @@ from tocsin.settings.model import (
     WebhookSettings,
 )
 
-FAILPOINTS = ("before-commit", "after-commit", "before-answer", "after-send")
-"""Where a test may have the server die."""
+FAILPOINTS = (
+    "during-migration", "after-migration", "before-policy", "after-policy", "after-key", "after-restore", "after-token",
+    "before-commit", "after-commit", "before-scrub", "before-answer", "before-announce",
+    "before-send", "after-send", "after-outcome", "before-mark", "after-mark",
+)  # fmt: skip
+"""Where a test may have the server die: while it starts; in a turn; behind one, and in what works behind them all."""
 
 CHANNEL_VARIABLES = tuple(
     f"TOCSIN_{name}"

@@ -30,7 +30,7 @@ class WrongFile(Invalid):
     """The file is wrong. `problems` holds all of it, `errors` the same as (where, message) for any face."""
 
     def __init__(self, path: Path, problems: Sequence[Problem]) -> None:
-        kept = _one_a_place(problems)
+        kept = [one._replace(key=tuple(map(_shown, one.key))) for one in _one_a_place(problems)]
         lines = [
             (
                 f"{one.path or path}:{one.place.line}:{one.place.column}",
@@ -64,6 +64,13 @@ def path_of(key: Key) -> str:
         else:
             text += f"[{part[:40]!r}]"
     return text
+
+
+def _shown(part: str | int) -> str | int:
+    """A URL where a key should be has lost its `url:`, and its path may be a secret all the same."""
+    if isinstance(part, int) or "://" not in part:
+        return part
+    return f"{part.partition('://')[0]}://***"
 
 
 def _label(key: Key) -> str:

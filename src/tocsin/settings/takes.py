@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from pydantic import ValidationInfo
 
+from tocsin.core.engine.maintenance import get_zone
 from tocsin.core.engine.route import matcher_test
 from tocsin.core.ledger.envelope import key_id
 from tocsin.core.model.access import Role
@@ -159,11 +159,9 @@ def looks(value: Any) -> tuple[int, int]:
 def zone(text: str) -> str:
     """Take a time zone."""
     try:
-        ZoneInfo(text)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(
-            f"Zone {text[:40]!r} is not known. Give an IANA name such as Europe/Berlin or UTC."
-        ) from None
+        get_zone(text)
+    except Invalid as error:
+        raise ValueError(str(error)) from None
     return text
 
 
@@ -188,7 +186,7 @@ def database_url(value: Any, info: ValidationInfo) -> Secret:
         )
     if isinstance(value, str) and (":" in (found["user"] or "") or "password" in value.lower()):
         raise ValueError(f"A password does not stand in this file. {HOW_TO_REFER}")
-    path = found["file"]
+    path = found["file"] if found["scheme"].partition("+")[0] in ("sqlite", "duckdb") else ""
     if path and path != ":memory:" and not path.startswith("/"):
         whole = f"{found['scheme']}:///{surroundings(info).folder.absolute() / path}"
         return Secret(whole, secret.source, secret.shown)

@@ -22,7 +22,7 @@ import msgspec
 
 from tocsin.core.model.errors import Invalid, check_all
 from tocsin.core.model.rule import Ask, Series
-from tocsin.core.rules import table
+from tocsin.core.rules import foreign, table
 from tocsin.outbound import Outbound, body_of, request_faults
 from tocsin.ports import SourceFailed
 
@@ -209,7 +209,7 @@ def select(document: Any, steps: Sequence[str | int | None]) -> list[Any]:
 def _there(node: Any) -> str:
     match node:
         case dict():
-            return f"There are: {', '.join(str(name)[:40] for name in [*node][:20]) or 'no keys'}."
+            return f"There are: {foreign.names(map(str, node)) or 'no keys'}."
         case list():
             return f"There is a list of {len(node):,}."
         case _:
@@ -248,7 +248,7 @@ def _usual(keys: Iterable[str], names: Sequence[str]) -> str:
     """Find the key that has one of the usual names; "" for none. Raises: Invalid if there are several."""
     found = [key for key in keys if key.casefold() in names]
     if len(found) > 1:
-        raise Invalid(f"Several keys may be meant: {', '.join(found)[:200]}. Say which: value=key, at=key.")
+        raise Invalid(f"Several keys may be meant: {foreign.names(found)}. Say which: value=key, at=key.")
     return found[0] if found else ""
 
 

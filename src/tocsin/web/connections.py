@@ -8,11 +8,12 @@ One look at all connections every few seconds, so that a request costs two assig
 import asyncio
 import contextlib
 import socket
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import Server as UvicornServer
 from uvicorn.server import ServerState
 
@@ -54,12 +55,25 @@ class PatientProtocol(HttpToolsProtocol):
         self._since: float | None = self.loop.time()
         self._head_bytes = 0
         self._unread_since: float | None = None
+        self._answering: RequestResponseCycle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Take a connection; the first of several begins the looks at all of them."""
         super().connection_made(transport)
         if len(self.connections) == 1:
             self.loop.call_later(self.look_every_s, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Answer nobody who is gone. Of several requests that came at once, uvicorn itself remembers only the last."""
+        super().connection_lost(exc)
+        self.pipeline.clear()
+        if self._answering is not None and not self._answering.response_complete:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
         """Read on, unless the headers have grown too large."""
@@ -68,6 +82,14 @@ class PatientProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
             self.send_400_response("The headers are too large.")
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no request. One that was, but for which we had no memory, is not told that it was wrong."""
+        error = sys.exc_info()[1]
+        if error is not None and isinstance(error.__context__, MemoryError):
+            self.transport.close()
+        else:
+            super().send_400_response(msg)
 
     def on_message_begin(self) -> None:
         """A request begins."""

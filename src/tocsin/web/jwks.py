@@ -149,7 +149,7 @@ def read_keys(body: bytes, algorithms: tuple[str, ...]) -> Keys:
     """Read a JWKS; of keys with the same kid the first is taken. Raises: NotFetched if it is none, or holds no key."""
     try:
         read = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise NotFetched("what came is not JSON") from error
     listed = read.get("keys") if isinstance(read, dict) else None
     if not isinstance(listed, list):

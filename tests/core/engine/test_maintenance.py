@@ -1,10 +1,12 @@
 """Maintenance: windows that come back, by the wall clock of a zone, and the silences that they make."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from time import perf_counter
 from zoneinfo import ZoneInfo
 
 import hypothesis
 import pytest
+from dateutil.rrule import rrulestr
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders import DAY, HOUR, MINUTE, NINE, a_policy
@@ -220,3 +222,35 @@ def test_whoever_ends_a_maintenance_ends_the_silence_that_it_made():
     assert len(world.events(ev.SilenceCreated)) == 1
     with pytest.raises(NotFound):
         world.feed(MaintenanceCut(maintenance=1))
+
+
+@hypothesis.settings(max_examples=80, deadline=None)
+@given(
+    st.sampled_from(
+        (
+            "FREQ=DAILY", "FREQ=DAILY;INTERVAL=17", "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=29", "FREQ=WEEKLY;INTERVAL=3;BYDAY=MO,SU",
+            "FREQ=WEEKLY;WKST=SU;INTERVAL=2;BYDAY=SA,SU", "FREQ=MONTHLY;BYDAY=-1FR", "FREQ=MONTHLY;BYMONTHDAY=31",
+            "FREQ=YEARLY;BYWEEKNO=53", "FREQ=YEARLY;BYYEARDAY=366", "FREQ=YEARLY;BYMONTH=3;BYDAY=-1SU", "FREQ=DAILY;COUNT=700",
+            "FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-1", "FREQ=DAILY;INTERVAL=5;UNTIL=20280229", "FREQ=WEEKLY;UNTIL=20280101T013000Z",
+        )
+    ),
+    st.dates(date(2001, 1, 1), date(2026, 12, 31)),
+)  # fmt: skip
+def test_windows_are_those_of_the_calendar_as_it_is(rrule, day):
+    wanted = a_maintenance(rrule, zone="UTC", begins=f"{day}T01:30")
+    limit = datetime(2031, 12, 30)
+
+    found = maintenance.windows(wanted, utc("2026-12-31T02:30"), 4)
+
+    plain = rrulestr(rrule, dtstart=datetime.fromisoformat(f"{day}T01:30"), ignoretz=True)
+    walls = plain.xafter(datetime(2026, 12, 31, 1, 31), count=4, inc=True)
+    expected = [utc(wall.isoformat()) for wall in walls if wall < limit]
+    assert [starts_at for starts_at, _ in found if starts_at < utc(limit.isoformat())] == expected
+
+
+def test_a_rule_that_never_comes_true_is_refused_before_others_wait_for_it():
+    began = perf_counter()
+
+    with pytest.raises(Invalid, match="no window within five years"):
+        maintenance.check(a_maintenance("FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30", begins="2026-03-01T02:00"))
+    assert perf_counter() - began < 2, "to the year 9999 it would be 5 s and more"

@@ -59,3 +59,9 @@ def test_a_sentence_of_others_ends_as_ours_do(text, shown):
 @given(st.text())
 def test_a_sentence_ends_with_one_mark(text):
     assert re.fullmatch(r".*[^ .!:;,][.]|.*[?…]", foreign.sentence(text))
+
+
+def test_names_are_few_short_and_printable():
+    assert foreign.names(["a", "", "b\x1b[31m\u202e", "c" * 50]) == f'a, "", b\ufffd[31m\ufffd, {"c" * 40}'
+    assert foreign.names(map(str, range(99))).count(",") == 19
+    assert foreign.names([]) == ""

@@ -55,9 +55,10 @@ def flush(state: State, incident: LiveIncident, at: int) -> tuple[ev.Decided, ..
                 continue  # It may be on the wire, or says it all. When it ends, this target is compared again.
             waiting[target.id] = ahead
             if ahead.kind is NotificationKind.OPENED and news.kind is NotificationKind.UPDATED:
-                news = news._replace(kind=NotificationKind.OPENED)
+                news = News(NotificationKind.OPENED, news.hidden)
         times.append(at + plan.repeat_interval)
-        news = news._replace(exempt=rate_limit.is_exempt(incident, news.kind, told))
+        if rate_limit.is_exempt(incident, news.kind, told):
+            news = News(news.kind, news.hidden, True)
         groups.setdefault(news, []).append(target)
     events: list[ev.Decided] = []
     notification, delivery, charged = state.counters.notification, state.counters.delivery, 0

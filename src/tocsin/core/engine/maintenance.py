@@ -21,7 +21,16 @@ HORIZON = timedelta(days=5 * 366)
 RULE_MAX = 300
 COUNT_MAX = 10_000
 
+_CYCLES = timedelta(days=19 * 146_097)
+"""7,600 years: in 400 of them, the calendar repeats with its weekdays and its leap years.
+
+The library looks for a day that never comes until the year 9999, which takes seconds in which nothing else is decided.
+So every rule is looked at so much later, where that year is near.
+"""
+_LAST = datetime.fromisoformat("9999-12-31T23:59:59")
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ZONE = re.compile(r"[\w+-]{1,40}(?:/[\w+-]{1,40}){0,3}", re.ASCII)
 _PARTS: tuple[str, ...] = ("FREQ", "INTERVAL", "COUNT", "UNTIL", "WKST", "BYDAY", "BYMONTHDAY", "BYMONTH")
 _PARTS += ("BYYEARDAY", "BYWEEKNO", "BYSETPOS")
 _PART = re.compile(r"([A-Z]+)=([A-Z0-9,+-]+)")
@@ -35,7 +44,7 @@ def check(wanted: Maintenance) -> None:
     begins = _begins(wanted)
     if not 2000 <= begins.year <= 2200:
         raise Invalid(f"begins is {wanted.begins}. Give a year from 2000 to 2200.", field="begins")
-    _zone(wanted)
+    get_zone(wanted.zone)
     parts = _parts(wanted.rrule)
     if parts.get("FREQ") not in _FREQUENCIES:
         raise Invalid(f"The rule needs FREQ, one of {', '.join(_FREQUENCIES)}.", field="rrule")
@@ -46,8 +55,7 @@ def check(wanted: Maintenance) -> None:
     if "COUNT" in parts and "UNTIL" in parts:
         raise Invalid("A rule has COUNT or UNTIL, not both (RFC 5545).", field="rrule")
     rule = _rule(wanted, parts)
-    # A rule that never comes true (30 February) would be searched for until the year 9999.
-    bounded = rule.replace(count=None, until=begins + HORIZON)
+    bounded = rule.replace(count=None, until=begins + _CYCLES + HORIZON)
     if next(iter(bounded), None) is None:
         raise Invalid("This rule has no window within five years of where it begins.", field="rrule")
 
@@ -57,10 +65,11 @@ def windows(wanted: Maintenance, after: int, count: int) -> list[tuple[int, int]
 
     wanted: one that `check` let pass. Nothing further than five years after `after` is found.
     """
-    zone = _zone(wanted)
+    zone = get_zone(wanted.zone)
     parts = _parts(wanted.rrule)
     rule = _rule(wanted, parts)
     local = datetime.fromtimestamp(after // 1_000_000, tz=UTC).astimezone(zone).replace(tzinfo=None)
+    local += min(_CYCLES, _LAST - HORIZON - local)
     limit = local + HORIZON
     if "COUNT" not in parts:
         until = rule._until  # type: ignore[attr-defined]  # the library's only name for it
@@ -71,7 +80,7 @@ def windows(wanted: Maintenance, after: int, count: int) -> list[tuple[int, int]
     for wall in islice(rule.xafter(first, inc=True), COUNT_MAX):
         if wall > limit:
             break
-        starts_at = _instant(wall, zone)
+        starts_at = _instant(wall - _CYCLES, zone)
         if starts_at + wanted.lasting > after:
             found.append((starts_at, starts_at + wanted.lasting))
             if len(found) == count:
@@ -98,12 +107,15 @@ def _begins(wanted: Maintenance) -> datetime:
     return begins
 
 
-def _zone(wanted: Maintenance) -> ZoneInfo:
+def get_zone(name: str) -> ZoneInfo:
+    """Find a zone by its IANA name. Raises: Invalid, whose field is `zone`."""
     try:
-        return ZoneInfo(wanted.zone)
+        if _ZONE.fullmatch(name) is None:  # The library would take hundreds of slashes for as many packages.
+            raise ValueError(name)
+        return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise Invalid(
-            f"Zone {wanted.zone!r} is not known. Give an IANA name such as Europe/Berlin or UTC.",
+            f"Zone {name[:40]!r} is not known. Give an IANA name such as Europe/Berlin or UTC.",
             field="zone",
         ) from error
 
@@ -127,16 +139,21 @@ def _parts(rule: str) -> dict[str, str]:
 
 def _rule(wanted: Maintenance, parts: dict[str, str]) -> rrule:
     named = dict(parts)
-    until = named.get("UNTIL", "")
     try:
-        if until.endswith("Z"):
-            moment = datetime.strptime(until, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-            named["UNTIL"] = moment.astimezone(_zone(wanted)).strftime("%Y%m%dT%H%M%S")
-        elif len(until) == 8:
-            named["UNTIL"] = f"{until}T235959"  # A date means all of that day.
+        if "UNTIL" in named:
+            until = _until(named["UNTIL"], get_zone(wanted.zone))
+            named["UNTIL"] = (min(until, _LAST - _CYCLES) + _CYCLES).strftime("%Y%m%dT%H%M%S")
         text = ";".join(f"{name}={value}" for name, value in named.items())
-        rule = rrulestr(text, dtstart=_begins(wanted), ignoretz=True)
+        rule = rrulestr(text, dtstart=_begins(wanted) + _CYCLES, ignoretz=True)
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError) as error:
         raise Invalid(f"The rule {wanted.rrule!r} is none: {error}.", field="rrule") from error
     assert isinstance(rule, rrule)
     return rule
+
+
+def _until(text: str, zone: ZoneInfo) -> datetime:
+    """Read an UNTIL as wall time of the zone. Raises: ValueError, OverflowError."""
+    moment = datetime.fromisoformat(text)
+    if len(text) == 8:
+        return moment.replace(hour=23, minute=59, second=59)  # A date means all of that day.
+    return moment.astimezone(zone).replace(tzinfo=None) if moment.tzinfo is not None else moment

@@ -192,7 +192,10 @@ def split(data: bytes) -> tuple[str, tuple[Signature, ...]]:
 def is_name(name: str) -> bool:
     """Say whether a key, or a ledger, may be called so."""
     return (
-        bool(name) and "+" not in name and _CONTROL.search(name) is None and not any(map(str.isspace, name))
+        bool(name)
+        and "+" not in name
+        and _CONTROL.search(name) is None
+        and not any(sign.isspace() or "\ud800" <= sign <= "\udfff" for sign in name)
     )
 
 

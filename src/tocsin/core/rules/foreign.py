@@ -3,7 +3,8 @@
 They may quote what they were given; so what must stay hidden is named, and only a short line is left.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
 SHOWN_CHARACTERS_MAX = 200
 
@@ -21,6 +22,12 @@ def one_line(text: str, hide: Sequence[str] = ()) -> str:
     )
     line = next((line for line in lines if line), "")
     return line if len(line) <= SHOWN_CHARACTERS_MAX else line[: SHOWN_CHARACTERS_MAX - 1] + "…"
+
+
+def names(given: Iterable[str]) -> str:
+    """Give the first 20 names, each of at most 40 characters and without what is not printable; "" for none."""
+    shown = ("".join(c if c.isprintable() else "\ufffd" for c in name[:40]) for name in islice(given, 20))
+    return ", ".join(name or '""' for name in shown)
 
 
 def sentence(text: str, hide: Sequence[str] = ()) -> str:

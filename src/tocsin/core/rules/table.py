@@ -17,6 +17,7 @@ import msgspec
 
 from tocsin.core.model.errors import Invalid
 from tocsin.core.model.rule import Ask, Point, Series
+from tocsin.core.rules import foreign
 
 COLUMNS_MAX = 64
 LABEL_CHARACTERS_MAX = 256
@@ -134,13 +135,13 @@ def _parts(columns: Sequence[str], language: Language) -> tuple[int, int | None,
             f"The answer has {len(columns):,} columns; at most {COLUMNS_MAX} are taken. Name those that you need."
         )
     names = [name.casefold() for name in columns]
-    there = ", ".join(name[:40] or '""' for name in columns[:20])
+    there = foreign.names(columns)
     values = [index for index, name in enumerate(names) if name == "value"]
     if not values:
         raise Invalid(f"No column is called `value`. There are: {there or 'none'}. {language.name}")
     moments = [index for index, name in enumerate(names) if name in MOMENTS]
     if len(moments) > 1:
-        said = ", ".join(columns[index] for index in moments)
+        said = foreign.names(columns[index] for index in moments)
         raise Invalid(f"Several columns say when: {said}. Keep one of them, and rename the others.")
     labels = [index for index in range(len(columns)) if index not in (values[0], *moments)]
     labelled = [columns[index] for index in labels]

@@ -88,9 +88,10 @@ class Branch:
         if live is None:
             live = recalled = self.archive.give_alert(state, id_)
         before = live.seen_at if live is not None else 0
+        begun = len(self.course.fresh)
         advance(state, given, at=at, actor=actor, emit=self._follow)
-        if self.course.fresh:
-            self._describe(given.alert)
+        if len(self.course.fresh) > begun:
+            self._describe(given.alert, begun)
         if recalled is not None and not recalled.incidents:  # Nothing came of it.
             del state.alerts[id_], state.touched.alerts[id_]
             self.archive.alerts[id_] = recalled
@@ -100,9 +101,9 @@ class Branch:
         if live is not None:
             repeats.looked(live, given.alert, at, before, span)
 
-    def _describe(self, alert: Alert) -> None:
-        """Note what is known of the incidents that this alert opened."""
-        for opening in self.course.fresh:
+    def _describe(self, alert: Alert, begun: int) -> None:
+        """Note what is known of the incidents that this alert opened. begun: how many had before it."""
+        for opening in self.course.fresh[begun:]:
             if opening.plan is None:
                 opening.plan = self.state.plan(self.state.incidents[opening.number])
                 opening.labels = alert.scope

@@ -187,6 +187,7 @@ class Period:
 
     def _alert(self, head: "_Head", decision: bytes, private: bytes) -> None:
         at, recorded, events = head.at, self.recorded, _read_decision(decision).events
+        begun = len(recorded.fresh)
         look: Any = None
         manual = None
         for event in events:
@@ -224,7 +225,7 @@ class Period:
         self.alerts += 1
         if span is not None and span is not ONCE:
             self.repeats += span.repeats
-        for opening in recorded.fresh:
+        for opening in recorded.fresh[begun:]:
             opening.labels = opening.labels or alert.scope
         given = AlertReceived(alert, id_, b"", manual, id_)
         self.again.receive(given, at, head.actor, span)

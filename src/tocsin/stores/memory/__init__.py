@@ -244,6 +244,8 @@ class MemoryStore:
                 self._tokens[token] = replace(self._tokens[token], name="")
 
     def _prune(self, runs: Sequence[tuple[int, int]]) -> None:
+        if not runs:
+            return
         gone = [
             number
             for first, last in runs

@@ -9,7 +9,7 @@ import gc
 import os
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from tocsin.ports import Batch, Memory, StoreFailed, StoreHeld, StoreRefused
 from tocsin.stores.sqlite.asking import Question, marks
 from tocsin.stores.sqlite.chains import Chains
 from tocsin.stores.sqlite.decoding import decode_alert, encode
+from tocsin.stores.sqlite.leftover import write_again
 from tocsin.stores.sqlite.loading import load
 from tocsin.stores.sqlite.migrating import migrate
 from tocsin.stores.sqlite.reading import Reading
@@ -49,11 +50,18 @@ class SqliteStore(Reading):
     is damaged or not Tocsin's; StoreFailed if the file cannot be read or written.
     """
 
-    def __init__(self, directory: Path, *, is_scratch: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        is_scratch: bool = False,
+        failpoint: Callable[[str], None] = lambda name: None,
+    ) -> None:
         self._path = directory / "tocsin.db"
+        self._failpoint = failpoint
         self._synchronous = 0 if is_scratch else 2
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_directory(directory)
             self._lock = lock_directory(directory)
         except OSError as error:
             raise StoreRefused(
@@ -87,6 +95,8 @@ class SqliteStore(Reading):
 
     def _open(self) -> None:
         try:
+            # It may hold what was erased since, if whoever left it came no further.
+            self._unscrubbed |= write_again(self._path)
             self._writer = writer = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READWRITE)
         except apsw.Error as error:
             raise StoreFailed(f"{self._path} cannot be opened: {_said(error)}") from error
@@ -133,7 +143,8 @@ class SqliteStore(Reading):
         if version == SCHEMA_VERSION:
             return
         if 0 < version < SCHEMA_VERSION:
-            migrate(writer, version, SCHEMA_VERSION)
+            migrate(writer, version, SCHEMA_VERSION, self._failpoint)
+            self._failpoint("after-migration")
             return
         if version:
             raise StoreRefused(
@@ -189,6 +200,7 @@ class SqliteStore(Reading):
         if erases:
             self._chains.forget()
             self._unscrubbed = True
+            self._failpoint("before-scrub")
         if self._unscrubbed:
             self._scrub()
 
@@ -203,8 +215,8 @@ class SqliteStore(Reading):
                 ((busy, _, _),) = self._writer.execute("PRAGMA wal_checkpoint(truncate)").fetchall()
                 self._unscrubbed = bool(busy)
                 self._writer.execute("PRAGMA secure_delete = fast").fetchall()
-            except apsw.BusyError:
-                pass
+            except apsw.Error:
+                pass  # What is committed stays so; a disk that fails will fail the next commit, too.
             finally:
                 self._writer.set_busy_timeout(BUSY_MS)
 
@@ -365,6 +377,18 @@ class _Reader:
             if self.connection is not None:
                 self.connection.close(True)
                 self.connection = None
+
+
+def make_directory(directory: Path) -> None:
+    """Make a directory with those above it, unless it is there; it survives a loss of power. Raises: OSError."""
+    new = [one for one in (directory, *directory.parents) if not one.exists()]
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for one in new:
+        descriptor = os.open(one.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def lock_directory(directory: Path) -> int:

@@ -141,7 +141,7 @@ def read_restored(directory: Path, size: int) -> StoreRestored | None:
         restored = msgspec.json.decode(path.read_bytes(), type=Restored)
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise StoreRefused(
             f"{path} cannot be read ({error}). Restore again, or remove it; then the ledger will not say that it was."
         ) from error

@@ -1,5 +1,6 @@
 """Migrating: from an older schema to this one, in one transaction: afterwards it is either as before or done."""
 
+from collections.abc import Callable
 from importlib import resources
 from typing import Any
 
@@ -32,7 +33,9 @@ _GIVEN: dict[str, Any] = {
 """What the steps ask of bodies, which SQL cannot read."""
 
 
-def migrate(writer: apsw.Connection, version: int, wanted: int) -> None:
+def migrate(
+    writer: apsw.Connection, version: int, wanted: int, failpoint: Callable[[str], None] = lambda name: None
+) -> None:
     """Lead the file from its version to the wanted one. Raises: apsw.Error, msgspec.MsgspecError; nothing changed."""
     for name, function in _GIVEN.items():
         writer.create_scalar_function(name, function, deterministic=True)
@@ -42,6 +45,7 @@ def migrate(writer: apsw.Connection, version: int, wanted: int) -> None:
                 writer.execute(
                     resources.files(__package__).joinpath("migrations", STEPS[step]).read_text()
                 ).fetchall()
+                failpoint("during-migration")
             writer.execute(f"PRAGMA user_version = {wanted}").fetchall()
     finally:
         for name in _GIVEN:

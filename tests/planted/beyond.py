@@ -1,0 +1,120 @@
+"""Beyond: planted bugs of what the simulator has stand-ins for: channels, outgoing connections, the disk.
+
+Each is found by tests that run anyway; here they run with the bug planted, and must fail.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+
+class Bug(NamedTuple):
+    """A mistake. what: what it does; tests: those that find it."""
+
+    plant: Callable[[], AbstractContextManager[None]]
+    what: str
+    tests: tuple[str, ...]
+
+
+BUGS: dict[str, Bug] = {}
+
+
+def bug(what: str, *tests: str) -> Callable[[Callable[[], Iterator[None]]], Callable[[], Any]]:
+    """Put a bug on the list."""
+
+    def add(plant: Callable[[], Iterator[None]]) -> Callable[[], Any]:
+        planted = contextmanager(plant)
+        BUGS[plant.__name__] = Bug(planted, what, tests)
+        return planted
+
+    return add
+
+
+@bug(
+    "a redirect counts as success",
+    "tests/channels/test_webhook.py::test_what_an_operator_can_mend_is_tried_again",
+)
+def takes_a_redirect_for_success() -> Iterator[None]:
+    from tocsin import outbound
+    from tocsin.channels import webhook
+    from tocsin.core.model.notification import Delivered
+
+    def lenient(answer: Any, **more: Any) -> Any:
+        if 300 <= getattr(answer, "status", 0) < 400:
+            return Delivered(detail=f"HTTP {answer.status}")
+        return outbound.outcome_of(answer, **more)
+
+    with patch.object(webhook, "outcome_of", lenient):
+        yield
+
+
+@bug(
+    "a redirect is followed, wherever it leads",
+    "tests/outbound/test_outbound.py::test_a_redirect_to_ourselves_is_not_followed_either",
+)
+def follows_redirects() -> Iterator[None]:
+    import aiohttp
+
+    request = aiohttp.ClientSession.request
+
+    def follow(self: Any, *args: Any, **more: Any) -> Any:
+        return request(self, *args, **{**more, "allow_redirects": True})
+
+    with patch.object(aiohttp.ClientSession, "request", follow):
+        yield
+
+
+@bug(
+    "one recipient that is refused is overlooked",
+    "tests/channels/test_email.py::test_each_recipient_has_an_outcome_of_its_own",
+)
+def overlooks_a_refused_recipient() -> Iterator[None]:
+    from tocsin.channels.email import Email
+    from tocsin.core.model.notification import Accepted
+
+    with patch.object(Email, "_judge", lambda self, stage, code, text: Accepted(detail="250 Ok")):
+        yield
+
+
+@bug(
+    "a mail that is sent again is another mail (Alertmanager, P12)",
+    "tests/channels/test_email.py::test_a_mail_whose_fate_is_unknown_is_sent_again_under_the_same_message_id",
+)
+def gives_each_mail_a_new_id() -> Iterator[None]:
+    from itertools import count
+
+    from tocsin.channels import email_body
+
+    numbers, real = count(), email_body._dot_atom
+    with patch.object(email_body, "_dot_atom", lambda text: f"{real(text)}.{next(numbers)}"):
+        yield
+
+
+@bug(
+    "an address is checked when the name is looked up, and not when it is connected to",
+    "tests/outbound/test_outbound.py::test_the_last_check_holds_by_itself_should_an_earlier_one_be_missed",
+)
+def trusts_what_the_name_led_to() -> Iterator[None]:
+    import socket
+
+    from tocsin.outbound import Outbound
+
+    def unchecked(self: Any, info: Any) -> socket.socket:
+        made = socket.socket(family=info[0], type=info[1], proto=info[2])
+        made.setblocking(False)
+        return made
+
+    with patch.object(Outbound, "_checked_socket", unchecked):
+        yield
+
+
+@bug(
+    "how long a receiver wants to be left in peace is not capped",
+    "tests/outbound/test_outcome.py::test_retry_after_is_seconds_or_a_date_and_at_most_an_hour",
+)
+def waits_as_long_as_it_is_told() -> Iterator[None]:
+    from tocsin import outbound
+
+    with patch.object(outbound, "RETRY_AFTER_S_MAX", 10**9):
+        yield

@@ -1,0 +1,151 @@
+"""Weather: the long form of everything that tries to break Tocsin, and the numbers for `docs/reliability.md`.
+
+    python -m tests.reliability.weather [--seeds 5000] [--kills 500] [--cuts 1000] [--rounds 6] [--examples 400]
+
+runs the simulator, the planted bugs, and the tests of the real process: kills, disks, networks, hostile input. If all
+of it passes, it writes what was done between the marks of the report; otherwise it writes nothing, and exits with 1.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import apsw
+
+ROOT = Path(__file__).resolve().parents[2]
+REPORT = ROOT / "docs" / "reliability.md"
+BEGIN, END = "<!-- numbers -->\n", "<!-- end of numbers -->\n"
+TESTS = ("tests/simulation", "tests/planted", "tests/reliability", "tests/hostile")
+
+Numbers = Mapping[str, Counter[str]]
+"""What was done -> count -> how many; the sum of all that tests noted with `tally`."""
+
+ROWS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
+    ("Simulated stories", "simulated stories", (
+        ("stories", "stories"), ("hours", "simulated hours"), ("starts", "starts of a node"),
+        ("entries", "entries decided"), ("answered", "looks answered"), ("arrived", "messages arrived"),
+        ("repeated", "of them again"),
+    )),
+    ("Planted bugs", "planted bugs", (("planted", "planted"), ("found", "found"))),
+    ("`kill -9` under load", "kills", (
+        ("kills", "kills"), ("answered", "alerts answered"), ("deliveries", "deliveries"),
+        ("duplicates", "arrived twice"),
+    )),
+    ("Killed at a named point", "failpoint", (("cases", "cases"),)),
+    ("Loss of power", "power", (
+        ("cuts", "cuts"), ("answered", "looks answered"), ("refused", "refused"), ("faults", "disk errors"),
+    )),
+    ("Full disk", "full", (("fills", "fills"), ("answered", "alerts answered"), ("refused", "requests refused"))),
+    ("Disk turned read-only", "read_only", (("disks", "disks"), ("refused", "requests refused"))),
+    ("Stopped (SIGSTOP)", "stops", (("stops", "stops"), ("answered", "alerts answered"))),
+    ("Out of descriptors", "descriptors", (("answered", "alerts answered"), ("cut_off", "cut off"))),
+    ("Out of memory", "memory", (("answered", "alerts answered"), ("cut_off", "cut off"), ("died", "deaths"))),
+    ("Monotonic clock set ahead", "clocks", (("moves", "moves"), ("answered", "alerts answered"))),
+    ("Bad network, by webhook, HTTPS and mail", "network", (
+        ("alerts", "alerts"), ("attempts", "attempts"), ("arrivals", "arrived"), ("extra", "of them again"),
+    )),
+    ("50 receivers that never answer", "silent", (
+        ("alerts", "alerts beside them"), ("arrivals", "arrived before any of them gave up"),
+    )),
+    ("Names that fail or lead inside", "dns", (("attempts", "attempts"), ("arrivals", "arrived in the end"))),
+    ("Hostile texts, through every channel and face", "hostile texts", (("texts", "texts"), ("screens", "screens"))),
+    ("Hostile requests and bodies", "hostile re", (("requests", "requests"), ("bodies", "bodies"))),
+    ("Hostile answers of receivers", "hostile answers", (("answers", "answers"),)),
+    ("Fuzzed inputs of parsers", "fuzzed inputs", (("inputs", "inputs"),)),
+    ("Addresses that lead inside", "denied", (("spellings", "spellings"), ("addresses", "addresses"))),
+    ("Planted secrets", "planted secrets", (("secrets", "secrets"), ("places", "places searched"))),
+)  # fmt: skip
+"""A row of the table: its name, how what it adds up begins, and its counts with the words for them."""
+
+ALIASES = (("hostile HTTP", "hostile answers"), ("hostile SMTP", "hostile answers"),
+           ("hostile requests", "hostile re"), ("hostile bodies", "hostile re"), ("hostile", "hostile texts"))  # fmt: skip
+"""What tests call it -> the row that it belongs to."""
+
+
+def read(lines: Sequence[str]) -> Numbers:
+    """Add up what tests noted."""
+    numbers: dict[str, Counter[str]] = defaultdict(Counter)
+    for line in lines:
+        noted = json.loads(line)
+        what = noted.pop("what")
+        what = next((row for begin, row in ALIASES if what.startswith(begin)), what)
+        numbers[what].update(noted)
+    return numbers
+
+
+def table(numbers: Numbers) -> str:
+    """Write the numbers as Markdown. Raises: ValueError if a row has none: then its tests did not run."""
+    lines = ["| what was done | how much |", "|---|---|"]
+    for name, begin, counts in ROWS:
+        total: Counter[str] = sum(
+            (one for what, one in numbers.items() if what.startswith(begin)), start=Counter()
+        )
+        said = [f"{total[key]:,} {word}" for key, word in counts if total[key]]
+        if not said:
+            raise ValueError(f"Nothing was noted of {name!r}.")
+        lines.append(f"| {name} | {', '.join(said)} |")
+    lines += ["", "Faults in the simulated stories, by kind:", "", "| fault | times |", "|---|---:|"]
+    lines += [f"| {kind} | {times:,} |" for kind, times in sorted(numbers["faults in stories"].items())]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """See the module."""
+    parser = argparse.ArgumentParser(prog="python -m tests.reliability.weather")
+    for name, usual in (("seeds", 5_000), ("kills", 500), ("cuts", 1_000), ("rounds", 6), ("examples", 400)):
+        parser.add_argument(f"--{name}", type=int, default=usual)
+    parser.add_argument("--jobs", default="auto")
+    given = parser.parse_args()
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        tally = Path(folder, "tally.jsonl")
+        environment = os.environ | {
+            "TOCSIN_TALLY": str(tally),
+            "TOCSIN_TEST_KILLS": str(given.kills),
+            "TOCSIN_TEST_CUTS": str(given.cuts),
+            "TOCSIN_TEST_NETWORK_ROUNDS": str(given.rounds),
+            "TOCSIN_TEST_FUZZ_EXAMPLES": str(given.examples),
+        }
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-n",
+            given.jobs,
+            "--dist",
+            "worksteal",
+            "--seeds",
+            str(given.seeds),
+            *TESTS,
+        ]
+        code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+        if code:
+            print("Something broke, so the report stays as it was.", file=sys.stderr)
+            return 1
+        said = table(read(tally.read_text("utf-8").splitlines()))
+    minutes = round((time.monotonic() - begun) / 60)
+    words = (
+        f"Seen on {datetime.now(UTC):%Y-%m-%d} with Tocsin {version('tocsin')} and SQLite {apsw.sqlite_lib_version()}"
+        f" on {platform.system()} {platform.machine()}, Python {platform.python_version()}, {os.cpu_count()} cores,"
+        f" in {minutes} minutes: **nothing that was answered with success was lost, and no receiver was forgotten.**\n\n"
+    )
+    text = REPORT.read_text("utf-8")
+    before, rest = text.split(BEGIN)
+    REPORT.write_text(f"{before}{BEGIN}\n{words}{said}\n{END}{rest.split(END)[1]}", "utf-8")
+    print(said)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

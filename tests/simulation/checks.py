@@ -1,0 +1,236 @@
+"""Checks: what must hold at every commit, and what must hold when all is calm again."""
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tests.simulation.nodes import House
+from tests.simulation.people import Senders
+from tests.simulation.recount import check_recount
+from tests.simulation.sinks import Asked, Sink
+from tests.simulation.telling import check_telling
+from tests.simulation.virtual import PROCESS, Process
+from tests.support.world import SEEN_WITHOUT_ENTRY, dump
+
+from tocsin.core.engine import state as live
+from tocsin.core.engine.state import next_wakeup
+from tocsin.core.ledger.encoding import Entry, read_entry, unpack
+from tocsin.core.ledger.verify import verify
+from tocsin.core.model.alert import idempotency_key
+from tocsin.core.model.incident import IncidentState
+from tocsin.core.model.notification import DeliveryState
+from tocsin.core.simulation.fold import Fold
+from tocsin.ports import Batch, DeliveryFilter, Store
+
+if TYPE_CHECKING:
+    from tests.simulation.storm import Story
+
+QUIET = {"well", "accepts"}
+"""Moods of sinks in which nothing is said twice."""
+
+COUNTED = ("held", "no_incident")
+"""Outcomes of alerts that need no entry of their own."""
+
+LATE_MAX = 60_000_000
+"""So late may a timer be in the calm, in microseconds."""
+
+ATTEMPTS_MAX = 40
+"""So often a delivery is attempted in nine hours with the usual back-off."""
+
+ENDED = {
+    DeliveryState.DELIVERED,
+    DeliveryState.ACCEPTED,
+    DeliveryState.DEAD,
+    DeliveryState.MERGED,
+    DeliveryState.CANCELLED,
+    DeliveryState.DISCARDED,
+}
+
+
+class Watch:
+    """Looks at every commit that took effect."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.at = 0
+        self.commits = 0
+        self._open: dict[bytes, int] = {}
+        self._process: Process | None = None
+        self._since = (0.0, 0)
+
+    def _keeps_time(self, at: int) -> None:
+        """The ledger's time passes as time does, however the wall clock is set; a new process may begin elsewhere."""
+        process, now = PROCESS.get(), asyncio.get_running_loop().time()
+        if process is not self._process:
+            self._process, self._since = process, (now, at)
+        passed, said = now - self._since[0], (at - self._since[1]) / 1e6
+        assert abs(said - passed) <= 0.011 * passed + 1, (
+            f"{said} s passed in the ledger, {passed} s in the world"
+        )
+
+    def committed(self, batch: Batch) -> None:
+        """See that entries follow each other, time goes on, and no key has two incidents that are not over."""
+        self.commits += 1
+        segment = batch.segment
+        if segment is not None:
+            assert segment.first_seq == self.size, f"entry {segment.first_seq} follows {self.size - 1}"
+            self.size += segment.count
+        assert batch.head.size == self.size, f"the head says {batch.head.size}, there are {self.size} entries"
+        assert batch.head.at >= self.at, "the ledger's time went back"
+        self.at = batch.head.at
+        self._keeps_time(self.at)
+        for row in batch.incidents:
+            incident = row.incident
+            if incident.state is IncidentState.RESOLVED:
+                if self._open.get(incident.key) == incident.number:
+                    del self._open[incident.key]
+        for row in batch.incidents:
+            incident = row.incident
+            if incident.state is not IncidentState.RESOLVED:
+                other = self._open.setdefault(incident.key, incident.number)
+                assert other == incident.number, (
+                    f"#{other} and #{incident.number} have one key, and neither is over"
+                )
+
+
+def check_all(
+    story: "Story", house: House, senders: Senders, sinks: Sequence[Sink], disk: Store, watch: Watch
+) -> None:
+    """See that nothing accepted was lost, everybody was told, and the record says so. Raises: AssertionError."""
+    entries = [read_entry(*parts) for segment in disk.segments() for parts in unpack(segment.data)]
+    head = disk.head()
+    story.entries, story.root = head.size, head.root.hex()
+    verdict = verify(disk.segments(), size=head.size, root=head.root, edge=head.edge, at=head.at)
+    assert verdict.is_sound, f"the ledger is damaged at {verdict.bad_seq}: {verdict.what}"
+    _nothing_answered_is_lost(senders, entries)
+    _every_intent_is_accounted_for(disk)
+    deliveries = _all_deliveries(disk)
+    _deliveries_say_what_happened(deliveries, sinks)
+    story.twice = _what_came_twice_is_the_same(sinks)
+    _resolved_never_overtakes_opened(deliveries, sinks)
+    _folding_the_ledger_gives_the_state(house, entries)
+    _attempts_are_apart(sinks, story.starts)
+    check_recount(entries, house.policy)
+    _nothing_waits(house)
+    check_telling(entries, senders.answered, deliveries, sinks, disk)
+    if not story.faults and story.starts == 1 and {mood for sink in sinks for mood in sink.had} <= QUIET:
+        assert story.twice == 0, "something came twice although nothing went wrong"
+
+
+def _nothing_answered_is_lost(senders: Senders, entries: Sequence[Entry]) -> None:
+    recorded = set()
+    for entry in entries:
+        alert = entry.private.alert if entry.private is not None else None
+        if alert is not None:
+            key = idempotency_key(alert.rule_id, alert.scope, alert.window_start, alert.window_end)
+            recorded.add((key, alert.status.value))
+    for said in senders.answered:
+        if said.outcome not in COUNTED:
+            assert (said.key, said.status) in recorded, f"{said} was answered, and no entry says it"
+
+
+def _every_intent_is_accounted_for(disk: Store) -> None:
+    decided, stored = disk.head().counters.intents, sum(disk.counts().values())
+    assert decided == stored, f"{decided} intents were decided, {stored} are accounted for"
+
+
+def _all_deliveries(disk: Store) -> list[Any]:
+    views, total = disk.list_deliveries(DeliveryFilter(), 100_000)
+    assert len(views) == total
+    return sorted(views, key=lambda view: view.number)
+
+
+def _deliveries_say_what_happened(deliveries: Sequence[Any], sinks: Sequence[Sink]) -> None:
+    """In the calm all have ended; none says that it arrived if it did not, none arrived that nobody decided."""
+    arrived = Counter(one.key for sink in sinks for one in sink.arrived)
+    known = {view.key for view in deliveries}
+    for view in deliveries:
+        assert view.state in ENDED or view.dry_run, (
+            f"delivery {view.number} is {view.state} in the calm: {view.why}"
+        )
+        if view.state in (DeliveryState.DELIVERED, DeliveryState.ACCEPTED):
+            assert arrived[view.key], f"delivery {view.number} is {view.state}, and nothing arrived"
+    strangers = arrived.keys() - known
+    assert not strangers, f"{len(strangers)} keys arrived that nobody decided"
+
+
+def _what_came_twice_is_the_same(sinks: Sequence[Sink]) -> int:
+    """Give how many arrivals were repetitions."""
+    said: dict[str, bytes] = {}
+    twice = 0
+    for sink in sinks:
+        for one in sink.arrived:
+            if one.key in said:
+                twice += 1
+                assert said[one.key] == one.body, f"key {one.key[:8]} says two things"
+            said.setdefault(one.key, one.body)
+    return twice
+
+
+def _resolved_never_overtakes_opened(deliveries: Sequence[Any], sinks: Sequence[Sink]) -> None:
+    """Of an incident and a target, things arrive in the order in which they were decided."""
+    decided = {view.key: view.number for view in deliveries}
+    lines: dict[tuple[str, int], list[int]] = defaultdict(list)
+    for sink in sinks:
+        seen = set()
+        for one in sink.arrived:
+            if one.incident and one.key not in seen and one.kind not in ("manual", "meta", "digest"):
+                seen.add(one.key)
+                lines[one.target, one.incident].append(decided[one.key])
+    for (target, incident), numbers in lines.items():
+        assert numbers == sorted(numbers), f"{target} heard of #{incident} out of order: {numbers}"
+
+
+def _attempts_are_apart(sinks: Sequence[Sink], starts: int) -> None:
+    """A sink is left in peace after it refused, as long as it asked for, and longer with each failure.
+
+    A process does not know when the one before it asked, so only attempts of one process are compared.
+    """
+    for sink in sinks:
+        last: dict[tuple[str, str], Asked] = {}
+        count = Counter(one.key for one in sink.asked)
+        for key, times in count.items():
+            assert times <= ATTEMPTS_MAX + starts, f"{sink.name} was asked {times} times with {key[:8]}"
+        for one in sink.asked:
+            before = last.get((one.process, one.key))
+            last[one.process, one.key] = one
+            if before is None:
+                continue
+            apart = one.at - before.at
+            assert before.mood != "refuses", f"{sink.name} refused {one.key[:8]}, and was asked again"
+            assert apart >= 0.98 * max(1, before.after_s), (
+                f"{sink.name} was asked again after {apart} s, and had said {before.after_s}: {one}"
+            )
+
+
+def _folding_the_ledger_gives_the_state(house: House, entries: Sequence[Entry]) -> None:
+    assert house.node is not None
+    state = house.node._pump.state
+    fold = Fold(id_key=state.id_key)
+    for entry in entries:
+        fold.take(entry)
+    live.begin(fold.state, state.at)
+    without = (*SEEN_WITHOUT_ENTRY, "text_seq")  # Where its text lies is the runtime's to know.
+    folded, is_ = dump(fold.state, without=without), dump(state, without=without)
+    for incident in (*folded["incidents"].values(), *is_["incidents"].values()):
+        del incident["entries"], incident["last_seq"]
+    for name, value in is_.items():
+        assert folded[name] == value, f"the ledger's {name} is not the state's: {_first(folded[name], value)}"
+
+
+def _first(one: Any, other: Any) -> str:
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in sorted(one.keys() | other.keys(), key=str):
+            if one.get(key) != other.get(key):
+                return f"{key}: {one.get(key)} | {other.get(key)}"
+    return f"{one} | {other}"
+
+
+def _nothing_waits(house: House) -> None:
+    """In the calm nothing is owed, and no timer is late."""
+    assert house.node is not None
+    state = house.node._pump.state
+    assert not state.deliveries, f"{len(state.deliveries)} deliveries wait in the calm"
+    wakeup = next_wakeup(state)
+    assert wakeup is None or wakeup > state.at - LATE_MAX, f"a timer is late by {state.at - wakeup} us"

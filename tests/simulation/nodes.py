@@ -1,0 +1,236 @@
+"""Nodes: the real node in virtual time: its pump on the loop instead of a thread, its disk in memory, both breakable."""
+
+import asyncio
+import contextvars
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tests.simulation.sinks import SimChannel, Sink
+from tests.simulation.virtual import PROCESS, Killed, Process
+from tests.support.fakes import FakeIds
+
+from tocsin.core.model.errors import Unavailable
+from tocsin.core.model.input import Input
+from tocsin.core.model.policy import Policy
+from tocsin.ports import Batch, Store, StoreFailed
+from tocsin.runtime.gate import AFTER_FAILURE_S, INPUTS_A_TURN, Gate
+from tocsin.runtime.node import Node
+from tocsin.runtime.pump import Pump, Request
+from tocsin.runtime.turn import Result
+from tocsin.runtime.world import MachineClock
+
+START = 1_800_000_000.0
+"""Epoch seconds at which every simulation begins: a Friday in January 2027."""
+
+ORIGIN = "simulated"
+IDLE_S = 20.0
+"""How often a turn is taken if nobody asks; the real gate takes one four times as often, to no other effect."""
+
+HOPS_S = (0.0, 0.0001, 0.001, 0.01)
+"""How long a request waits until the pump takes it."""
+
+
+class Faults:
+    """What may go wrong at a step of a node, with what probability. calm: nothing does any more.
+
+    kills: at a named step; fails, lies: a commit fails before it took effect, or after; delays: it takes long.
+    """
+
+    def __init__(
+        self, chance: random.Random, *, kills: float, fails: float, lies: float, delays: float
+    ) -> None:
+        self._chance = chance
+        self.kills, self.fails, self.lies, self.delays = kills, fails, lies, delays
+        self.counted: dict[str, int] = {}
+
+    def calm(self) -> None:
+        """Let nothing go wrong any more."""
+        self.kills = self.fails = self.lies = self.delays = 0.0
+
+    def step(self, name: str) -> None:
+        """Come by a named step. Raises: Killed."""
+        process = PROCESS.get()
+        if self.kills and process is not None and self._chance.random() < self.kills:
+            self.count(f"kill at {name}")
+            process.kill()
+            raise Killed
+
+    def commit(self, commit: Callable[[], None]) -> None:
+        """Make a commit, or not. Raises: StoreFailed, Killed."""
+        self.step("before commit")
+        if self.fails and self._chance.random() < self.fails:
+            self.count("commit failed")
+            raise StoreFailed("The disk is full.")
+        commit()
+        if self.lies and self._chance.random() < self.lies:
+            self.count("commit's answer lost")
+            raise StoreFailed("The answer was lost.")
+        self.step("after commit")
+
+    def delay(self) -> float:
+        """Say how many seconds a commit takes."""
+        if self.delays and self._chance.random() < self.delays:
+            self.count("commit was slow")
+            return self._chance.choice((0.5, 5.0, 45.0))
+        return 0.0
+
+    def count(self, name: str) -> None:
+        """Count a fault."""
+        self.counted[name] = self.counted.get(name, 0) + 1
+
+
+class Disk:
+    """A store that outlives its processes.
+
+    watch: called after every commit that took effect; took: how many seconds the last one did.
+    """
+
+    def __init__(self, inner: Store, faults: Faults, watch: Callable[[Batch], None]) -> None:
+        self._inner = inner
+        self._faults = faults
+        self._watch = watch
+        self.took = 0.0
+
+    def commit(self, batch: Batch) -> None:
+        self.took = self._faults.delay()
+
+        def commit() -> None:
+            self._inner.commit(batch)
+            self._watch(batch)
+
+        self._faults.commit(commit)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+class SimGate(Gate):
+    """The gate without its thread: the pump takes its turns on the loop, when its thread would."""
+
+    def start(self, pump: Pump) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._turned_at = self._clock.now()
+        self._pump = pump
+        self._busy_until = 0.0
+        self._plan: asyncio.TimerHandle | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._chance: random.Random = self._loop.chance  # type: ignore[attr-defined]
+        self._wake_loop()
+        self._set_alarm()
+
+    async def stop(self) -> None:
+        self._stopped = True
+        self._go()
+        for handle in (self._alarm, self._plan):
+            if handle is not None:
+                handle.cancel()
+        self._hand_over()
+
+    def submit(self, inputs: Sequence[Input], actor: str) -> "asyncio.Future[Sequence[Result]]":
+        future = super().submit(inputs, actor)
+        if self._plan is None:
+            assert self._loop is not None
+            self._plan = self._loop.call_later(self._chance.choice(HOPS_S), self._go)
+        return future
+
+    def stuck(self) -> str:
+        return ""
+
+    def _wake_loop(self) -> None:
+        """While the disk is busy nobody hears anything."""
+        disk, loop = self._pump._store, self._loop
+        assert isinstance(disk, Disk)
+        assert loop is not None
+        self._busy_until = loop.time() + disk.took
+        loop.call_later(disk.took, self._hand_over)
+        disk.took = 0.0
+
+    def _go(self) -> None:
+        assert self._loop is not None
+        self._plan = None
+        if self._loop.time() < self._busy_until:
+            self._plan = self._loop.call_at(self._busy_until, self._go)
+            return
+        requests: list[Request] = []
+        while not self._queue.empty() and sum(len(one.inputs) for one in requests) < INPUTS_A_TURN:
+            request = self._queue.get()
+            assert request is not None
+            requests.append(request)
+        self._turn(self._pump, requests)
+        self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        assert self._loop is not None
+        if self._alarm is not None:
+            self._alarm.cancel()
+        wakeup = self._pump.next_wakeup()
+        timeout = IDLE_S if wakeup is None else min(IDLE_S, max(0.0, (wakeup - self._clock.now()) / 1e6))
+        self._alarm = self._loop.call_later(AFTER_FAILURE_S if self._failing else timeout, self._go)
+
+
+class House:
+    """One node after the other over the same disk, and whoever wants to speak to the one that lives."""
+
+    def __init__(
+        self,
+        disk: Store,
+        sinks: Sequence[Sink],
+        policy: Policy,
+        faults: Faults,
+        watch: Callable[[Batch], None],
+        seed: int,
+    ) -> None:
+        self.disk = Disk(disk, faults, watch)
+        self.faults = faults
+        self.policy = policy
+        self.starts = 0
+        self.wall_off = 0.0
+        self.process: Process | None = None
+        self.node: Node | None = None
+        self._sinks = sinks
+        self._seed = seed
+
+    def is_up(self) -> bool:
+        """Say whether a node lives."""
+        return self.process is not None and not self.process.dead and self.node is not None
+
+    def owes(self) -> bool:
+        """Say whether something is still to be delivered."""
+        assert self.node is not None
+        return bool(self.node._pump.state.deliveries)
+
+    def start(self) -> None:
+        """Begin a process that opens the house and listens; it may die or fail at that."""
+        self.starts += 1
+        self.node = None
+        self.process = contextvars.copy_context().run(Process, f"node-{self.starts}")
+        self.process.spawn(self._run(self.process))
+
+    async def _run(self, process: Process) -> None:
+        loop = asyncio.get_running_loop()
+        boot = 1_000.0 * self.starts  # Each process has a monotonic clock of its own.
+        clock = MachineClock(
+            lambda: int((loop.time() + boot) * 1e9),
+            lambda: int((START + loop.time() + self.wall_off) * 1e9),
+        )
+        channels = {sink.name: SimChannel(sink, process.name, self.faults.step) for sink in self._sinks}
+        node = Node(
+            store=self.disk,  # type: ignore[arg-type]
+            clock=clock,
+            ids=FakeIds(f"{self._seed}/{self.starts}"),
+            channels=channels,
+            policy=self.policy,
+            origin=ORIGIN,
+            failpoint=self.faults.step,
+        )
+        try:
+            node.open(accept_clock=True)
+        except (StoreFailed, Unavailable):
+            self.faults.count(
+                "start failed"
+            )  # The process ends with an error; whoever looks after it starts it again.
+            process.kill()
+            return
+        node.start()
+        self.node = node

@@ -1,0 +1,263 @@
+"""Storm: one simulated story from a seed: hours of bad weather, then a calm in which everything must settle.
+
+`play(seed)` gives what happened; `Broken` names what does not hold.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from unittest.mock import patch
+
+from tests.simulation.checks import Watch, check_all
+from tests.simulation.nodes import Faults, House, SimGate
+from tests.simulation.people import Crew, Senders
+from tests.simulation.sinks import MOODS, Sink
+from tests.simulation.virtual import VirtualLoop
+
+from tocsin.core.model.notification import Target
+from tocsin.core.model.policy import HOUR, MINUTE, SECOND, Policy, RateLimit, Retries, Route
+from tocsin.core.model.silence import parse_matcher
+from tocsin.runtime import node
+from tocsin.stores.memory import MemoryStore
+
+HOURS = 6.0
+CALM_HOURS = 3.0
+LATE_HOURS = 2.0
+"""So much longer a story may last, because a node that is down when the calm comes may take its time."""
+
+SETTLES_IN_MINUTES = 10
+
+
+class Broken(AssertionError):
+    """Something that must always hold does not."""
+
+
+@dataclass
+class Story:
+    """What happened. faults: how often each kind of fault came."""
+
+    seed: int
+    steps: int = 0
+    starts: int = 0
+    entries: int = 0
+    answered: int = 0
+    unanswered: int = 0
+    arrived: int = 0
+    twice: int = 0
+    acts: int = 0
+    root: str = ""
+    faults: dict[str, int] = field(default_factory=dict)
+
+
+def a_policy(chance: random.Random) -> Policy:
+    """Two channels and three targets; the details are chance's."""
+    return Policy(
+        routes=Route(
+            name="default",
+            group_by=chance.choice((("...",), ("rule_id",), ("team",))),
+            group_wait=chance.choice((0, 0, 30 * SECOND)),
+            group_interval=chance.choice((MINUTE, 5 * MINUTE)),
+            repeat_interval=chance.choice((HOUR, 4 * HOUR)),
+            reopen_within=chance.choice((0, 5 * MINUTE, HOUR)),
+            resolve_timeout=chance.choice((0, 2 * HOUR)),
+            ack_timeout=chance.choice((0, HOUR)),
+            greens=chance.choice((1, 2, 3)),
+            routes=(
+                Route(
+                    name="critical",
+                    matchers=(parse_matcher("severity=critical"),),
+                    continue_=chance.random() < 0.5,
+                    channels=("mail", "hook"),
+                ),
+                Route(
+                    name="quiet",
+                    matchers=(parse_matcher("team=t2"),),
+                    channels=("hook",),
+                    send_resolved=False,
+                ),
+            ),
+        ),
+        targets=(
+            Target(id="t1", channel="hook", address="hook"),
+            Target(id="t2", channel="mail", address="anna@example.org"),
+            Target(id="t3", channel="mail", address="ben@example.org"),
+        ),
+        rate_limit=chance.choice((None, RateLimit(limit=3, window=HOUR), RateLimit(limit=20, window=HOUR))),
+        retries=Retries(),
+    )
+
+
+TROUBLES = (
+    "step_kills",
+    "kills_hour",
+    "commit_fails",
+    "answers_lost",
+    "slow_commits",
+    "moods",
+    "clock_jumps_hour",
+    "acts",
+)
+"""Kinds of trouble, as fields of `Weather`; the last one is people."""
+
+
+class Weather:
+    """Which faults this seed has, and how often. Each seed has only some, so that they do not hide each other."""
+
+    def __init__(self, chance: random.Random, without: Collection[str]) -> None:
+        def maybe(share: float, *values: float) -> float:
+            return chance.choice(values) if chance.random() < share else 0.0
+
+        self.step_kills = maybe(0.4, 0.0005, 0.005)
+        self.kills_hour = maybe(0.5, 0.5, 3.0)
+        self.commit_fails = maybe(0.4, 0.01, 0.2)
+        self.answers_lost = maybe(0.4, 0.01, 0.1)
+        self.slow_commits = maybe(0.3, 0.01, 0.1)
+        self.moods = (
+            tuple(chance.sample(MOODS, chance.randrange(1, len(MOODS) + 1))) if chance.random() < 0.8 else ()
+        )
+        self.mood_changes_hour = chance.choice((1.0, 6.0, 30.0))
+        self.clock_jumps_hour = maybe(0.3, 0.3, 2.0)
+        self.down_s = chance.choice((1.0, 30.0, 900.0))
+        self.acts = True
+        for name in without:
+            setattr(self, name, type(getattr(self, name))())
+
+
+def play(seed: int, *, hours: float = HOURS, without: Collection[str] = ()) -> Story:
+    """Play a seed's story. without: kinds of trouble that it shall not have, of TROUBLES. Raises: Broken."""
+    chance = random.Random(f"story {seed}")
+    loop = VirtualLoop(random.Random(f"loop {seed}"))
+    loop.ends = (hours + CALM_HOURS + LATE_HOURS) * 3600
+    story = Story(seed)
+    with _quiet(loop.failures), patch.object(node, "Gate", SimGate):
+        _run(story, loop, chance, hours, without)
+    return story
+
+
+@contextmanager
+def _quiet(failures: list[str]) -> Iterator[None]:
+    """Let nothing be logged; what nobody foresaw is a failure."""
+    logger, noted = logging.getLogger("tocsin"), Unforeseen(failures)
+    before = logger.level, logger.propagate
+    logger.setLevel(logging.ERROR)
+    logger.propagate = False
+    logger.addHandler(noted)
+    try:
+        yield
+    finally:
+        logger.removeHandler(noted)
+        logger.level, logger.propagate = before
+
+
+class Unforeseen(logging.Handler):
+    """Notes errors that are logged with a traceback."""
+
+    def __init__(self, failures: list[str]) -> None:
+        super().__init__(logging.ERROR)
+        self._failures = failures
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info:
+            self._failures.append(f"{record.getMessage()}: {record.exc_info[1]!r}")
+
+
+def _run(
+    story: Story, loop: VirtualLoop, chance: random.Random, hours: float, without: Collection[str]
+) -> None:
+    try:
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(_play(story, loop, chance, hours, without))
+    except (AssertionError, RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise Broken(str(error)) from error
+    finally:
+        asyncio.set_event_loop(None)
+        loop.bury()
+
+
+async def _play(
+    story: Story, loop: VirtualLoop, chance: random.Random, hours: float, without: Collection[str]
+) -> None:
+    weather = Weather(random.Random(f"weather {story.seed}"), without)
+    faults = Faults(
+        random.Random(f"faults {story.seed}"),
+        kills=weather.step_kills,
+        fails=weather.commit_fails,
+        lies=weather.answers_lost,
+        delays=weather.slow_commits,
+    )
+    sinks = [
+        Sink(name, random.Random(f"{name} {story.seed}"), weather.moods or ("well",))
+        for name in ("hook", "mail")
+    ]
+    watch = Watch()
+    disk = MemoryStore()
+    house = House(disk, sinks, a_policy(chance), faults, watch.committed, story.seed)
+    senders = Senders(house, random.Random(f"senders {story.seed}"))
+    crew = Crew(house, random.Random(f"crew {story.seed}"))
+    until = hours * 3600.0
+    house.start()
+    bad = [
+        asyncio.ensure_future(one)
+        for one in (
+            _supervise(house, weather, random.Random(f"supervisor {story.seed}")),
+            _kill(house, weather, random.Random(f"killer {story.seed}")),
+            _change(sinks, weather, random.Random(f"moods {story.seed}")),
+            _jump(house, weather, random.Random(f"clock {story.seed}")),
+        )
+    ]
+    living = asyncio.gather(senders.live(until), crew.live(until if weather.acts else 0.0))
+    await asyncio.sleep(until)
+    for task in bad[1:]:
+        task.cancel()
+    faults.calm()
+    for sink in sinks:
+        sink.calm()
+    weather.down_s = 1.0
+    await living
+    await senders.end()
+    await asyncio.sleep(CALM_HOURS * 3600)
+    assert house.is_up(), "no node lives in the calm"
+    for _ in range(SETTLES_IN_MINUTES):
+        if not house.owes():
+            break
+        await asyncio.sleep(60)  # Somebody was reminded just now.
+    bad[0].cancel()
+    assert not loop.failures, loop.failures[:3]
+    story.steps, story.starts = loop.steps, house.starts
+    story.faults = dict(sorted(faults.counted.items()))
+    story.answered, story.unanswered, story.acts = len(senders.answered), senders.unanswered, crew.did
+    story.arrived = sum(len(sink.arrived) for sink in sinks)
+    check_all(story, house, senders, sinks, disk, watch)
+
+
+async def _supervise(house: House, weather: Weather, chance: random.Random) -> None:
+    """Start a node where none lives, after a while."""
+    while True:
+        assert house.process is not None
+        await house.process.died.wait()
+        await asyncio.sleep(chance.expovariate(1 / weather.down_s))
+        house.start()
+
+
+async def _kill(house: House, weather: Weather, chance: random.Random) -> None:
+    while weather.kills_hour:
+        await asyncio.sleep(chance.expovariate(weather.kills_hour / 3600))
+        if house.process is not None and not house.process.dead:
+            house.faults.count("kill from outside")
+            house.process.kill()
+
+
+async def _change(sinks: list[Sink], weather: Weather, chance: random.Random) -> None:
+    while weather.moods:
+        await asyncio.sleep(chance.expovariate(weather.mood_changes_hour / 3600))
+        chance.choice(sinks).change()
+
+
+async def _jump(house: House, weather: Weather, chance: random.Random) -> None:
+    while weather.clock_jumps_hour:
+        await asyncio.sleep(chance.expovariate(weather.clock_jumps_hour / 3600))
+        house.wall_off += chance.choice((-3600.0, 3600.0, -60.0, 60.0, -6.0, 86_400.0))
+        house.faults.count("clock jumped")
