@@ -10,8 +10,9 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest
-# How many tests run at once. One per core; `make test JOBS=0` runs them in this process, for a debugger.
-JOBS ?= auto
+# How many tests run at once: one more than there are cores, since some only wait for a server. JOBS=0 runs them in this
+# process, for a debugger.
+JOBS ?= $(shell $(PY) -c 'import os; print((os.cpu_count() or 1) + 1)')
 # Where `make serve` keeps its data.
 DATA ?= tocsin-data
 
@@ -35,7 +36,7 @@ ifdef ARGS
 	@$(PYTEST) $(ARGS)
 else
 	@$(PY) -m coverage erase
-	@$(PY) -m coverage run -m pytest -q -n $(JOBS)
+	@$(PY) -m coverage run -m pytest -q -n $(JOBS) --dist worksteal
 	@$(PY) -m coverage combine -q
 	@$(PY) scripts/coverage_bars.py
 endif
@@ -58,7 +59,7 @@ fix: setup ## mend what the linter can mend, and format
 	@$(PY) -m ruff check
 
 sim: setup ## the simulation tests, under seeds 0..SEEDS-1 (300), or under the one that failed: SEED=8127
-	@$(PYTEST) -q -n $(JOBS) tests/simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),300)) $(ARGS)
+	@$(PYTEST) -q -n $(JOBS) --dist worksteal tests/simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),300)) $(ARGS)
 
 weather: setup ## everything that tries to break it, for an hour, and the numbers in docs/reliability.md
 	@exec $(PY) -m tests.reliability.weather $(ARGS)

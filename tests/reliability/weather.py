@@ -123,6 +123,8 @@ def main() -> int:
             "-q",
             "-n",
             given.jobs,
+            "--dist",
+            "worksteal",
             "--seeds",
             str(given.seeds),
             *TESTS,

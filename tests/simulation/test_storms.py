@@ -3,18 +3,34 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from coverage import Coverage
 from tests.planted.bugs import BUGS
 from tests.reliability.tally import tally
 from tests.simulation.shrink import tell
 from tests.simulation.storm import HOURS, Broken
 
 SEEDS = 300
+MEASURED = 20
+"""So many stories count for the coverage; measuring takes twice as long as playing, and the others run the same lines."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.fixture
+def unmeasured(seed: int) -> Iterator[None]:
+    """Stop measuring the coverage for as long as most stories take."""
+    measuring = Coverage.current() if seed >= MEASURED else None
+    if measuring is not None:
+        measuring.stop()
+    yield
+    if measuring is not None:
+        measuring.start()
+
+
+@pytest.mark.usefixtures("unmeasured")
 def test_nothing_is_lost_in_any_weather(seed: int) -> None:
     story = tell(seed)
 
@@ -47,11 +63,18 @@ def test_a_story_is_the_same_in_every_world() -> None:
 
 
 def test_a_story_that_breaks_is_shrunk_to_what_it_takes() -> None:
-    with BUGS["takes_failures_for_success"].plant(), pytest.raises(Broken) as broken:
-        tell(0)
+    with BUGS["takes_failures_for_success"].plant():
+        seed, said = next((seed, said) for seed in range(20) if (said := _what_breaks(seed)))
 
-    said = str(broken.value)
     assert "nothing arrived" in said
-    assert "make sim SEED=0" in said
-    assert "python -m tests.simulation.shrink 0 --hours" in said
+    assert f"make sim SEED={seed}" in said
+    assert f"python -m tests.simulation.shrink {seed} --hours" in said
     assert "moods" not in said.split("--without")[1], "it takes a sink that fails"
+
+
+def _what_breaks(seed: int) -> str:
+    try:
+        tell(seed)
+    except Broken as broken:
+        return str(broken)
+    return ""
