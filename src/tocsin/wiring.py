@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never, cast
@@ -19,11 +20,12 @@ from tocsin.channels.webhook import Webhook, WebhookConfig
 from tocsin.core.ledger.encoding import Segment
 from tocsin.core.ledger.verify import Damaged, verify
 from tocsin.core.model.access import Role, Token
+from tocsin.core.model.errors import Invalid
 from tocsin.core.model.input import Input, LedgerFork
 from tocsin.core.model.notification import Target
 from tocsin.core.model.policy import ALL_LABELS, Policy, Route
 from tocsin.outbound import Failure, Outbound
-from tocsin.ports import Channel, Clock, Ids, Source, Store, StoreHeld
+from tocsin.ports import Channel, Clock, Ids, Source, Store, StoreHeld, StoreRefused
 from tocsin.runtime.house import House
 from tocsin.runtime.kek import KEY_FILE, read_key_file, read_key_text
 from tocsin.runtime.metrics import Metrics
@@ -51,7 +53,7 @@ from tocsin.settings import (
     read_settings,
 )
 from tocsin.stores.sqlite import SCHEMA_VERSION as SCHEMA_VERSION
-from tocsin.stores.sqlite import SqliteStore
+from tocsin.stores.sqlite import SqliteStore, make_directory
 from tocsin.stores.sqlite.beside import LedgerReader, open_store_reader
 from tocsin.stores.sqlite.beside import open_reader as open_reader_of_sqlite
 from tocsin.stores.sqlite.comparing import Difference, compare
@@ -88,6 +90,41 @@ def open_store(directory: Path, failpoint: Callable[[str], None] = lambda name: 
         except StoreHeld:
             pause.wait(HELD_LOOK_S)
     return SqliteStore(directory, failpoint=failpoint)
+
+
+@contextmanager
+def opened_store(
+    directory: Path, database: str = "", failpoint: Callable[[str], None] = lambda name: None
+) -> Iterator[Store]:
+    """Open the store: the one on a PostgreSQL if a database is named, else the embedded one; held until it is closed.
+
+    directory: of the embedded store, and in any case of what is this machine's own; database: a URL for libpq.
+    Raises: StoreRefused, StoreFailed, Invalid.
+    """
+    if not database:
+        store: Store = open_store(directory, failpoint)
+        try:
+            yield store
+        finally:
+            store.close()
+        return
+    try:
+        from tocsin.stores.postgres import PostgresStore
+    except ImportError as error:
+        raise Invalid(
+            f"PostgreSQL needs a driver that is not here ({error}). Install it: pip install 'tocsin[postgres]'."
+        ) from error
+    try:
+        make_directory(directory)
+    except OSError as error:
+        raise StoreRefused(f"{directory} cannot be made: {error}. Choose another --data.") from error
+    with hold_directory(directory):
+        name = f"{platform.node()[:64]}-{MachineIds().random_bytes(4).hex()}"
+        shared = PostgresStore(database, node_id=name, failpoint=failpoint)
+        try:
+            yield shared
+        finally:
+            shared.close()
 
 
 def build_memory_store() -> Store:
@@ -380,7 +417,7 @@ def build_node(
         metrics=build_metrics(data),
         notary=notary,
         envelope_secrets=[secret.value for secret in settings.envelope_secrets],
-        simulations=build_simulations(data) if data is not None else None,
+        simulations=build_simulations(data) if data is not None and not is_shared(store) else None,
         backtests=build_backtests(settings, data) if data is not None else None,
         read_rules=read_rules_text,
     )
@@ -396,6 +433,11 @@ def build_node(
     gc.freeze()
     gc.set_threshold(200_000, 20, 50)
     return node
+
+
+def is_shared(store: Store) -> bool:
+    """Say whether other nodes may write to this store, too."""
+    return hasattr(store, "begin")
 
 
 def build_simulations(data: Path) -> Simulations:

@@ -43,9 +43,10 @@ IDLE_MS = 2000
 SILENT_MS = 5000
 """How long what was sent may stay unconfirmed by the other side's TCP before the connection counts as dead."""
 
-LEASE_S = 30.0
+LEASE = 30_000_000
 """A node that has not said for so long that it lives is taken for dead."""
 VOUCH_EVERY = 5_000_000
+"""How often it says so; both in microseconds."""
 CHANGES_KEPT = 10_000
 """A node that missed more turns than that loads everything anew."""
 
@@ -220,6 +221,12 @@ class PostgresStore(Reading):
     def owns(self, delivery: int) -> bool:
         return delivery in self._owned
 
+    def _ask_owned(self) -> set[int]:
+        return {
+            number
+            for (number,) in self._ask_writer("SELECT delivery FROM owned WHERE node = ?", (self.node_id,))
+        }
+
     def _end_turn(self) -> None:
         if self._turning is not None:
             turning, self._turning = self._turning, None
@@ -232,28 +239,21 @@ class PostgresStore(Reading):
         """
         if at < self._vouched_at + VOUCH_EVERY:
             return [], False
-        ((was_dead,),) = self._ask_writer(
-            "WITH before AS (SELECT until_at FROM nodes WHERE id = ?1) "
-            "INSERT INTO nodes VALUES (?1, clock_timestamp() + make_interval(secs => ?2)) "
+        ((known_until,),) = self._ask_writer(
+            "WITH before AS (SELECT until_at FROM nodes WHERE id = ?1) INSERT INTO nodes VALUES (?1, ?2) "
             "ON CONFLICT (id) DO UPDATE SET until_at = excluded.until_at "
-            "RETURNING coalesce((SELECT until_at < clock_timestamp() FROM before), TRUE)",
-            (self.node_id, LEASE_S),
+            "RETURNING coalesce((SELECT until_at FROM before), 0)",
+            (self.node_id, at + LEASE),
         )
-        dispossessed = bool(was_dead) and self._vouched_at > 0
+        dispossessed = 0 < known_until < at
         if dispossessed:
-            self._owned = {
-                number
-                for (number,) in self._ask_writer(
-                    "SELECT delivery FROM owned WHERE node = ?", (self.node_id,)
-                )
-            }
+            self._owned = self._ask_owned()
         taken = [
             number
             for (number,) in self._ask_writer(
-                "UPDATE owned SET node = ? WHERE node IN "
-                "(SELECT DISTINCT o.node FROM owned o LEFT JOIN nodes n ON n.id = o.node "
-                "WHERE n.id IS NULL OR n.until_at < clock_timestamp()) RETURNING delivery",
-                (self.node_id,),
+                "UPDATE owned SET node = ?1 WHERE node IN (SELECT o.node FROM owned o LEFT JOIN nodes n "
+                "ON n.id = o.node WHERE n.until_at IS NULL OR n.until_at < ?2) RETURNING delivery",
+                (self.node_id, at),
             )
         ]
         self._owned.update(taken)
@@ -366,10 +366,7 @@ class PostgresStore(Reading):
 
     def _load(self) -> Memory:
         ((self._turn,),) = self._ask_writer("SELECT turn FROM head")
-        self._owned = {
-            number
-            for (number,) in self._ask_writer("SELECT delivery FROM owned WHERE node = ?", (self.node_id,))
-        }
+        self._owned = self._ask_owned()
         return load(self._ask_writer)
 
     def recall(self, ids: Sequence[bytes]) -> list[LiveAlert]:

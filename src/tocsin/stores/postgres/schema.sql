@@ -20,7 +20,7 @@ CREATE TABLE head (
 CREATE TABLE changes (turn BIGINT PRIMARY KEY, body BYTEA NOT NULL);
 
 -- The nodes that write here. One whose time is over is taken for dead, and what it owned is anybody's.
-CREATE TABLE nodes (id TEXT COLLATE "C" PRIMARY KEY, until_at TIMESTAMPTZ NOT NULL);
+CREATE TABLE nodes (id TEXT COLLATE "C" PRIMARY KEY, until_at BIGINT NOT NULL);
 
 -- Which node attempts a pending delivery.
 CREATE TABLE owned (delivery BIGINT PRIMARY KEY, node TEXT COLLATE "C" NOT NULL);
