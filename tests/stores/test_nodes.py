@@ -37,7 +37,7 @@ from tocsin.runtime.pump import Pump, Request
 from tocsin.runtime.turn import Result
 from tocsin.stores.postgres import LEASE, PostgresStore
 
-SEEDS = 6
+SEEDS = 4
 STEPS = 120
 NODES = ("ada", "bob", "eve")
 
@@ -66,6 +66,7 @@ class Node:
     def __init__(self, url: str, name: str, clock: FakeClock) -> None:
         self._url, self.name, self._clock = url, name, clock
         self._lives = 0
+        self.is_cut_off = False
         self.begin()
 
     def begin(self) -> None:
@@ -125,7 +126,9 @@ class Story:
             node = self.chance.choice(self.nodes)
             if self.chance.random() < 0.06:
                 self._trouble(node)
-            node.take(*self._inputs(node))
+            answer = node.take(*self._inputs(node))
+            assert node.is_cut_off or not isinstance(answer, Exception), answer
+            node.is_cut_off = False
             self._check(node)
         self.clock.advance(2 * LEASE)
         for _ in range(2):
@@ -200,6 +203,8 @@ class Story:
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                     "WHERE application_name = 'tocsin' AND datname = current_database()"
                 )
+            for one in self.nodes:
+                one.is_cut_off = True
 
     def _check(self, node: Node) -> None:
         """The node knows what is stored; and each pending delivery is held by whoever owns it."""

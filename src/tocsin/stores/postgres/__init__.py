@@ -365,6 +365,7 @@ class PostgresStore(Reading):
                 ) from error
 
     def _load(self) -> Memory:
+        self._chains.forget()
         ((self._turn,),) = self._ask_writer("SELECT turn FROM head")
         self._owned = self._ask_owned()
         return load(self._ask_writer)
