@@ -302,7 +302,7 @@ class News(Memory, frozen=True, kw_only=True):
     incidents, alerts: those that are live; gone_incidents, gone_alerts (ids): those that are not any more.
     deliveries: pending ones; ended: numbers of those that are not any more.
     silences, maintenances: all of them, if others changed any (has_silences, has_maintenances).
-    erased: texts were taken out of rows.
+    erased: texts were taken out of rows; has_tokens: others made or revoked tokens.
     """
 
     gone_incidents: Sequence[int] = ()
@@ -311,6 +311,7 @@ class News(Memory, frozen=True, kw_only=True):
     has_silences: bool = False
     has_maintenances: bool = False
     erased: bool = False
+    has_tokens: bool = False
 
 
 class Begun(msgspec.Struct, frozen=True, kw_only=True):
@@ -319,16 +320,17 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
     at: the time, the same for all nodes, microseconds UTC; alive_at: when any of them was last known to listen.
     news: None if nobody changed anything. is_behind: what changed is no longer known; load everything.
     taken: deliveries that were another node's, which is gone, and are ours now.
-    dispossessed: this node was gone, and what was its own may be others' now; owned: all that still is.
+    leads: of all nodes this one does what only one needs to do.
+    dispossessed: this node was gone, and what was its own may be others' now.
     """
 
     at: int
     alive_at: int
     news: News | None = None
     is_behind: bool = False
+    leads: bool = True
     taken: Sequence[int] = ()
     dispossessed: bool = False
-    owned: Sequence[int] = ()
 
 
 class Shared(Protocol):

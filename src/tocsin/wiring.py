@@ -26,6 +26,7 @@ from tocsin.core.model.notification import Target
 from tocsin.core.model.policy import ALL_LABELS, Policy, Route
 from tocsin.outbound import Failure, Outbound
 from tocsin.ports import Channel, Clock, Ids, Source, Store, StoreHeld, StoreRefused
+from tocsin.runtime.committed import Committed
 from tocsin.runtime.house import House
 from tocsin.runtime.kek import KEY_FILE, read_key_file, read_key_text
 from tocsin.runtime.metrics import Metrics
@@ -67,7 +68,7 @@ from tocsin.stores.sqlite.copying import read_restored
 from tocsin.stores.sqlite.copying import store_versions as store_versions
 from tocsin.web.auth import Doorkeeper, Verifier, hash_token
 from tocsin.web.denials import Denials
-from tocsin.web.pepper import OPERATOR, first_token
+from tocsin.web.pepper import OPERATOR, first_token, is_operators
 from tocsin.web.pepper import read_pepper as read_pepper_of
 
 if TYPE_CHECKING:
@@ -577,13 +578,20 @@ def read_pepper(data: Path, store: Store) -> bytes:
 
 def build_doorkeeper(settings: Settings, node: Node, pepper: bytes) -> Doorkeeper:
     """Make who lets people in; to be closed before the node stops. Raises: Invalid, StoreFailed."""
-    return Doorkeeper(
+    doorkeeper = Doorkeeper(
         node.store,
         node.clock,
         pepper=pepper,
         denials=Denials(node.gate.submit),
         verifier=build_verifier(settings, node.clock),
     )
+
+    def heard(committed: Committed) -> None:
+        if committed.has_tokens:
+            asyncio.get_running_loop().run_in_executor(None, doorkeeper.forget)
+
+    node.gate.watch(heard)
+    return doorkeeper
 
 
 JWKS_BYTES_MAX = 256 * 1024
@@ -639,21 +647,25 @@ def make_first_token(store: Store, pepper: bytes) -> tuple[str, Token] | None:
 
     In that order, so that a start that dies in between shows another one the next time.
     """
-    if any(token.id != OPERATOR for token in store.tokens()):
+    if not all(is_operators(token) for token in store.tokens()):
         return None
     return first_token(MachineIds(), MachineClock().now(), pepper)
 
 
-def make_operator_token(store: Store, pepper: bytes) -> str:
-    """Make the token of whoever may read the data directory, in place of the one of the last start.
+def make_operator_token(store: Store, pepper: bytes, data: Path) -> str:
+    """Make the token of whoever may read the data directory, in place of the one of the last start there.
 
     Raises: StoreFailed.
     """
-    token = f"toc_{OPERATOR}_{MachineIds().random_bytes(32).hex()}"
+    id_ = OPERATOR
+    if is_shared(store):
+        here = f"{platform.node()} {data.resolve()}"
+        id_ += f"-{hashlib.blake2b(here.encode(), digest_size=4).hexdigest()}"
+    token = f"toc_{id_}_{MachineIds().random_bytes(32).hex()}"
     name = "operator on this machine"
     store.put_token(
         Token(
-            id=OPERATOR,
+            id=id_,
             name=name,
             role=Role.ADMIN,
             hash=hash_token(token, pepper),

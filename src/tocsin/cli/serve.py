@@ -147,7 +147,7 @@ async def _serve(
         pepper = read_pepper(data, store)
         with _listening(host, port) as listener:
             node = build_node(settings, store, data=data, failpoint=failpoint, accept_clock=accept_clock)
-            operator = make_operator_token(store, pepper)
+            operator = make_operator_token(store, pepper, data)
             url = _url(listener)
             node.start()
             try:

@@ -84,6 +84,7 @@ class Pump:
         self._alive_at = 0
         self._resumed = False
         self._is_opening = False
+        self._leads = self._shared is None
 
     # The life of the pump
 
@@ -114,7 +115,9 @@ class Pump:
     def _announce(self, state: State) -> None:
         """Tell whoever delivers of all that is pending in what is committed."""
         pending = [dispatch(state, number) for number in state.deliveries if self._is_ours(number)]
-        self._on_committed(Committed(dispatches=pending, ended=(), is_all=True))
+        self._on_committed(
+            Committed(dispatches=pending, ended=(), is_all=True, has_tokens=self._shared is not None)
+        )
 
     def _is_ours(self, delivery: int) -> bool:
         """Say whether this node attempts a pending delivery."""
@@ -142,6 +145,11 @@ class Pump:
             self._resumed = True
         assert self._state is not None
         return self._state
+
+    @property
+    def is_shared(self) -> bool:
+        """Say whether other nodes decide, too."""
+        return self._shared is not None
 
     def next_wakeup(self) -> int | None:
         """Say when `turn` wants to be called even if nothing waits (microseconds UTC)."""
@@ -245,6 +253,7 @@ class Pump:
             self._announce(state)
             return state
         self._alive_at = begun.alive_at
+        is_moved, self._leads = begun.leads is not self._leads, begun.leads
         changed: Sequence[int] = ()
         ended: list[int] = []
         size = 0
@@ -259,13 +268,15 @@ class Pump:
             for number in {**dict.fromkeys(changed), **dict.fromkeys(begun.taken)}
             if self._is_ours(number)
         ]
-        if size or ours:
+        if size or ours or is_moved:
             self._on_committed(
                 Committed(
                     dispatches=[dispatch(state, number) for number in ours if number in state.deliveries],
                     ended=ended,
                     size=size,
                     at=state.at,
+                    has_tokens=news is not None and news.has_tokens,
+                    leads=begun.leads if is_moved else None,
                 )
             )
         return state

@@ -47,6 +47,7 @@ LEASE = 30_000_000
 """A node that has not said for so long that it lives is taken for dead."""
 VOUCH_EVERY = 5_000_000
 """How often it says so; both in microseconds."""
+FORGOTTEN_AFTER = 86_400_000_000
 CHANGES_KEPT = 10_000
 """A node that missed more turns than that loads everything anew."""
 
@@ -85,6 +86,7 @@ class PostgresStore(Reading):
         self._turn = 0
         self._vouched_at = 0
         self._owned: set[int] = set()
+        self._leads = False
         self._open()
 
     def _open(self) -> None:
@@ -209,9 +211,9 @@ class PostgresStore(Reading):
                 alive_at=head.alive_at,
                 news=news,
                 is_behind=is_behind,
+                leads=self._leads,
                 taken=taken,
                 dispossessed=dispossessed,
-                owned=sorted(self._owned) if dispossessed or taken else (),
             )
 
     def release(self) -> None:
@@ -257,6 +259,9 @@ class PostgresStore(Reading):
             )
         ]
         self._owned.update(taken)
+        ((first,),) = self._ask_writer("SELECT min(id) FROM nodes WHERE until_at >= ?", (at,))
+        self._leads = first == self.node_id
+        self._ask_writer("DELETE FROM nodes WHERE until_at < ? RETURNING id", (at - FORGOTTEN_AFTER,))
         self._vouched_at = at
         return sorted(taken), dispossessed
 

@@ -37,6 +37,7 @@ class Changed(msgspec.Struct, array_like=True):
     silences: bool = False
     maintenances: bool = False
     erased: bool = False
+    tokens: bool = False
 
 
 encode_changed = msgspec.msgpack.Encoder().encode
@@ -55,6 +56,7 @@ def changed_by(batch: Batch) -> Changed:
         silences=bool(batch.silences or batch.ended_silences),
         maintenances=bool(batch.maintenances or batch.ended_maintenances),
         erased=batch.redacted is not None,
+        tokens=bool(batch.tokens or batch.revoked),
     )
 
 
@@ -111,6 +113,7 @@ def news_of(bodies: Sequence[bytes], head: Head, ask: Ask) -> News:
         else (),
         has_maintenances=has_maintenances,
         erased=any(turn.erased for turn in turns),
+        has_tokens=any(turn.tokens for turn in turns),
     )
 
 
