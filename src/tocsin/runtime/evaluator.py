@@ -79,7 +79,7 @@ class _Due(NamedTuple):
 
 
 class Evaluator:
-    """Belongs to the event loop. submit: see `Gate.submit`; leads: whether it looks at once, or is told to; see `lead`."""
+    """Belongs to the event loop. submit: see `Gate.submit`; leads: look at once, and not only when told to (`lead`)."""
 
     def __init__(
         self,
