@@ -13,10 +13,11 @@ from tests.support.fakes import SECOND, FakeClock, FakeIds
 from tests.support.world import SEEN_WITHOUT_ENTRY, dump
 
 from tocsin.core.engine.restore import restore
-from tocsin.core.engine.state import begin
-from tocsin.core.ledger.encoding import read_entry, unpack
+from tocsin.core.engine.state import LiveDelivery, begin
+from tocsin.core.ledger.encoding import read_decision, read_entry, read_header, unpack
 from tocsin.core.ledger.verify import verify
 from tocsin.core.model.alert import Alert, Severity, Status
+from tocsin.core.model.event import Notified
 from tocsin.core.model.incident import IncidentState
 from tocsin.core.model.input import (
     Acted,
@@ -105,13 +106,15 @@ class Node:
 
 
 class Story:
-    """Three nodes, and what a seed lets happen to them."""
+    """Some nodes, and what a seed lets happen to them. troubled: they die, and are cut off."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, names: Sequence[str] = NODES, *, troubled: bool = True) -> None:
+        self.troubled = troubled
         self.chance = random.Random(f"nodes {seed}")
+        self.who = random.Random(f"who {seed}")
         self.clock = FakeClock()
         self.url = a_database()
-        self.nodes = [Node(self.url, name, self.clock) for name in NODES]
+        self.nodes = [Node(self.url, name, self.clock) for name in names]
         self.answered: dict[tuple[str, int], str] = {}
         self.looks = 0
         assert not isinstance(self.nodes[0].take(PolicyChanged(policy=POLICY)), Exception)
@@ -123,8 +126,8 @@ class Story:
     def play(self) -> None:
         for _ in range(STEPS):
             self.clock.advance(int(self.chance.choice((0.001, 0.5, 2, 20, 70, 400, 4000)) * SECOND))
-            node = self.chance.choice(self.nodes)
-            if self.chance.random() < 0.06:
+            node = self.who.choice(self.nodes)
+            if self.chance.random() < 0.06 and self.troubled:
                 self._trouble(node)
             answer = node.take(*self._inputs(node))
             assert node.is_cut_off or not isinstance(answer, Exception), answer
@@ -142,16 +145,30 @@ class Story:
         if draw < 0.45:
             return [self._look() for _ in range(chance.choice((1, 2, 6)))]
         if draw < 0.75:
-            due = [one for one in node.held.values() if one.due <= self.clock.now()][:4]
-            return [
-                OutcomeReported(delivery=one.delivery, attempt=one.attempt, outcome=self._outcome())
-                for one in due
-            ]
+            if (
+                not self.troubled
+            ):  # It must not matter how many nodes there are, so anybody's outcomes come by any.
+                return self._outcomes([(d.number, d.attempts + 1) for d in self._pending()])
+            held = [one for one in node.held.values() if one.due <= self.clock.now()]
+            return self._outcomes([(one.delivery, one.attempt) for one in held])
         if draw < 0.93:
             return [self._act(node)]
         if draw < 0.96:
             return [PolicyChanged(policy=chance.choice((POLICY, STRICTER)))]
         return []
+
+    def _pending(self) -> list[LiveDelivery]:
+        observer = PostgresStore(self.url, node_id="observer")
+        try:
+            return [one for one in observer.load().deliveries if one.due <= self.clock.now()]
+        finally:
+            observer.close()
+
+    def _outcomes(self, due: Sequence[tuple[int, int]]) -> list[Input]:
+        return [
+            OutcomeReported(delivery=delivery, attempt=attempt, outcome=self._outcome())
+            for delivery, attempt in due[:4]
+        ]
 
     def _look(self) -> Input:
         chance = self.chance
@@ -175,7 +192,8 @@ class Story:
 
     def _act(self, node: Node) -> Input:
         chance = self.chance
-        number = chance.randrange(1, node.pump.state.counters.incident + 2)
+        given = node.store.head().counters
+        number = chance.randrange(1, given.incident + 2)
         draw = chance.random()
         if draw < 0.15:
             now = self.clock.now()
@@ -185,7 +203,7 @@ class Story:
                 ends_at=now + chance.choice((2, 30)) * MINUTE,
             )
         if draw < 0.25:
-            return DeliveryRetryAsked(delivery=chance.randrange(1, node.pump.state.counters.delivery + 2))
+            return DeliveryRetryAsked(delivery=chance.randrange(1, given.delivery + 2))
         action = chance.choice(
             (Action.ACK, Action.UNACK, Action.SILENCE, Action.UNSILENCE, Action.RESOLVE, Action.REOPEN, Action.NOTE)
         )  # fmt: skip
@@ -252,3 +270,24 @@ def test_every_node_knows_what_all_of_them_decided(seed: int) -> None:
         assert owners <= {node.store.node_id for node in story.nodes}, "what a dead node owned was taken over"
     finally:
         story.close()
+
+
+def test_three_nodes_decide_what_one_would() -> None:
+    def told(*names: str) -> list[Any]:
+        story = Story(1, names, troubled=False)
+        try:
+            story.play()
+            return [
+                (read_header(header).at, event.incident, event.kind, [one.target for one in event.deliveries])
+                for segment in story.nodes[0].store.segments()
+                for header, decision, _ in unpack(segment.data)
+                for event in read_decision(decision).events
+                if isinstance(event, Notified)
+            ]
+        finally:
+            story.close()
+
+    alone = told("ada")
+
+    assert len(alone) > 20
+    assert told(*NODES) == alone
