@@ -25,7 +25,7 @@ from tocsin.core.model.input import Input, LedgerFork
 from tocsin.core.model.notification import Target
 from tocsin.core.model.policy import ALL_LABELS, Policy, Route
 from tocsin.outbound import Failure, Outbound
-from tocsin.ports import Channel, Clock, Ids, Source, Store, StoreHeld, StoreRefused
+from tocsin.ports import Channel, Clock, Head, Ids, Source, Store, StoreHeld, StoreRefused
 from tocsin.runtime.committed import Committed
 from tocsin.runtime.house import House
 from tocsin.runtime.kek import KEY_FILE, read_key_file, read_key_text
@@ -126,6 +126,30 @@ def opened_store(
             yield shared
         finally:
             shared.close()
+
+
+MOVED = "tocsin.db.moved"
+"""What the database of a data directory is called once it was moved to a server, so that nobody starts on it again."""
+
+
+def move_store(data: Path, database: str, told: Callable[[str], None]) -> Head:
+    """Move the embedded store of a data directory to an empty PostgreSQL; its keys stay. Give where the ledger ends.
+
+    told: is given what is done next. Raises: as `open_reader` and `opened_store`, and Damaged.
+    """
+    from tocsin.stores.postgres.filling import fill
+
+    open_store(
+        data
+    ).close()  # It brings the schema up to date, and refuses a directory on which a server runs.
+    with hold_directory(data):
+        source = open_store_reader(data)
+        try:
+            head = fill(database, source.rows, told)
+        finally:
+            source.close()
+        (data / "tocsin.db").rename(data / MOVED)
+    return head
 
 
 def build_memory_store() -> Store:

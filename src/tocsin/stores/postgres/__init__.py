@@ -258,6 +258,16 @@ class PostgresStore(Reading):
                 (self.node_id, at),
             )
         ]
+        if not self._vouched_at:  # What came from an embedded store is nobody's yet.
+            taken += [
+                number
+                for (number,) in self._ask_writer(
+                    "INSERT INTO owned SELECT number, ? FROM deliveries d INDEXED BY deliveries_pending "
+                    "WHERE state = 'pending' AND NOT EXISTS (SELECT 1 FROM owned o WHERE o.delivery = d.number) "
+                    "RETURNING delivery",
+                    (self.node_id,),
+                )
+            ]
         self._owned.update(taken)
         ((first,),) = self._ask_writer("SELECT min(id) FROM nodes WHERE until_at >= ?", (at,))
         self._leads = first == self.node_id
