@@ -50,6 +50,10 @@ GAP_MIN = 60_000_000
 """Shorter times without a turn or a commit, in microseconds, do not count as an absence of ours."""
 
 
+SKEW_MAX = 5_000_000
+"""A clock that is further from the one that all nodes share is complained of."""
+
+
 class Request(msgspec.Struct, frozen=True):
     """Inputs that one caller waits for; they go into one commit. answer: called once, on the pump's thread."""
 
@@ -85,6 +89,8 @@ class Pump:
         self._resumed = False
         self._is_opening = False
         self._leads = self._shared is None
+        self._ahead = 0
+        """How far the clock that all nodes share is before our own, microseconds."""
 
     # The life of the pump
 
@@ -152,8 +158,9 @@ class Pump:
         return self._shared is not None
 
     def next_wakeup(self) -> int | None:
-        """Say when `turn` wants to be called even if nothing waits (microseconds UTC)."""
-        return next_wakeup(self._state) if self._state is not None else None
+        """Say when `turn` wants to be called even if nothing waits (microseconds UTC, by this node's own clock)."""
+        due = next_wakeup(self._state) if self._state is not None else None
+        return None if due is None else due - self._ahead
 
     @property
     def state(self) -> State:
@@ -204,6 +211,7 @@ class Pump:
         state, now = self._ready(), self._clock.now()
         if self._shared is not None:
             begun = self._shared.begin()
+            self._compare_clocks(begun.at - now)
             state, now = self._begin(state, begun), begun.at
         at = max(now, state.at + 1)
         turn = Turn(
@@ -241,6 +249,15 @@ class Pump:
             turn.take(AlertExpired(id=alert.id), SYSTEM, None)
         turn.take(Tick(), SYSTEM, None)
         return answers, self._commit(turn, at)
+
+    def _compare_clocks(self, ahead: int) -> None:
+        if abs(ahead) > SKEW_MAX >= abs(self._ahead):
+            log.warning(
+                "this machine's clock is %.0f s %s the database's, by which Tocsin goes; set both by NTP",
+                abs(ahead) / 1e6,
+                "behind" if ahead > 0 else "ahead of",
+            )
+        self._ahead = ahead
 
     def _others_listened(self, at: int) -> bool:
         """Say whether it does not matter that this node was stopped, since others were not."""

@@ -445,6 +445,9 @@ class _Reader:
         self._connection = connection
         self._is_used = False
 
+    def __del__(self) -> None:
+        self._connection.close()
+
     def answer(self, questions: Sequence[Question]) -> list[list[Any]] | None:
         """Answer all questions from one commit; None if this reader was closed, by whomever."""
         with self._asking:
