@@ -412,6 +412,19 @@ def test_what_cannot_be_delivered_is_given_up_in_time_and_somebody_else_hears_of
     assert ends(world).count("dead") == 1
 
 
+def test_the_last_attempt_comes_no_sooner_than_the_provider_asked_for():
+    world = a_world(retries=Retries(give_up=HOUR), answers=hangs)
+    world.fire()
+    world.wait(HOUR - SECOND)
+
+    world.report(1, Retry(why="429", after_s=30))
+
+    assert world.state.deliveries[1].due == NINE + HOUR + 29 * SECOND
+    world.wait(30 * SECOND)
+    world.report(1, Retry(why="429", after_s=30), attempt=2)
+    assert ends(world) == ["dead"]
+
+
 def test_a_refusal_is_final_and_its_meta_notification_starts_no_other():
     world = a_world("anna", "ops@webhook")
     world.answers = lambda delivery, attempt, at: Refused(why="410")

@@ -45,12 +45,13 @@ def reported(state: State, report: OutcomeReported, at: int) -> tuple[ev.Decided
             retries = state.plans.policy.retries
             if at - delivery.first_at >= retries.give_up:
                 return _dead(state, delivery, report.attempt, "given up after trying for so long", at)
-            wait = back_off(retries, report.attempt, delivery.key)
+            wait, asked = back_off(retries, report.attempt, delivery.key), 0
             because = f"attempt {report.attempt} failed"
             if after_s is not None:
-                wait = max(wait, min(after_s * SECOND, RETRY_AFTER_MAX))
+                asked = min(after_s * SECOND, RETRY_AFTER_MAX)
                 because += f"; the provider asked for {after_s} s"
-            due = min(at + wait, delivery.first_at + retries.give_up)
+            # The last attempt comes when time is up, or when the provider wants it, if that is later.
+            due = max(min(at + wait, delivery.first_at + retries.give_up), at + asked)
             retried = ev.DeliveryRetried(
                 delivery=delivery.number, attempts=report.attempt, due=max(due, at + 1), because=because
             )
