@@ -118,6 +118,7 @@ class PostgresStore(Reading):
             cursor_factory=psycopg.RawCursor,
             connect_timeout=CONNECTING_S,
             application_name="tocsin",
+            client_encoding="UTF8",
             tcp_user_timeout=SILENT_MS,
             options=" ".join(f"-c {name}={value}" for name, value in options.items()),
         )
