@@ -51,7 +51,9 @@ FORGOTTEN_AFTER = 86_400_000_000
 CHANGES_KEPT = 10_000
 """A node that missed more turns than that loads everything anew."""
 
-NOW = "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
+HEAD_AND_TIME = HEAD.replace(
+    "SELECT ", "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT), "
+)
 
 _INSERT = re.compile(r"INSERT INTO (\w+) VALUES \([?, ]+\)")
 
@@ -175,6 +177,7 @@ class PostgresStore(Reading):
         if self._closed:
             raise StoreFailed(f"{self._name} is closed.")
         self._turning = None
+        self._vouched_at = 0
         self._close_all()
         try:
             self._open()
@@ -189,8 +192,11 @@ class PostgresStore(Reading):
             self._end_turn()
             self._turning = turning = ExitStack()
             turning.enter_context(self._writer.transaction())
-            ((turn, at),) = self._ask_writer(f"SELECT turn, {NOW} FROM head FOR UPDATE")
-            head = head_of(self._ask_writer(HEAD))
+            ((turn,),) = self._ask_writer("SELECT turn FROM head FOR UPDATE")
+            ((at, *end),) = self._ask_writer(
+                HEAD_AND_TIME
+            )  # Now that it is ours: the time is after the wait.
+            head = head_of([end])
             at = self.time() if self.time is not None else at
             taken, dispossessed = self._vouch(at)
             missed = turn - self._turn
@@ -259,7 +265,7 @@ class PostgresStore(Reading):
                 (self.node_id, at),
             )
         ]
-        if not self._vouched_at:  # What came from an embedded store is nobody's yet.
+        if not self._vouched_at:  # The first time, for what came from an embedded store is nobody's yet.
             taken += [
                 number
                 for (number,) in self._ask_writer(
