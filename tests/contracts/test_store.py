@@ -484,6 +484,21 @@ def test_an_incident_is_shown_with_its_title_and_labels(store: Store):
     assert store.incident_text(1) == ("disk of db-1", {"host": "db-1", "b": "c"})
 
 
+@pytest.mark.parametrize("number", [-1, 0, 7, (1 << 63) - 1, 1 << 63, 1 << 70])
+def test_a_number_that_nobody_gave_finds_nothing(store: Store, number: int):
+    assert store.delivery(number) is None
+    assert store.delivery_view(number) is None
+    assert store.incident_view(number) is None
+    assert store.message(number) is None
+    assert store.policy(number) is None
+    assert not store.is_live(number)
+    assert store.members(number) == []
+    assert store.deliveries_of(number) == []
+    assert store.attempts_of(number) == []
+    assert store.find_incident(str(number)) is None
+    assert store.find_silence(str(number)) is None
+
+
 def test_what_is_not_there_is_none(store: Store):
     assert store.incident_view(1) is None
     assert store.incident_text(1) is None

@@ -38,7 +38,8 @@ def read_key_file(path: Path, ids: Ids, *, may_make: bool) -> bytes:
     """
     try:
         key = path.read_bytes()
-        path.chmod(0o600)
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
     except FileNotFoundError:
         if not may_make:
             raise Conflict(

@@ -36,7 +36,8 @@ def read_pepper(data: Path, store: Store, ids: Ids) -> bytes:
     path = data / PEPPER_FILE
     try:
         pepper = path.read_bytes()
-        path.chmod(0o600)
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
     except FileNotFoundError:
         if not all(is_operators(token) for token in store.tokens()):
             raise _refused(f"The file {path} is missing") from None

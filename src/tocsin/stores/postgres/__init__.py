@@ -48,6 +48,7 @@ LEASE = 30_000_000
 VOUCH_EVERY = 5_000_000
 """How often it says so; both in microseconds."""
 FORGOTTEN_AFTER = 86_400_000_000
+HALF = 1 << 63
 CHANGES_KEPT = 10_000
 """A node that missed more turns than that loads everything anew."""
 
@@ -488,6 +489,10 @@ class _Reader:
 
 
 def _rows(connection: Connection, sql: str, bindings: tuple[Any, ...] = ()) -> list[Any]:
+    """Run a question. Raises: OverflowError for a number that no column holds, as SQLite does."""
+    for value in bindings:
+        if type(value) is int and not -HALF <= value < HALF:
+            raise OverflowError(f"{value} is no BIGINT")
     return connection.execute(sql.encode(), bindings, binary=True).fetchall()
 
 
