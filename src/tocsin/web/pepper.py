@@ -10,7 +10,7 @@ from tocsin.core.model.access import Role, Token
 from tocsin.core.model.errors import Conflict
 from tocsin.core.model.input import TokenCut, TokenIssued
 from tocsin.ports import Ids, Store
-from tocsin.runtime.files import write_whole
+from tocsin.runtime.files import read_private, write_whole
 from tocsin.runtime.node import Node
 from tocsin.web.auth import PEPPER_BYTES, make_token
 
@@ -35,9 +35,7 @@ def read_pepper(data: Path, store: Store, ids: Ids) -> bytes:
     """
     path = data / PEPPER_FILE
     try:
-        pepper = path.read_bytes()
-        if path.stat().st_mode & 0o077:
-            path.chmod(0o600)
+        pepper = read_private(path)
     except FileNotFoundError:
         if not all(is_operators(token) for token in store.tokens()):
             raise _refused(f"The file {path} is missing") from None
