@@ -289,7 +289,10 @@ def _welcome(node: "Node", url: str, data: Path, config: Path | None) -> None:
     )
     entries = f"{head.size} entries in the ledger" if head.size > FIRST_ENTRIES else "new"
     whence = "" if config is None else f" (from {plain(config)})"
-    click.echo(f"Tocsin listens on {url}; data in {data} ({entries}); channels: {channels}{whence}")
+    place = f"data in {data}"
+    if (shared := getattr(node.store, "name", "")) != "":
+        place = f"data in {plain(shared)}, keys in {data}"
+    click.echo(f"Tocsin listens on {url}; {place} ({entries}); channels: {channels}{whence}")
     if node.dry_run:
         click.echo("DRY RUN: everything is decided and recorded, but nothing is sent to anybody.")
     # Who started it in a pipe waits for these lines.

@@ -74,7 +74,8 @@ class PostgresStore(Reading):
         self, url: str, *, node_id: str = "alone", failpoint: Callable[[str], None] = lambda name: None
     ) -> None:
         self._url = url
-        self._name = _named(url)
+        self.name = _named(url)
+        """The database, as people are told of it; without the password."""
         self._failpoint = failpoint
         self._mine = threading.local()
         self._readers: weakref.WeakSet[_Reader] = weakref.WeakSet()
@@ -141,7 +142,7 @@ class PostgresStore(Reading):
             )
         )
         if weak:
-            raise StoreRefused(f"{self._name} {weak}")
+            raise StoreRefused(f"{self.name} {weak}")
         with writer.transaction():
             writer.execute("SELECT pg_advisory_xact_lock($1)", (SCHEMA_LOCK,))
             tables = [
@@ -156,13 +157,13 @@ class PostgresStore(Reading):
                 ((version,),) = _rows(writer, "SELECT value FROM meta WHERE key = 'schema'") or [(b"0",)]
                 if int(version) != SCHEMA_VERSION:
                     raise StoreRefused(
-                        f"{self._name} has schema {int(version)}; this program knows {SCHEMA_VERSION}. "
+                        f"{self.name} has schema {int(version)}; this program knows {SCHEMA_VERSION}. "
                         "Start the newer Tocsin that wrote it."
                     )
                 return
             if tables:
                 raise StoreRefused(
-                    f"{self._name} is somebody else's: it has tables that Tocsin did not make, such as "
+                    f"{self.name} is somebody else's: it has tables that Tocsin did not make, such as "
                     f"{tables[0]}. Make a database of its own for Tocsin."
                 )
             writer.execute(
@@ -176,7 +177,7 @@ class PostgresStore(Reading):
     def reopen(self) -> None:
         """Begin anew after a failure; readers too, when they are next asked. Raises: StoreFailed."""
         if self._closed:
-            raise StoreFailed(f"{self._name} is closed.")
+            raise StoreFailed(f"{self.name} is closed.")
         self._turning = None
         self._vouched_at = 0
         self._close_all()
@@ -384,7 +385,7 @@ class PostgresStore(Reading):
                     return self._load()
             except msgspec.MsgspecError as error:
                 raise StoreFailed(
-                    f"{self._name} holds what this program cannot read ({error}). Restore it from a backup."
+                    f"{self.name} holds what this program cannot read ({error}). Restore it from a backup."
                 ) from error
 
     def _load(self) -> Memory:
@@ -415,7 +416,7 @@ class PostgresStore(Reading):
     def _new_reader(self) -> "_Reader":
         with self._lock:
             if self._closed:
-                raise StoreFailed(f"{self._name} is closed.")
+                raise StoreFailed(f"{self.name} is closed.")
             reader = self._mine.reader = _Reader(self._connect(writes=False))
             self._readers.add(reader)
         return reader
@@ -442,7 +443,7 @@ class PostgresStore(Reading):
         try:
             yield
         except (psycopg.Error, psycopg.Warning) as error:
-            raise StoreFailed(f"{self._name} {what}: {_said(error)}") from error
+            raise StoreFailed(f"{self.name} {what}: {_said(error)}") from error
 
 
 class _Reader:
