@@ -66,6 +66,7 @@ from tocsin.stores.sqlite.copying import database_bytes as database_bytes
 from tocsin.stores.sqlite.copying import hold_directory as hold_directory
 from tocsin.stores.sqlite.copying import read_restored
 from tocsin.stores.sqlite.copying import store_versions as store_versions
+from tocsin.stores.tables.ledger import LedgerRows
 from tocsin.web.auth import Doorkeeper, Verifier, hash_token
 from tocsin.web.denials import Denials
 from tocsin.web.pepper import OPERATOR, first_token, is_operators
@@ -119,6 +120,11 @@ def opened_store(
         make_directory(directory)
     except OSError as error:
         raise StoreRefused(f"{directory} cannot be made: {error}. Choose another --data.") from error
+    if (directory / "tocsin.db").exists():
+        raise StoreRefused(
+            f"{directory} holds an embedded store, which nodes on PostgreSQL would leave behind. Move it: tocsin "
+            f"migrate-store --data {directory} --db URL. Or choose another --data."
+        )
     with hold_directory(directory):
         name = f"{platform.node()[:64]}-{MachineIds().random_bytes(4).hex()}"
         shared = PostgresStore(database, node_id=name, failpoint=failpoint)
@@ -165,6 +171,18 @@ def open_reader(directory: Path) -> LedgerReader:
     Raises: NotFound if there is none; StoreRefused, StoreFailed, Damaged.
     """
     return open_reader_of_sqlite(directory)
+
+
+def open_ledger(directory: Path, database: str = "") -> LedgerRows:
+    """Open the ledger in a directory or, if there is none and a database is named, in that PostgreSQL.
+
+    Raises: as `open_reader`.
+    """
+    if not database or (directory / "tocsin.db").is_file():
+        return open_reader(directory)
+    from tocsin.stores.postgres.beside import LedgerReader as LedgerOnPostgres
+
+    return LedgerOnPostgres(database)
 
 
 def open_beside(directory: Path) -> Store:
@@ -442,7 +460,7 @@ def build_node(
         metrics=build_metrics(data),
         notary=notary,
         envelope_secrets=[secret.value for secret in settings.envelope_secrets],
-        simulations=build_simulations(data) if data is not None and not is_shared(store) else None,
+        simulations=build_simulations(data, getattr(store, "url", "")) if data is not None else None,
         backtests=build_backtests(settings, data) if data is not None else None,
         read_rules=read_rules_text,
     )
@@ -465,11 +483,13 @@ def is_shared(store: Store) -> bool:
     return hasattr(store, "begin")
 
 
-def build_simulations(data: Path) -> Simulations:
-    """Make who decides again in a process of its own, which reads beside this one and needs no secret."""
-    return Simulations(
-        [*_TOCSIN, "whatif", "--data", str(data.absolute()), "--policy"], child_environment({})
-    )
+def build_simulations(data: Path, database: str = "") -> Simulations:
+    """Make who decides again in a process of its own, which reads beside this one.
+
+    It needs no secret but the way to the database, if there is one.
+    """
+    environment = child_environment({"TOCSIN_DB": database} if database else {})
+    return Simulations([*_TOCSIN, "whatif", "--data", str(data.absolute()), "--policy"], environment)
 
 
 def build_backtests(settings: Settings, data: Path) -> Simulations:

@@ -1,5 +1,6 @@
 """`tocsin migrate-store`: everything arrives on PostgreSQL, and the node that starts there goes on where it was."""
 
+import json
 from pathlib import Path
 
 import psycopg
@@ -10,7 +11,7 @@ from tests.contracts.test_pump_on_stores import Driven, an_eventful_hour
 from tests.support.databases import a_database
 from tests.support.fakes import NOON, FakeClock, FakeIds
 
-from tocsin.cli.exits import NOT_FOUND, UNEXPECTED, VERIFICATION_FAILED
+from tocsin.cli.exits import DIFFERENCES, NOT_FOUND, UNEXPECTED, VERIFICATION_FAILED
 from tocsin.cli.main import main
 from tocsin.core.model.policy import DAY
 from tocsin.ports import DeliveryFilter, IncidentFilter, Store
@@ -79,6 +80,35 @@ def test_everything_arrives_and_goes_on(data: Path) -> None:
         assert owed, "nothing was pending, so this shows nothing"
     finally:
         arrived.close()
+
+
+def test_no_node_starts_beside_an_embedded_store(data: Path) -> None:
+    refused = tocsin("serve", "--data", data, "--db", a_database(), "--port", "0")
+
+    assert refused.exit_code == UNEXPECTED
+    assert f"migrate-store --data {data}" in refused.output
+
+
+def test_whoever_checks_reads_the_database_beside_the_nodes(data: Path, tmp_path: Path) -> None:
+    url = a_database()
+    here = json.loads(tocsin("ledger", "verify", "--data", data, "-o", "json").output)
+    assert tocsin("migrate-store", "--data", data, "--db", url).exit_code == 0
+    (tmp_path / "other.yaml").write_text("rate_limit: {limit: 1, window: 1h}\n")
+
+    there = json.loads(tocsin("ledger", "verify", "--data", data, "--db", url, "-o", "json").output)
+    shown = tocsin("ledger", "show", "3", "--data", data, "--db", url, "-o", "json")
+    asked = tocsin("whatif", "--policy", tmp_path / "other.yaml", "--data", data, "--db", url, "-o", "json")
+
+    assert there["sound"]
+    assert (there["size"], there["root"]) == (here["size"], here["root"])
+    assert json.loads(shown.output)["header"]["seq"] == 3
+    assert asked.exit_code in (0, DIFFERENCES), asked.output
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("UPDATE segments SET data = set_byte(data, 40, 63) WHERE first_seq = 0")
+    assert tocsin("ledger", "verify", "--data", data, "--db", url).exit_code == VERIFICATION_FAILED
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DROP TABLE head CASCADE")
+    assert tocsin("ledger", "verify", "--data", data, "--db", url).exit_code == NOT_FOUND
 
 
 def test_a_database_that_holds_something_is_left_alone(data: Path) -> None:

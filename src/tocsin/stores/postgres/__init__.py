@@ -73,8 +73,8 @@ class PostgresStore(Reading):
     def __init__(
         self, url: str, *, node_id: str = "alone", failpoint: Callable[[str], None] = lambda name: None
     ) -> None:
-        self._url = url
-        self.name = _named(url)
+        self.url = url
+        self.name = database_name(url)
         """The database, as people are told of it; without the password."""
         self._failpoint = failpoint
         self._mine = threading.local()
@@ -117,7 +117,7 @@ class PostgresStore(Reading):
                 "default_transaction_isolation": "repeatable\\ read",
             }
         connection = psycopg.connect(
-            self._url,
+            self.url,
             autocommit=True,
             cursor_factory=psycopg.RawCursor,
             connect_timeout=CONNECTING_S,
@@ -534,7 +534,7 @@ def _weaknesses(settings: Mapping[str, str]) -> str:
     return ""
 
 
-def _named(url: str) -> str:
+def database_name(url: str) -> str:
     """Name a database without its password."""
     try:
         parts = conninfo_to_dict(url)
