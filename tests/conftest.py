@@ -26,17 +26,17 @@ for name in [
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("tocsin")
     group.addoption("--seed", type=int, help="run each simulation under this one seed")
-    group.addoption(
-        "--seeds", type=int, help="run each simulation under the seeds 0..N-1 (as many as it asks for)"
-    )
+    group.addoption("--seeds", type=int, help="play the simulated stories of the seeds 0..N-1")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test with an argument `seed` runs once per seed; `make sim SEED=8127` repeats the one that failed.
 
-    Its module may say in SEEDS how many of them it needs to mean something.
+    Its module may say in SEEDS how many of them it needs to mean something; `--seeds` is for tests/simulation alone.
     """
     if "seed" in metafunc.fixturenames:
         one = metafunc.config.getoption("--seed")
-        many = metafunc.config.getoption("--seeds") or getattr(metafunc.module, "SEEDS", 5)
+        many = getattr(metafunc.module, "SEEDS", 5)
+        if "simulation" in metafunc.module.__file__.split(os.sep)[-2:]:
+            many = metafunc.config.getoption("--seeds") or many
         metafunc.parametrize("seed", range(many) if one is None else [one])
