@@ -6,6 +6,8 @@ Or the state as another node left it: from what changed in the store since this 
 from collections.abc import Sequence
 from typing import Protocol
 
+import msgspec
+
 from tocsin.core.engine.fold import add_maintenance, add_silence
 from tocsin.core.engine.route import compile_policy
 from tocsin.core.engine.state import (
@@ -101,13 +103,13 @@ def restore(memory: MemoryLike, id_key: bytes) -> State:
     return state
 
 
-def _plan_incident(state: State, incident: LiveIncident) -> None:
-    """Plan all timers that an incident has; one that is planned already is looked at twice."""
-    if incident.flush_at:
+def _plan_incident(state: State, incident: LiveIncident, known: LiveIncident | None = None) -> None:
+    """Plan the timers of an incident. known: how it was before, with timers that are planned already."""
+    if incident.flush_at and (known is None or incident.flush_at != known.flush_at):
         state.plan_timer(incident.flush_at, "flush", incident.number)
-    if incident.ack_until:
+    if incident.ack_until and (known is None or incident.ack_until != known.ack_until):
         state.plan_timer(incident.ack_until, "ack", incident.number)
-    if incident.silenced_until:
+    if incident.silenced_until and (known is None or incident.silenced_until != known.silenced_until):
         state.plan_timer(incident.silenced_until, "unsilence", incident.number)
     if incident.state is IncidentState.RESOLVED:
         plan_forgetting(state, incident)
@@ -133,9 +135,10 @@ def catch_up(state: State, news: NewsLike) -> None:
     for alert in news.alerts:
         _take_alert(state, alert)
     for rule_id, window in news.rates:
+        before = state.rates.get(rule_id)
         state.rates[rule_id] = window
         state.touched.rates.pop(rule_id, None)
-        if window.digest_at:
+        if window.digest_at and (before is None or window.digest_at != before.digest_at):
             state.plan_timer(window.digest_at, "digest", rule_id)
     if news.has_silences:
         state.silences.clear()
@@ -168,6 +171,7 @@ def _take_incident(state: State, given: LiveIncident) -> None:
     for changed in (touched.incidents, touched.forgotten_incidents, touched.recalled_incidents):
         changed.pop(number, None)
     incident = state.incidents.get(number)
+    known = None if incident is None else msgspec.structs.replace(incident)
     if incident is None:
         incident = state.incidents[number] = given
         state.members[number] = []
@@ -176,7 +180,7 @@ def _take_incident(state: State, given: LiveIncident) -> None:
     owner = state.by_key.get(incident.key)
     if owner is None or owner.number <= number:
         state.by_key[incident.key] = incident
-    _plan_incident(state, incident)
+    _plan_incident(state, incident, known)
 
 
 def _drop_alert(state: State, id_: bytes) -> None:
