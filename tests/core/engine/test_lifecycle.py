@@ -235,6 +235,24 @@ def test_what_a_newer_incident_has_replaced_cannot_be_reopened():
         world.act("reopen", 1)
 
 
+def test_who_looks_into_an_incident_that_is_over_takes_no_place_from_one_that_was_reopened():
+    world = World(a_policy(reopen_within=0))
+    for _ in range(2):
+        world.fire()
+        world.clear()
+        world.wait(MINUTE)
+    world.act("reopen", 1)
+    world.act("note", 2, note="what was this?")
+    assert sorted(world.state.incidents) == [1, 2]
+
+    world.restart()
+    world.wait(MINUTE)
+    assert sorted(world.state.incidents) == [1]
+
+    assert world.fire().outcome == "joined"
+    assert len(world.events(ev.IncidentOpened)) == 2
+
+
 def test_incidents_of_one_key_are_forgotten_oldest_first():
     world = a_world(reopen_within=0)
     silence = world.silence(lasting=DAY)

@@ -21,6 +21,7 @@ from tocsin.core.engine.state import (
     RateWindow,
     State,
     Told,
+    claim_key,
     plan_forgetting,
     renew,
     told_for,
@@ -149,6 +150,7 @@ def _incident_reopened(state: State, e: ev.IncidentReopened, at: int, private: M
     incident.state = IncidentState.OPEN
     incident.generation = e.generation
     incident.opened_at = at
+    claim_key(state, incident)
     incident.resolved_at = incident.flushed_at = incident.acked_at = 0
     incident.acked_by = ""
     incident.auto_resolved = False

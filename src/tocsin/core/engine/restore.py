@@ -17,6 +17,7 @@ from tocsin.core.engine.state import (
     LiveIncident,
     RateWindow,
     State,
+    claim_key,
     plan_forgetting,
     plan_lease,
 )
@@ -80,7 +81,7 @@ def restore(memory: MemoryLike, id_key: bytes) -> State:
     for incident in memory.incidents:
         state.incidents[incident.number] = incident
         state.members[incident.number] = []
-        state.by_key[incident.key] = incident
+        claim_key(state, incident)
     for alert in memory.alerts:
         state.alerts[alert.id] = alert
         alert.timer = 0

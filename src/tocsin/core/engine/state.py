@@ -342,6 +342,16 @@ def leases_due(state: State, at: int) -> list[LiveAlert]:
     return due
 
 
+def claim_key(state: State, incident: LiveIncident) -> None:
+    """Make an incident the one of its key, if of all that are known here it was opened last, or opened again.
+
+    That need not be the newest: one that is long over may be recalled beside an older one that somebody reopened.
+    """
+    owner = state.by_key.get(incident.key)
+    if owner is None or (owner.opened_at, owner.number) <= (incident.opened_at, incident.number):
+        state.by_key[incident.key] = incident
+
+
 def told_for(incident: LiveIncident, target: str) -> Told | None:
     """Find what a target was told about the incident."""
     for told in incident.told:
@@ -414,7 +424,7 @@ def recall_incident(state: State, incident: LiveIncident, members: list[LiveAler
     if state.touched.forgotten_incidents.pop(number, None) is None:
         state.touched.recalled_incidents[number] = msgspec.structs.replace(incident)
     state.incidents[number] = incident
-    state.by_key.setdefault(incident.key, incident)
+    claim_key(state, incident)
     known: list[LiveAlert] = []
     for stored in members:
         alert = state.alerts.get(stored.id)
