@@ -178,9 +178,7 @@ def _take_incident(state: State, given: LiveIncident) -> None:
         state.members[number] = []
     else:
         _copy(given, incident)
-    owner = state.by_key.get(incident.key)
-    if owner is None or owner.number <= number:
-        state.by_key[incident.key] = incident
+    claim_key(state, incident)
     _plan_incident(state, incident, known)
 
 
