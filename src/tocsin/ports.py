@@ -296,6 +296,62 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     maintenances: Sequence[tuple[Maintenance, int]] = ()
 
 
+class News(Memory, frozen=True, kw_only=True):
+    """What other nodes changed since this one last knew everything, as it stands now; besides, see `Memory`.
+
+    incidents, alerts: those that are live; gone_incidents, gone_alerts (ids): those that are not any more.
+    deliveries: pending ones; ended: numbers of those that are not any more.
+    silences, maintenances: all of them, if others changed any (has_silences, has_maintenances).
+    erased: texts were taken out of rows; has_tokens: others made or revoked tokens.
+    """
+
+    gone_incidents: Sequence[int] = ()
+    gone_alerts: Sequence[bytes] = ()
+    ended: Sequence[int] = ()
+    has_silences: bool = False
+    has_maintenances: bool = False
+    erased: bool = False
+    has_tokens: bool = False
+
+
+class Begun(msgspec.Struct, frozen=True, kw_only=True):
+    """How it stands when a turn begins that no other node can come between.
+
+    at: the time, the same for all nodes, microseconds UTC; alive_at: when any of them was last known to listen.
+    news: None if nobody changed anything. is_behind: what changed is no longer known; load everything.
+    taken: deliveries that were another node's, which is gone, and are ours now.
+    leads: of all nodes this one does what only one needs to do.
+    dispossessed: this node was gone, and what was its own may be others' now.
+    """
+
+    at: int
+    alive_at: int
+    news: News | None = None
+    is_behind: bool = False
+    leads: bool = True
+    taken: Sequence[int] = ()
+    dispossessed: bool = False
+
+
+class Shared(Protocol):
+    """What a store can do besides, if several nodes write to it.
+
+    Each pending delivery is owned by one node, which alone attempts it; by the one that commits it, at first.
+    """
+
+    def begin(self) -> Begun:
+        """Begin a turn: until `commit` or `release` no other node decides anything. Raises: StoreFailed."""
+        ...
+
+    def release(self) -> None:
+        """End a turn that commits nothing. Raises: StoreFailed."""
+        ...
+
+    def owns(self, delivery: int) -> bool:
+        """Say whether this node is to attempt a pending delivery, as of its last commit or `begin`."""
+        ...
+
+
 class IncidentFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which incidents are asked for; None and () are "all". after: list those with a lower number only.
 
@@ -395,7 +451,10 @@ def number_of(id_or_number: str) -> int | None:
 
 
 class Store(Protocol):
-    """What Tocsin remembers. Writing is for one thread; reading for any, and sees only what was committed."""
+    """What Tocsin remembers. Writing is for one thread; reading for any, and sees only what was committed.
+
+    Any text comes back as it was. What rows are found by (ids, rules, channels, reasons) has at most 256 characters.
+    """
 
     def load(self) -> Memory:
         """Read all that state needs. Raises: StoreFailed."""

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never, cast
@@ -19,11 +20,13 @@ from tocsin.channels.webhook import Webhook, WebhookConfig
 from tocsin.core.ledger.encoding import Segment
 from tocsin.core.ledger.verify import Damaged, verify
 from tocsin.core.model.access import Role, Token
+from tocsin.core.model.errors import Invalid
 from tocsin.core.model.input import Input, LedgerFork
 from tocsin.core.model.notification import Target
 from tocsin.core.model.policy import ALL_LABELS, Policy, Route
 from tocsin.outbound import Failure, Outbound
-from tocsin.ports import Channel, Clock, Ids, Source, Store, StoreHeld
+from tocsin.ports import Channel, Clock, Head, Ids, Source, Store, StoreHeld, StoreRefused
+from tocsin.runtime.committed import Committed
 from tocsin.runtime.house import House
 from tocsin.runtime.kek import KEY_FILE, read_key_file, read_key_text
 from tocsin.runtime.metrics import Metrics
@@ -51,7 +54,7 @@ from tocsin.settings import (
     read_settings,
 )
 from tocsin.stores.sqlite import SCHEMA_VERSION as SCHEMA_VERSION
-from tocsin.stores.sqlite import SqliteStore
+from tocsin.stores.sqlite import SqliteStore, make_directory
 from tocsin.stores.sqlite.beside import LedgerReader, open_store_reader
 from tocsin.stores.sqlite.beside import open_reader as open_reader_of_sqlite
 from tocsin.stores.sqlite.comparing import Difference, compare
@@ -63,9 +66,10 @@ from tocsin.stores.sqlite.copying import database_bytes as database_bytes
 from tocsin.stores.sqlite.copying import hold_directory as hold_directory
 from tocsin.stores.sqlite.copying import read_restored
 from tocsin.stores.sqlite.copying import store_versions as store_versions
+from tocsin.stores.tables.ledger import LedgerRows
 from tocsin.web.auth import Doorkeeper, Verifier, hash_token
 from tocsin.web.denials import Denials
-from tocsin.web.pepper import OPERATOR, first_token
+from tocsin.web.pepper import OPERATOR, first_token, is_operators
 from tocsin.web.pepper import read_pepper as read_pepper_of
 
 if TYPE_CHECKING:
@@ -90,6 +94,70 @@ def open_store(directory: Path, failpoint: Callable[[str], None] = lambda name: 
     return SqliteStore(directory, failpoint=failpoint)
 
 
+@contextmanager
+def opened_store(
+    directory: Path, database: str = "", failpoint: Callable[[str], None] = lambda name: None
+) -> Iterator[Store]:
+    """Open the store: the one on a PostgreSQL if a database is named, else the embedded one; held until it is closed.
+
+    directory: of the embedded store, and in any case of what is this machine's own; database: a URL for libpq.
+    Raises: StoreRefused, StoreFailed, Invalid.
+    """
+    if not database:
+        store: Store = open_store(directory, failpoint)
+        try:
+            yield store
+        finally:
+            store.close()
+        return
+    try:
+        from tocsin.stores.postgres import PostgresStore
+    except ImportError as error:
+        raise Invalid(
+            f"PostgreSQL needs a driver that is not here ({error}). Install it: pip install 'tocsin[postgres]'."
+        ) from error
+    try:
+        make_directory(directory)
+    except OSError as error:
+        raise StoreRefused(f"{directory} cannot be made: {error}. Choose another --data.") from error
+    if (directory / "tocsin.db").exists():
+        raise StoreRefused(
+            f"{directory} holds an embedded store, which nodes on PostgreSQL would leave behind. Move it: tocsin "
+            f"migrate-store --data {directory} --db URL. Or choose another --data."
+        )
+    with hold_directory(directory):
+        name = f"{platform.node()[:64]}-{MachineIds().random_bytes(4).hex()}"
+        shared = PostgresStore(database, node_id=name, failpoint=failpoint)
+        try:
+            yield shared
+        finally:
+            shared.close()
+
+
+MOVED = "tocsin.db.moved"
+"""What the database of a data directory is called once it was moved to a server, so that nobody starts on it again."""
+
+
+def move_store(data: Path, database: str, told: Callable[[str], None]) -> Head:
+    """Move the embedded store of a data directory to an empty PostgreSQL; its keys stay. Give where the ledger ends.
+
+    told: is given what is done next. Raises: as `open_reader` and `opened_store`, and Damaged.
+    """
+    from tocsin.stores.postgres.filling import fill
+
+    open_store(
+        data
+    ).close()  # It brings the schema up to date, and refuses a directory on which a server runs.
+    with hold_directory(data):
+        source = open_store_reader(data)
+        try:
+            head = fill(database, source.rows, told)
+        finally:
+            source.close()
+        (data / "tocsin.db").rename(data / MOVED)
+    return head
+
+
 def build_memory_store() -> Store:
     """Make a store that forgets when the process ends, for whoever tries something out."""
     from tocsin.stores.memory import MemoryStore
@@ -103,6 +171,18 @@ def open_reader(directory: Path) -> LedgerReader:
     Raises: NotFound if there is none; StoreRefused, StoreFailed, Damaged.
     """
     return open_reader_of_sqlite(directory)
+
+
+def open_ledger(directory: Path, database: str = "") -> LedgerRows:
+    """Open the ledger in a directory or, if there is none and a database is named, in that PostgreSQL.
+
+    Raises: as `open_reader`.
+    """
+    if not database or (directory / "tocsin.db").is_file():
+        return open_reader(directory)
+    from tocsin.stores.postgres.beside import LedgerReader as LedgerOnPostgres
+
+    return LedgerOnPostgres(database)
 
 
 def open_beside(directory: Path) -> Store:
@@ -380,7 +460,7 @@ def build_node(
         metrics=build_metrics(data),
         notary=notary,
         envelope_secrets=[secret.value for secret in settings.envelope_secrets],
-        simulations=build_simulations(data) if data is not None else None,
+        simulations=build_simulations(data, getattr(store, "url", "")) if data is not None else None,
         backtests=build_backtests(settings, data) if data is not None else None,
         read_rules=read_rules_text,
     )
@@ -398,11 +478,18 @@ def build_node(
     return node
 
 
-def build_simulations(data: Path) -> Simulations:
-    """Make who decides again in a process of its own, which reads beside this one and needs no secret."""
-    return Simulations(
-        [*_TOCSIN, "whatif", "--data", str(data.absolute()), "--policy"], child_environment({})
-    )
+def is_shared(store: Store) -> bool:
+    """Say whether other nodes may write to this store, too."""
+    return hasattr(store, "begin")
+
+
+def build_simulations(data: Path, database: str = "") -> Simulations:
+    """Make who decides again in a process of its own, which reads beside this one.
+
+    It needs no secret but the way to the database, if there is one.
+    """
+    environment = child_environment({"TOCSIN_DB": database} if database else {})
+    return Simulations([*_TOCSIN, "whatif", "--data", str(data.absolute()), "--policy"], environment)
 
 
 def build_backtests(settings: Settings, data: Path) -> Simulations:
@@ -535,13 +622,20 @@ def read_pepper(data: Path, store: Store) -> bytes:
 
 def build_doorkeeper(settings: Settings, node: Node, pepper: bytes) -> Doorkeeper:
     """Make who lets people in; to be closed before the node stops. Raises: Invalid, StoreFailed."""
-    return Doorkeeper(
+    doorkeeper = Doorkeeper(
         node.store,
         node.clock,
         pepper=pepper,
         denials=Denials(node.gate.submit),
         verifier=build_verifier(settings, node.clock),
     )
+
+    def heard(committed: Committed) -> None:
+        if committed.has_tokens:
+            asyncio.get_running_loop().run_in_executor(None, doorkeeper.forget)
+
+    node.gate.watch(heard)
+    return doorkeeper
 
 
 JWKS_BYTES_MAX = 256 * 1024
@@ -597,21 +691,25 @@ def make_first_token(store: Store, pepper: bytes) -> tuple[str, Token] | None:
 
     In that order, so that a start that dies in between shows another one the next time.
     """
-    if any(token.id != OPERATOR for token in store.tokens()):
+    if not all(is_operators(token) for token in store.tokens()):
         return None
     return first_token(MachineIds(), MachineClock().now(), pepper)
 
 
-def make_operator_token(store: Store, pepper: bytes) -> str:
-    """Make the token of whoever may read the data directory, in place of the one of the last start.
+def make_operator_token(store: Store, pepper: bytes, data: Path) -> str:
+    """Make the token of whoever may read the data directory, in place of the one of the last start there.
 
     Raises: StoreFailed.
     """
-    token = f"toc_{OPERATOR}_{MachineIds().random_bytes(32).hex()}"
+    id_ = OPERATOR
+    if is_shared(store):
+        here = f"{platform.node()} {data.resolve()}"
+        id_ += f"-{hashlib.blake2b(here.encode(), digest_size=4).hexdigest()}"
+    token = f"toc_{id_}_{MachineIds().random_bytes(32).hex()}"
     name = "operator on this machine"
     store.put_token(
         Token(
-            id=OPERATOR,
+            id=id_,
             name=name,
             role=Role.ADMIN,
             hash=hash_token(token, pepper),

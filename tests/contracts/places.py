@@ -6,8 +6,11 @@ A new kind of store joins the contract by one more entry in PLACES.
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.support.databases import a_database
+
 from tocsin.ports import Store
 from tocsin.stores.memory import MemoryStore
+from tocsin.stores.postgres import PostgresStore
 from tocsin.stores.sqlite import SqliteStore
 
 
@@ -42,4 +45,10 @@ def sqlite(directory: Path) -> Place:
     return Place(lambda: SqliteStore(directory / "data"))
 
 
-PLACES: dict[str, Callable[[Path], Place]] = {"memory": memory, "sqlite": sqlite}
+def postgres(_: Path) -> Place:
+    """Give a database of its own on a server that all tests of this process share."""
+    url = a_database()
+    return Place(lambda: PostgresStore(url))
+
+
+PLACES: dict[str, Callable[[Path], Place]] = {"memory": memory, "sqlite": sqlite, "postgres": postgres}

@@ -25,6 +25,7 @@ from tocsin.core.model.silence import Matcher
 from tocsin.intake.native import received
 from tocsin.runtime.pump import Pump, Request
 from tocsin.runtime.turn import Result
+from tocsin.stores.postgres import PostgresStore
 
 POLICY = Policy(
     routes=Route(
@@ -50,6 +51,8 @@ class Driven:
     def restart(self) -> None:
         """End the process and begin another one at the same moment."""
         self.store = self.place.open()
+        if isinstance(self.store, PostgresStore):
+            self.store.time = self.clock.now
         self.pump = Pump(
             self.store, self.clock, self.ids, origin="tocsin-test", on_committed=lambda committed: None
         )

@@ -484,6 +484,21 @@ def test_an_incident_is_shown_with_its_title_and_labels(store: Store):
     assert store.incident_text(1) == ("disk of db-1", {"host": "db-1", "b": "c"})
 
 
+@pytest.mark.parametrize("number", [-1, 0, 7, (1 << 63) - 1, 1 << 63, 1 << 70])
+def test_a_number_that_nobody_gave_finds_nothing(store: Store, number: int):
+    assert store.delivery(number) is None
+    assert store.delivery_view(number) is None
+    assert store.incident_view(number) is None
+    assert store.message(number) is None
+    assert store.policy(number) is None
+    assert not store.is_live(number)
+    assert store.members(number) == []
+    assert store.deliveries_of(number) == []
+    assert store.attempts_of(number) == []
+    assert store.find_incident(str(number)) is None
+    assert store.find_silence(str(number)) is None
+
+
 def test_what_is_not_there_is_none(store: Store):
     assert store.incident_view(1) is None
     assert store.incident_text(1) is None
@@ -643,7 +658,7 @@ def test_what_rules_remember_is_kept_replaced_and_forgotten_together(place: Plac
     ids=["empty", "unicode", "NUL inside", "NUL", "SQL", "1 MiB", "line ends"],
 )
 def test_any_text_comes_back_as_it_was(store: Store, text: str):
-    name = f"rule {text}"
+    name, short = f"rule {text}"[:256], text[:256]
     store.commit(
         a_batch(
             incidents=[opened(1, title=text, labels={text: text}, rule_id=name, acked_by=text)],
@@ -651,10 +666,10 @@ def test_any_text_comes_back_as_it_was(store: Store, text: str):
             notifications=[a_notification(1, CANONICAL.encode(a_message(text)))],
             new_deliveries=[a_delivery(1, why=text, channel=text)],
             rates=[(name, RateWindow(owed=[text]))],
-            withheld=[(text, 1)],
+            withheld=[(short, 1)],
         )
     )
-    store.put_token(Token(id=text, name=text, role=Role.VIEWER, hash=text, created_at=1))
+    store.put_token(Token(id=short, name=text, role=Role.VIEWER, hash=text, created_at=1))
 
     assert store.incident_text(1) == (text, {text: text})
     assert [view.number for view in store.list_incidents(IncidentFilter(rule_id=name), 5)[0]] == [1]
@@ -664,8 +679,8 @@ def test_any_text_comes_back_as_it_was(store: Store, text: str):
     assert store.message(1) == a_message(text)
     assert [(d.why, d.channel) for d in store.deliveries_of(1)] == [(text, text)]
     assert store.load().rates == [(name, RateWindow(owed=[text]))]
-    assert store.counts() == {"pending": 1, f"withheld:{text}": 1}
-    assert [(token.id, token.name) for token in store.tokens()] == [(text, text)]
+    assert store.counts() == {"pending": 1, f"withheld:{short}": 1}
+    assert [(token.id, token.name) for token in store.tokens()] == [(short, text)]
 
 
 # Several threads

@@ -10,6 +10,7 @@ from tocsin.core.ledger.verify import verify
 from tocsin.core.model import event as ev
 from tocsin.core.model.alert import Alert
 from tocsin.core.model.notification import DeliveryState
+from tocsin.ports import Store
 from tocsin.stores.sqlite import SqliteStore
 
 
@@ -35,51 +36,56 @@ def read_ledger(data: Path) -> Ledger:
     """Read a data directory on which no server runs, and check what must hold of every ledger."""
     store = SqliteStore(data)
     try:
-        ledger = Ledger(counts=store.counts())
-        head = store.head()
-        verdict = verify(store.segments(), size=head.size, root=head.root, edge=head.edge, at=head.at)
-        assert verdict.is_sound, verdict
-        ledger.size = verdict.size
-        open_by_key: dict[str, int] = {}
-        key_of: dict[int, str] = {}
-        delivery_keys: dict[int, str] = {}
-        for segment in store.segments():
-            ledger.roots[segment.first_seq + segment.count] = segment.root
-            for header_bytes, decision_bytes, private_bytes in unpack(segment.data):
-                seq = read_header(header_bytes).seq
-                events = read_decision(decision_bytes).events
-                alert = read_private(private_bytes).alert
-                _count_looks(ledger, events, alert)
-                for event in events:
-                    match event:
-                        case ev.IncidentOpened():
-                            assert event.key not in open_by_key, f"entry {seq}: two open incidents of a key"
-                            open_by_key[event.key] = event.incident
-                            key_of[event.incident] = event.key
-                        case ev.IncidentReopened():
-                            key = key_of[event.incident]
-                            assert key not in open_by_key, f"entry {seq}: two open incidents of a key"
-                            open_by_key[key] = event.incident
-                        case ev.IncidentResolved():
-                            assert open_by_key.pop(key_of[event.incident]) == event.incident
-                        case ev.Notified():
-                            for new in event.deliveries:
-                                assert new.delivery not in delivery_keys
-                                delivery_keys[new.delivery] = new.key
-                                ledger.keys.append(new.key)
-                        case ev.DeliveryEnded():
-                            assert delivery_keys[event.delivery] not in ledger.ended, "it ended twice"
-                            ledger.ended[delivery_keys[event.delivery]] = event.state
-                        case _:
-                            pass
-        for live in store.load().alerts:
-            ledger.repeats[live.rule_id] += live.repeats
-        assert len(set(ledger.keys)) == len(ledger.keys), "two deliveries share a key"
-        states = sum(count for name, count in ledger.counts.items() if not name.startswith("withheld:"))
-        assert states == len(ledger.keys), "the counts of deliveries are not those of the ledger"
-        return ledger
+        return ledger_of(store)
     finally:
         store.close()
+
+
+def ledger_of(store: Store) -> Ledger:
+    """Read the ledger of a store to which nobody writes, and check what must hold of every ledger."""
+    ledger = Ledger(counts=store.counts())
+    head = store.head()
+    verdict = verify(store.segments(), size=head.size, root=head.root, edge=head.edge, at=head.at)
+    assert verdict.is_sound, verdict
+    ledger.size = verdict.size
+    open_by_key: dict[str, int] = {}
+    key_of: dict[int, str] = {}
+    delivery_keys: dict[int, str] = {}
+    for segment in store.segments():
+        ledger.roots[segment.first_seq + segment.count] = segment.root
+        for header_bytes, decision_bytes, private_bytes in unpack(segment.data):
+            seq = read_header(header_bytes).seq
+            events = read_decision(decision_bytes).events
+            alert = read_private(private_bytes).alert
+            _count_looks(ledger, events, alert)
+            for event in events:
+                match event:
+                    case ev.IncidentOpened():
+                        assert event.key not in open_by_key, f"entry {seq}: two open incidents of a key"
+                        open_by_key[event.key] = event.incident
+                        key_of[event.incident] = event.key
+                    case ev.IncidentReopened():
+                        key = key_of[event.incident]
+                        assert key not in open_by_key, f"entry {seq}: two open incidents of a key"
+                        open_by_key[key] = event.incident
+                    case ev.IncidentResolved():
+                        assert open_by_key.pop(key_of[event.incident]) == event.incident
+                    case ev.Notified():
+                        for new in event.deliveries:
+                            assert new.delivery not in delivery_keys
+                            delivery_keys[new.delivery] = new.key
+                            ledger.keys.append(new.key)
+                    case ev.DeliveryEnded():
+                        assert delivery_keys[event.delivery] not in ledger.ended, "it ended twice"
+                        ledger.ended[delivery_keys[event.delivery]] = event.state
+                    case _:
+                        pass
+    for live in store.load().alerts:
+        ledger.repeats[live.rule_id] += live.repeats
+    assert len(set(ledger.keys)) == len(ledger.keys), "two deliveries share a key"
+    states = sum(count for name, count in ledger.counts.items() if not name.startswith("withheld:"))
+    assert states == len(ledger.keys), "the counts of deliveries are not those of the ledger"
+    return ledger
 
 
 def _count_looks(ledger: Ledger, events: tuple[ev.Decided, ...], alert: Alert | None) -> None:

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from tests.support.server import Server
 
@@ -24,6 +24,14 @@ ANSWERED = {
     "again": {"reopened", "opened"},
 }
 """kind of look -> the outcomes of an answer to its first attempt."""
+
+
+class Nodes(Protocol):
+    """Several servers that are one. Each connection is to one of them that is up."""
+
+    def connect(self) -> http.client.HTTPConnection: ...
+    def headers(self) -> dict[str, str]: ...
+    def request(self, method: str, path: str) -> tuple[int, dict[str, str], Any]: ...
 
 
 @dataclass
@@ -53,7 +61,7 @@ class Sender(threading.Thread):
     def __init__(
         self,
         name: str,
-        server: Server,
+        server: Server | Nodes,
         chance: random.Random,
         up: threading.Event,
         enough: threading.Event,

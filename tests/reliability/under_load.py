@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.reliability.ledgers import Ledger, read_ledger
-from tests.reliability.load import Sender, Sent
+from tests.reliability.load import Nodes, Sender, Sent
 from tests.support.http_sink import HttpSink, Reply
 from tests.support.server import Server
 
@@ -24,7 +24,7 @@ LOOK_EVERY_S = 0.005
 class Load:
     """Senders that post to a server from now on. patient: a 5xx is no answer to them either, so they try again."""
 
-    def __init__(self, server: Server, chance: random.Random, *, patient: bool = False) -> None:
+    def __init__(self, server: "Server | Nodes", chance: random.Random, *, patient: bool = False) -> None:
         self._server = server
         self._up, self._enough = threading.Event(), threading.Event()
         self._up.set()
@@ -93,17 +93,23 @@ class Load:
     def finish(self) -> None:
         """End, and stop the server in order; it has nothing to complain of."""
         self.end()
+        assert isinstance(self._server, Server)
         assert self._server.stop() == 0
         log = self._server.log.read_text()
         assert "Traceback" not in log, log[-4000:]
         assert "Unclosed" not in log, "a connection was left open at the stop"
 
-    def holds(self, data: Path | None = None, *, beside: str | tuple[str, ...] = ()) -> Ledger:
+    def holds(
+        self, data: Path | None = None, *, beside: str | tuple[str, ...] = (), ledger: Ledger | None = None
+    ) -> Ledger:
         """Whatever was answered is in the ledger: one entry a look, one count a repeat; what was cut off, at most once.
 
         data: the server's directory, if it is to be seen elsewhere; beside: what the rules of others begin with.
+        ledger: if it is in no directory.
         """
-        ledger = read_ledger(data or self._server.data)
+        if ledger is None:
+            assert isinstance(self._server, Server)
+            ledger = read_ledger(data or self._server.data)
         for one in self.sent:
             assert all(count == 1 for count in one.looks.values()), "the load numbers its looks"
             assert {look: ledger.looks[look] for look in one.looks} == dict(one.looks)

@@ -95,8 +95,8 @@ def _somebody() -> pwd.struct_passwd | None:
 
 
 @contextlib.contextmanager
-def a_postgres() -> Iterator[Server]:
-    """Run a server with the superuser `postgres`, who has a password."""
+def a_postgres(**settings: object) -> Iterator[Server]:
+    """Run a server with the superuser `postgres`, who has a password. settings: other ones than usual."""
     initdb, postgres = program("initdb"), program("postgres")
     assert initdb is not None
     assert postgres is not None
@@ -121,6 +121,7 @@ def a_postgres() -> Iterator[Server]:
         settings = {
             "listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": directory, "fsync": "off",
             "shared_buffers": "16MB", "max_connections": 30, "autovacuum": "off", "jit": "off",
+            **settings,
         }  # fmt: skip
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with (directory / "log").open("wb") as log:

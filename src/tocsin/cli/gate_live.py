@@ -26,7 +26,7 @@ from tocsin.runtime.metrics import unaccounted
 from tocsin.runtime.notary import Notary
 from tocsin.settings import Settings, read_settings
 from tocsin.web.auth import PEPPER_BYTES
-from tocsin.web.pepper import OPERATOR, PEPPER_FILE
+from tocsin.web.pepper import PEPPER_FILE, is_operators
 from tocsin.wiring import (
     SCHEMA_VERSION,
     build_clock,
@@ -154,7 +154,7 @@ def _pepper(data: Path, store: Store) -> Iterator[str]:
     try:
         length = len(path.read_bytes())
     except FileNotFoundError:
-        if any(token.id != OPERATOR for token in store.tokens()):
+        if not all(is_operators(token) for token in store.tokens()):
             yield f"{path} is missing, so no token can be recognised: restore it from a backup"
         return
     if length != PEPPER_BYTES:

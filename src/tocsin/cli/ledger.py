@@ -34,6 +34,15 @@ data_option = click.option(
 )
 
 
+db_option = click.option(
+    "--db",
+    metavar="URL",
+    default="",
+    envvar="TOCSIN_DB",
+    help="The PostgreSQL that has the ledger, if the data directory has none.",
+)
+
+
 class Parts(click.Group):
     """Loads what is not here when it is first needed."""
 
@@ -71,8 +80,9 @@ def ledger() -> None:
 
 @ledger.command()
 @data_option
+@db_option
 @output_option
-def verify(data: Path, output: str | None) -> None:
+def verify(data: Path, db: str, output: str | None) -> None:
     """Recompute the whole ledger: was anything changed, moved or removed?
 
     Exits 0 if it is sound, 7 if it is not. Compare the root with one that you kept from earlier: who can write the
@@ -81,13 +91,13 @@ def verify(data: Path, output: str | None) -> None:
     from tocsin.core.ledger.merkle import EMPTY_ROOT
     from tocsin.core.ledger.verify import Damaged, Verdict
     from tocsin.core.ledger.verify import verify as verify_segments
-    from tocsin.wiring import build_clock, open_reader
+    from tocsin.wiring import build_clock, open_ledger
 
     clock = build_clock()
     began = clock.now()
     with told():
         try:
-            reader = open_reader(data)
+            reader = open_ledger(data, db)
             try:
                 end = reader.end()
                 segments = watched(reader.segments(), end.size)
@@ -158,19 +168,20 @@ def watched(segments: "Iterable[Segment]", size: int, what: str = "verifying") -
     "--part", type=click.Choice(PARTS), help="Only this part, byte for byte as it is hashed, for sha256sum."
 )
 @data_option
+@db_option
 @output_option
-def show(seq: int, part: str | None, data: Path, output: str | None) -> None:
+def show(seq: int, part: str | None, data: Path, db: str, output: str | None) -> None:
     """Show one entry: its header, what was decided, and its private part.
 
     It is not checked; `tocsin ledger verify` does that.
     """
     from tocsin.core.ledger.merkle import hash_leaf
     from tocsin.core.ledger.verify import Damaged
-    from tocsin.wiring import open_reader
+    from tocsin.wiring import open_ledger
 
     with told():
         try:
-            reader = open_reader(data)
+            reader = open_ledger(data, db)
             try:
                 parts = reader.entry(seq)
             finally:

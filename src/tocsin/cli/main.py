@@ -50,6 +50,11 @@ VERBS: dict[str, tuple[str, str, str]] = {
         "restore",
         "Fill a data directory from FILE, which `tocsin backup` wrote.",
     ),
+    "migrate-store": (
+        "tocsin.cli.migrate",
+        "migrate_store",
+        "Move everything in the data directory to PostgreSQL, for several nodes.",
+    ),
     "doctor": (
         "tocsin.cli.doctor",
         "doctor",

@@ -41,6 +41,13 @@ FIRST_ENTRIES = 4
 
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False), default=DATA, show_default=True)
+@click.option(
+    "--db",
+    metavar="URL",
+    default="",
+    envvar="TOCSIN_DB",
+    help="Keep everything in this PostgreSQL (postgresql://user@host/database), which other nodes may share.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8780, show_default=True, help="0 for a free one."
@@ -68,6 +75,7 @@ FIRST_ENTRIES = 4
 )
 def serve(
     data: Path,
+    db: str,
     host: str,
     port: int,
     config: Path | None,
@@ -87,7 +95,7 @@ def serve(
         def read(*, again: bool = False) -> "Settings":
             return read_configuration(config, data, running=again)
 
-        run(_serve(read, data, host, port, accept_clock, with_parent))
+        run(_serve(read, data, db, host, port, accept_clock, with_parent))
 
 
 def run(coroutine: Coroutine[Any, Any, None]) -> None:
@@ -110,7 +118,13 @@ def _allow_files() -> None:
 
 
 async def _serve(
-    read: Callable[..., "Settings"], data: Path, host: str, port: int, accept_clock: bool, with_parent: bool
+    read: Callable[..., "Settings"],
+    data: Path,
+    db: str,
+    host: str,
+    port: int,
+    accept_clock: bool,
+    with_parent: bool,
 ) -> None:
     from tocsin.cli.reload import Reloader
     from tocsin.wiring import (
@@ -119,7 +133,7 @@ async def _serve(
         build_node,
         make_first_token,
         make_operator_token,
-        open_store,
+        opened_store,
         read_pepper,
     )
 
@@ -129,12 +143,11 @@ async def _serve(
     stopping = Stopping(with_parent)
     settings = read()
     failpoint = build_failpoint(settings)
-    store = open_store(data, failpoint)
-    try:
+    with opened_store(data, db, failpoint) as store:
         pepper = read_pepper(data, store)
         with _listening(host, port) as listener:
             node = build_node(settings, store, data=data, failpoint=failpoint, accept_clock=accept_clock)
-            operator = make_operator_token(store, pepper)
+            operator = make_operator_token(store, pepper, data)
             url = _url(listener)
             node.start()
             try:
@@ -158,8 +171,6 @@ async def _serve(
                     await doorkeeper.close()
             finally:
                 await node.stop()
-    finally:
-        store.close()
     click.echo("Tocsin has stopped.")
 
 
@@ -278,7 +289,10 @@ def _welcome(node: "Node", url: str, data: Path, config: Path | None) -> None:
     )
     entries = f"{head.size} entries in the ledger" if head.size > FIRST_ENTRIES else "new"
     whence = "" if config is None else f" (from {plain(config)})"
-    click.echo(f"Tocsin listens on {url}; data in {data} ({entries}); channels: {channels}{whence}")
+    place = f"data in {data}"
+    if (shared := getattr(node.store, "name", "")) != "":
+        place = f"data in {plain(shared)}, keys in {data}"
+    click.echo(f"Tocsin listens on {url}; {place} ({entries}); channels: {channels}{whence}")
     if node.dry_run:
         click.echo("DRY RUN: everything is decided and recorded, but nothing is sent to anybody.")
     # Who started it in a pipe waits for these lines.

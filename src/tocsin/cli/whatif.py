@@ -22,7 +22,7 @@ from tocsin.cli.exits import (
     problem_of,
     told,
 )
-from tocsin.cli.ledger import data_option
+from tocsin.cli.ledger import data_option, db_option
 from tocsin.cli.plain import plain
 from tocsin.cli.show import console, labels, moment, several, zone
 from tocsin.cli.times import PAST, Moment
@@ -59,6 +59,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
     help="Where the night is, such as Europe/Berlin.",
 )
 @data_option
+@db_option
 @click.option(
     "-o",
     "--output",
@@ -72,6 +73,7 @@ def whatif(
     until: Moment | None,
     night_zone: str,
     data: Path,
+    db: str,
     output: str | None,
     out: Path | None,
 ) -> None:
@@ -86,7 +88,9 @@ def whatif(
     if form == "ndjson" and out is not None:
         raise click.UsageError("Lines of progress go to stdout. Leave out --out.")
     try:
-        report = _decide(candidate, since, until, night_zone, data, _lines if form == "ndjson" else _watched)
+        report = _decide(
+            candidate, since, until, night_zone, data, db, _lines if form == "ndjson" else _watched
+        )
     except Failure as failure:
         if form == "ndjson":
             _line({"error": problem_of(failure)})
@@ -112,13 +116,14 @@ def _decide(
     until: Moment | None,
     night_zone: str,
     data: Path,
+    db: str,
     watched: "Callable[[int], AbstractContextManager[Progress]]",
 ) -> "Report":
     """Read the ledger, and decide it again. watched: shows how much of so many entries is done."""
     from tocsin.core.ledger.encoding import unpack
     from tocsin.core.ledger.verify import Damaged
     from tocsin.core.simulation.what_if import what_if
-    from tocsin.wiring import build_clock, open_reader, read_candidate
+    from tocsin.wiring import build_clock, open_ledger, read_candidate
 
     with told():
         policy, has_targets = read_candidate(candidate)
@@ -128,7 +133,7 @@ def _decide(
         gc.freeze()
         gc.set_threshold(200_000, 20, 50)
         try:
-            reader = open_reader(data)
+            reader = open_ledger(data, db)
             try:
                 ledger = reader.end()
 

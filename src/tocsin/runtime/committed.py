@@ -30,6 +30,8 @@ class Committed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     is_all: the dispatches are all that is pending; whatever else somebody holds has ended.
     size: of the ledger now, 0 if that is not said; at: of the turn.
+    has_tokens: another node made or revoked tokens.
+    leads: this node does from now on what only one needs to do, or does not; None if that is as before.
     tally: what happened, counted: `input:<outcome>`, `withheld:<reason>` (targets), `state:<STATE>` (incidents that
     entered it), `auto_resolved`, `notified:<kind>`, `delivery:<channel>:<state>` (`retry` for a failed attempt),
     `entries`, `commit_us` (how long the store took).
@@ -40,6 +42,8 @@ class Committed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     is_all: bool = False
     size: int = 0
     at: int = 0
+    has_tokens: bool = False
+    leads: bool | None = None
     tally: dict[str, int] = {}
 
 

@@ -41,6 +41,8 @@ RETRY = 30 * SECOND
 LOOKS_SHOWN_MAX = 100
 """Of a rule's last looks so many are kept to be shown."""
 
+LOAD_AGAIN_S = 1.0
+
 KEEP_EVERY_S = 1.0
 """What was remembered in this time is kept in one commit."""
 
@@ -77,9 +79,16 @@ class _Due(NamedTuple):
 
 
 class Evaluator:
-    """Belongs to the event loop. submit: see `Gate.submit`."""
+    """Belongs to the event loop. submit: see `Gate.submit`; leads: look at once, and not only when told to (`lead`)."""
 
-    def __init__(self, store: Store, clock: Clock, submit: Submit, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        submit: Submit,
+        metrics: Metrics,
+        leads: bool = True,
+    ) -> None:
         self._store = store
         self._clock = clock
         self._submit = submit
@@ -97,16 +106,24 @@ class Evaluator:
         self._dirty: dict[str, bytes | None] = {}
         self._is_dirty = asyncio.Event()
         self._changed = asyncio.Event()
+        self._leads = asyncio.Event()
+        self.lead(leads)
         self._is_new = False
         self._tasks: list[asyncio.Task[None]] = []
 
+    def lead(self, leads: bool) -> None:
+        """Look from now on, or leave that to another node."""
+        if leads:
+            self._leads.set()
+        else:
+            self._leads.clear()
+        self._changed.set()
+
     def load(self) -> None:
         """Read what rules remember. Raises: StoreFailed."""
-        for name, body in self._store.evaluations().items():
-            if name.startswith("\0"):
-                self._failings[name] = _failing(body)
-            else:
-                self._memories[name] = _memory(body)
+        rows = self._store.evaluations()
+        self._failings = {name: _failing(body) for name, body in rows.items() if name.startswith("\0")}
+        self._memories = {name: _memory(body) for name, body in rows.items() if not name.startswith("\0")}
 
     def use(
         self, rules: Sequence[Rule], sources: Mapping[str, Source], slos: Sequence[Slo] = ()
@@ -118,17 +135,20 @@ class Evaluator:
         gone = [source for name, source in self.sources.items() if sources.get(name) is not source]
         self._rules = {rule.rule_id: rule for rule in rules}
         self.sources, self.slos = sources, tuple(slos)
-        now = self._clock.now()
-        self._next, self._due = {}, []
-        for rule in rules:
-            if rule.enabled:
-                memory = self._memories.get(rule.rule_id, Memory())
-                done = memory.done if memory.shape == evaluate.shape(rule) else 0
-                self._plan(rule, schedule.due_after_pause(rule, done, now))
+        self._plan_all()
         self._looks = {name: looks for name, looks in self._looks.items() if name in self._rules}
         self._is_new = True
         self._changed.set()
         return gone
+
+    def _plan_all(self) -> None:
+        now = self._clock.now()
+        self._next, self._due = {}, []
+        for rule in self._rules.values():
+            if rule.enabled:
+                memory = self._memories.get(rule.rule_id, Memory())
+                done = memory.done if memory.shape == evaluate.shape(rule) else 0
+                self._plan(rule, schedule.due_after_pause(rule, done, now))
 
     def start(self) -> None:
         """Begin to look; on the running event loop."""
@@ -191,6 +211,8 @@ class Evaluator:
     async def _run(self) -> None:
         while True:
             self._changed.clear()
+            if not self._leads.is_set():
+                await self._until_it_leads()
             if self._is_new:
                 self._is_new = False
                 await self._end_strangers()
@@ -211,6 +233,19 @@ class Evaluator:
                     await self._changed.wait()
             except TimeoutError:
                 pass
+
+    async def _until_it_leads(self) -> None:
+        """Leave the looking to another node, and go on where that one has come to when it is gone."""
+        while True:
+            await self._leads.wait()
+            try:
+                await asyncio.to_thread(self.load)
+            except StoreFailed as error:
+                log.warning("what another node remembered of the rules is read later: %s", error)
+                await asyncio.sleep(LOAD_AGAIN_S)
+            else:
+                break
+        self._plan_all()
 
     async def _end_strangers(self) -> None:
         """End what fires of rules and sources that are no longer there, and of rules that have other scopes now."""

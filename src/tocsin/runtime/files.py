@@ -24,3 +24,19 @@ def write_whole(path: Path, data: bytes) -> None:
             os.fsync(directory)
         finally:
             os.close(directory)
+
+
+def read_private(path: Path) -> bytes:
+    """Read a file that nobody else may read, and see to that.
+
+    One that is mounted, and read-only, may be left to its group. Raises: OSError.
+    """
+    data = path.read_bytes()
+    mode = path.stat().st_mode
+    if mode & 0o077:
+        try:
+            path.chmod(0o600)
+        except OSError:
+            if mode & 0o007:
+                raise
+    return data

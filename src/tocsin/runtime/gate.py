@@ -24,6 +24,9 @@ log = logging.getLogger("tocsin.gate")
 INPUTS_WAITING_MAX = 40_000
 INPUTS_A_TURN = 1_000
 IDLE_S = 5.0
+LOOK_EVERY_S = 1.0
+"""How often a node looks what others decided, if nobody asks it for anything."""
+
 AFTER_FAILURE_S = 1.0
 """After a turn that failed: when to try again if nobody asks; so that a timer which fails keeps no core busy."""
 
@@ -148,7 +151,8 @@ class Gate:
     def _collect(self, pump: Pump) -> list[Request] | None:
         """Wait for the first request or the next timer, then take all that waits."""
         wakeup = pump.next_wakeup()
-        timeout = IDLE_S if wakeup is None else min(IDLE_S, max(0.0, (wakeup - self._clock.now()) / 1e6))
+        idle = LOOK_EVERY_S if pump.is_shared else IDLE_S
+        timeout = idle if wakeup is None else min(idle, max(0.0, (wakeup - self._clock.now()) / 1e6))
         if self._failing:
             timeout = AFTER_FAILURE_S
         requests: list[Request] = []

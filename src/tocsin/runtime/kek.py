@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tocsin.core.model.errors import Conflict, Invalid
 from tocsin.ports import Ids
-from tocsin.runtime.files import write_whole
+from tocsin.runtime.files import read_private, write_whole
 
 KEY_FILE = "ledger.key"
 KEK_BYTES = 32
@@ -37,8 +37,7 @@ def read_key_file(path: Path, ids: Ids, *, may_make: bool) -> bytes:
     Raises: Conflict if it is lost or damaged, or cannot be read or written.
     """
     try:
-        key = path.read_bytes()
-        path.chmod(0o600)
+        key = read_private(path)
     except FileNotFoundError:
         if not may_make:
             raise Conflict(

@@ -88,8 +88,12 @@ class Node:
         self.gate = Gate(clock, self.metrics)
         self.feed = Feed()
         self.heartbeat = Heartbeat(self.unwell, clock, self.metrics)
-        self.evaluator = Evaluator(store, clock, self.gate.submit, self.metrics)
-        self.housekeeper = Housekeeper(store, clock, self._keep_house, lambda: self.policy.keep)
+        self.leads = not hasattr(store, "begin")
+        """Whether this node does what only one needs to do, of all that share a store."""
+        self.evaluator = Evaluator(store, clock, self.gate.submit, self.metrics, self.leads)
+        self.housekeeper = Housekeeper(
+            store, clock, self._keep_house, lambda: self.policy.keep if self.leads else 0
+        )
         self.gate.watch(self._noticed)
         self.dispatcher = Dispatcher(
             channels, self.gate, store, clock, self.metrics, dry_run=dry_run, failpoint=failpoint
@@ -239,6 +243,9 @@ class Node:
 
     def _noticed(self, committed: Committed) -> None:
         self.feed.grew(committed.size)
+        if committed.leads is not None:
+            self.leads = committed.leads
+            self.evaluator.lead(committed.leads)
         self.metrics.count(committed.tally)
 
 

@@ -6,11 +6,12 @@ An answer without an error is a promise: it is given only after the commit that 
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import msgspec
 
 from tocsin.core.engine.lifecycle import changes_the_past
-from tocsin.core.engine.restore import restore
+from tocsin.core.engine.restore import catch_up, restore
 from tocsin.core.engine.state import (
     LiveAlert,
     State,
@@ -37,7 +38,7 @@ from tocsin.core.model.input import (
     NodeStart,
     Tick,
 )
-from tocsin.ports import Clock, Ids, Store, StoreFailed
+from tocsin.ports import Begun, Clock, Ids, News, Shared, Store, StoreFailed
 from tocsin.runtime.committed import Committed, dispatch
 from tocsin.runtime.texts import Texts
 from tocsin.runtime.turn import Poisoned, Result, Turn
@@ -47,6 +48,10 @@ log = logging.getLogger("tocsin.pump")
 ALIVE_EVERY = 10_000_000
 GAP_MIN = 60_000_000
 """Shorter times without a turn or a commit, in microseconds, do not count as an absence of ours."""
+
+
+SKEW_MAX = 5_000_000
+"""A clock that is further from the one that all nodes share is complained of."""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -71,6 +76,7 @@ class Pump:
         failpoint: Callable[[str], None] = lambda name: None,
     ) -> None:
         self._store = store
+        self._shared = cast(Shared, store) if hasattr(store, "begin") else None
         self._clock = clock
         self._ids = ids
         self._origin = origin
@@ -81,6 +87,10 @@ class Pump:
         self._edge = Frontier()
         self._alive_at = 0
         self._resumed = False
+        self._is_opening = False
+        self._leads = self._shared is None
+        self._ahead = 0
+        """How far the clock that all nodes share is before our own, microseconds."""
 
     # The life of the pump
 
@@ -101,15 +111,23 @@ class Pump:
                 failed.append(results)
 
         requests = [Request(first, actor, answer)] if first else []
+        self._is_opening = True
         self.turn([*requests, Request((NodeStart(gap=gap),), SYSTEM, answer)])
+        self._is_opening = False
         if failed:
             raise StoreFailed(str(failed[0]))
         self._announce(state)
 
     def _announce(self, state: State) -> None:
         """Tell whoever delivers of all that is pending in what is committed."""
-        pending = [dispatch(state, number) for number in state.deliveries]
-        self._on_committed(Committed(dispatches=pending, ended=(), is_all=True))
+        pending = [dispatch(state, number) for number in state.deliveries if self._is_ours(number)]
+        self._on_committed(
+            Committed(dispatches=pending, ended=(), is_all=True, has_tokens=self._shared is not None)
+        )
+
+    def _is_ours(self, delivery: int) -> bool:
+        """Say whether this node attempts a pending delivery."""
+        return self._shared is None or self._shared.owns(delivery)
 
     def _load(self) -> State:
         id_key = self._store.secret("id_key")
@@ -134,9 +152,15 @@ class Pump:
         assert self._state is not None
         return self._state
 
+    @property
+    def is_shared(self) -> bool:
+        """Say whether other nodes decide, too."""
+        return self._shared is not None
+
     def next_wakeup(self) -> int | None:
-        """Say when `turn` wants to be called even if nothing waits (microseconds UTC)."""
-        return next_wakeup(self._state) if self._state is not None else None
+        """Say when `turn` wants to be called even if nothing waits (microseconds UTC, by this node's own clock)."""
+        due = next_wakeup(self._state) if self._state is not None else None
+        return None if due is None else due - self._ahead
 
     @property
     def state(self) -> State:
@@ -184,8 +208,12 @@ class Pump:
     def _try(
         self, requests: Sequence[Request], refused: dict[tuple[int, int], Exception]
     ) -> tuple[list[list[Result]], Committed]:
-        state = self._ready()
-        at = max(self._clock.now(), state.at + 1)
+        state, now = self._ready(), self._clock.now()
+        if self._shared is not None:
+            begun = self._shared.begin()
+            self._compare_clocks(begun.at - now)
+            state, now = self._begin(state, begun), begun.at
+        at = max(now, state.at + 1)
         turn = Turn(
             state,
             self._edge,
@@ -208,6 +236,9 @@ class Pump:
                 if broken is not None:
                     results.append(Result("refused", refused=broken))
                     continue
+                if type(given) is NodeStart and self._others_listened(at):
+                    results.append(Result("unchanged"))
+                    continue
                 results.append(turn.take(given, request.actor, (request_number, position)))
             answers.append(results)
         for alert in recalled:
@@ -219,6 +250,62 @@ class Pump:
         turn.take(Tick(), SYSTEM, None)
         return answers, self._commit(turn, at)
 
+    def _compare_clocks(self, ahead: int) -> None:
+        if abs(ahead) > SKEW_MAX >= abs(self._ahead):
+            log.warning(
+                "this machine's clock is %.0f s %s the database's, by which Tocsin goes; set both by NTP",
+                abs(ahead) / 1e6,
+                "behind" if ahead > 0 else "ahead of",
+            )
+        self._ahead = ahead
+
+    def _others_listened(self, at: int) -> bool:
+        """Say whether it does not matter that this node was stopped, since others were not."""
+        return self._shared is not None and not self._is_opening and at - self._alive_at <= GAP_MIN
+
+    def _begin(self, state: State, begun: Begun) -> State:
+        """Take over what other nodes did, before this one decides anything."""
+        if begun.is_behind:
+            state = self._load()
+            self._announce(state)
+            return state
+        self._alive_at = begun.alive_at
+        is_moved, self._leads = begun.leads is not self._leads, begun.leads
+        changed: Sequence[int] = ()
+        ended: list[int] = []
+        size = 0
+        if (news := begun.news) is not None:
+            self._catch_up(state, news)
+            changed, ended = [delivery.number for delivery in news.deliveries], list(news.ended)
+            size = news.head.size
+        if begun.dispossessed:
+            self._announce(state)
+        ours = [
+            number
+            for number in {**dict.fromkeys(changed), **dict.fromkeys(begun.taken)}
+            if self._is_ours(number)
+        ]
+        if size or ours or is_moved:
+            self._on_committed(
+                Committed(
+                    dispatches=[dispatch(state, number) for number in ours if number in state.deliveries],
+                    ended=ended,
+                    size=size,
+                    at=state.at,
+                    has_tokens=news is not None and news.has_tokens,
+                    leads=begun.leads if is_moved else None,
+                )
+            )
+        return state
+
+    def _catch_up(self, state: State, news: News) -> None:
+        catch_up(state, news)
+        self._edge = Frontier.unpack(news.head.edge)
+        if news.erased:
+            self._texts.forget()
+        for alert in news.alerts:
+            self._texts.drop_alert(alert.number)
+
     def _commit(self, turn: Turn, at: int) -> Committed:
         """Make a turn durable, and take its edge as ours. Raises: StoreFailed."""
         batch = turn.batch()
@@ -226,6 +313,8 @@ class Pump:
             if at - self._alive_at >= ALIVE_EVERY:
                 self._store.alive(at)
                 self._alive_at = at
+            if self._shared is not None:
+                self._shared.release()
             return Committed(dispatches=(), ended=())
         self._failpoint("before-commit")
         began = self._clock.now()
@@ -235,7 +324,11 @@ class Pump:
         self._resumed = False
         self._edge = turn.edge
         self._alive_at = at
-        return turn.committed(commit_us)
+        committed = turn.committed(commit_us)
+        if self._shared is None:
+            return committed
+        ours = [one for one in committed.dispatches if self._is_ours(one.delivery)]
+        return msgspec.structs.replace(committed, dispatches=ours)
 
     def _recall(self, state: State, requests: Sequence[Request]) -> list[LiveAlert]:
         """Take back what these inputs speak of and state does not know; asks the store once for all alerts.

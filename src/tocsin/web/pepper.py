@@ -10,14 +10,22 @@ from tocsin.core.model.access import Role, Token
 from tocsin.core.model.errors import Conflict
 from tocsin.core.model.input import TokenCut, TokenIssued
 from tocsin.ports import Ids, Store
-from tocsin.runtime.files import write_whole
+from tocsin.runtime.files import read_private, write_whole
 from tocsin.runtime.node import Node
 from tocsin.web.auth import PEPPER_BYTES, make_token
 
 PEPPER_FILE = "pepper"
 
 OPERATOR = "local"
-"""Id of the token that a server makes anew at each start for whoever may read its data directory."""
+"""Id of the token that a server makes anew at each start for whoever may read its data directory.
+
+Of several nodes each has one of its own: this with something behind it.
+"""
+
+
+def is_operators(token: Token) -> bool:
+    """Say whether a token is a server's own, made for whoever may read its data directory."""
+    return token.id == OPERATOR or token.id.startswith(f"{OPERATOR}-")
 
 
 def read_pepper(data: Path, store: Store, ids: Ids) -> bytes:
@@ -27,10 +35,9 @@ def read_pepper(data: Path, store: Store, ids: Ids) -> bytes:
     """
     path = data / PEPPER_FILE
     try:
-        pepper = path.read_bytes()
-        path.chmod(0o600)
+        pepper = read_private(path)
     except FileNotFoundError:
-        if any(token.id != OPERATOR for token in store.tokens()):
+        if not all(is_operators(token) for token in store.tokens()):
             raise _refused(f"The file {path} is missing") from None
         return _make(path, ids)
     except OSError as error:
@@ -51,7 +58,7 @@ async def reset_tokens(node: Node, data: Path, actor: str) -> str:
     """
     pepper = _make(data / PEPPER_FILE, node.ids)
     for token in node.store.tokens():
-        if token.revoked_at is None and token.id != OPERATOR:
+        if token.revoked_at is None and not is_operators(token):
             await node.ask(TokenCut(token=token.id), actor)
     shown, stored = first_token(node.ids, node.clock.now(), pepper, created_by=actor)
     await node.ask(TokenIssued(token=stored), actor)

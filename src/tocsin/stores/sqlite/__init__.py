@@ -21,16 +21,16 @@ from tocsin.core.engine.state import Counters, LiveAlert
 from tocsin.core.ledger.merkle import EMPTY_ROOT
 from tocsin.core.model.access import Token
 from tocsin.ports import Batch, Memory, StoreFailed, StoreHeld, StoreRefused
-from tocsin.stores.sqlite.asking import Question, marks
-from tocsin.stores.sqlite.chains import Chains
-from tocsin.stores.sqlite.decoding import decode_alert, encode
 from tocsin.stores.sqlite.leftover import write_again
-from tocsin.stores.sqlite.loading import load
 from tocsin.stores.sqlite.migrating import migrate
-from tocsin.stores.sqlite.reading import Reading
-from tocsin.stores.sqlite.records import token_row
-from tocsin.stores.sqlite.rows import PUT_TOKEN, statements
+from tocsin.stores.sqlite.sizes import ReadingFile
 from tocsin.stores.sqlite.tiles import fill_tiles
+from tocsin.stores.tables.asking import Question
+from tocsin.stores.tables.chains import Chains
+from tocsin.stores.tables.decoding import encode
+from tocsin.stores.tables.loading import leases, load, recall
+from tocsin.stores.tables.records import token_row
+from tocsin.stores.tables.rows import PUT_CHECKPOINT, PUT_EVALUATION, PUT_TOKEN, statements
 
 SCHEMA_VERSION = 4
 CHECKPOINT_PAGES = 4000
@@ -39,10 +39,9 @@ WAL_BYTES_KEPT = 32 << 20
 """A WAL that one large batch made longer than this is cut back after its checkpoint."""
 CACHE_KIB = 16_384
 BUSY_MS = 5000
-IDS_AT_ONCE = 500
 
 
-class SqliteStore(Reading):
+class SqliteStore(ReadingFile):
     """See `tocsin.ports.Store`. Opening takes an exclusive lock on the data directory.
 
     is_scratch: what is in it may be lost, since it can be made again.
@@ -224,7 +223,7 @@ class SqliteStore(Reading):
         self._write("UPDATE head SET alive_at = ?", (at,))
 
     def put_checkpoint(self, size: int, note: bytes) -> None:
-        self._write("INSERT OR REPLACE INTO checkpoints VALUES (?, ?)", (size, note))
+        self._write(PUT_CHECKPOINT, (size, note))
 
     def keep_secret(self, name: str, value: bytes) -> None:
         self._write("INSERT INTO meta VALUES (?, ?)", (f"secret:{name}", value))
@@ -238,7 +237,7 @@ class SqliteStore(Reading):
         try:
             with self._writing, self._writer as writer:
                 if kept:
-                    writer.executemany("INSERT OR REPLACE INTO evaluations VALUES (?, ?)", kept)
+                    writer.executemany(PUT_EVALUATION, kept)
                 if gone:
                     writer.executemany("DELETE FROM evaluations WHERE rule_id = ?", gone)
         except apsw.Error as error:
@@ -279,32 +278,10 @@ class SqliteStore(Reading):
         return memory
 
     def recall(self, ids: Sequence[bytes]) -> list[LiveAlert]:
-        found: list[LiveAlert] = []
-        if not self._all("SELECT 1 FROM alerts INDEXED BY alerts_past WHERE live = 0 LIMIT 1"):
-            return found
-        for start in range(0, len(ids), IDS_AT_ONCE):
-            some = tuple(ids[start : start + IDS_AT_ONCE])
-            found += [
-                decode_alert(body)
-                for (body,) in self._all(
-                    f"SELECT body FROM alerts WHERE live = 0 AND id IN ({marks(some)})", some
-                )
-            ]
-        return sorted(found, key=lambda alert: alert.number)
+        return recall(self._all, ids)
 
     def leases(self, alerts: Sequence[int]) -> dict[int, int]:
-        found: dict[int, int] = {}
-        for start in range(0, len(alerts), IDS_AT_ONCE):
-            some = tuple(alerts[start : start + IDS_AT_ONCE])
-            rows = self._all(
-                "SELECT l.number, l.lease, l.seen_at, a.body FROM leases l JOIN alerts a USING (number) "
-                f"WHERE l.number IN ({marks(some)}) ORDER BY l.number",
-                some,
-            )
-            found.update(
-                (n, lease) for n, lease, seen_at, body in rows if seen_at > decode_alert(body).seen_at
-            )
-        return found
+        return leases(self._all, alerts)
 
     def _all(self, sql: str, bindings: tuple[Any, ...] = ()) -> list[Any]:
         try:

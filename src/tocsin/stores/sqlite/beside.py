@@ -3,26 +3,23 @@
 What is damaged is raised as Damaged, because it is what whoever verifies is looking for.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import apsw
 
-from tocsin.core.ledger.encoding import Segment, unpack
-from tocsin.core.ledger.verify import Damaged, End
+from tocsin.core.ledger.verify import Damaged
 from tocsin.core.model.errors import NotFound
 from tocsin.ports import StoreFailed, StoreRefused
 from tocsin.stores.sqlite import BUSY_MS, SCHEMA_VERSION
-from tocsin.stores.sqlite.asking import Question
-from tocsin.stores.sqlite.reading import Reading
-
-SEGMENTS_AT_ONCE = 16
-_LOWEST = -(1 << 63)
+from tocsin.stores.sqlite.sizes import ReadingFile
+from tocsin.stores.tables.asking import Question
+from tocsin.stores.tables.ledger import LedgerRows
 
 
-class LedgerReader:
+class LedgerReader(LedgerRows):
     """The ledger's rows in one data directory, for one thread.
 
     Raises, everywhere: Damaged if the file is; StoreFailed if it cannot be read for another reason.
@@ -32,56 +29,6 @@ class LedgerReader:
         self._path = path
         with _told(path):
             self._connection = _open(path)
-        self._last: int | None = None
-
-    def end(self) -> End:
-        """Read where the ledger ends, and remember that it does: `segments` gives nothing that came later."""
-        rows = self._ask("SELECT size, root, edge, at, (SELECT max(first_seq) FROM segments) FROM head")
-        if len(rows) != 1:
-            raise Damaged(f"the head has {len(rows)} rows instead of one")
-        size, root, edge, at, self._last = rows[0]
-        return End(size, root, edge, at)
-
-    def segments(self, behind: int | None = None) -> Iterator[Segment]:
-        """Give the segments in order, up to the last one that was there when `end` was asked.
-
-        behind: only those that begin after this entry.
-
-        No question stays open meanwhile, so a server beside us can go on folding its WAL into the file.
-        """
-        position = _LOWEST if behind is None else behind + 1
-        while self._last is not None and position <= self._last:
-            rows = self._ask(
-                "SELECT first_seq, count, root, data FROM segments WHERE first_seq BETWEEN ? AND ? "
-                f"ORDER BY first_seq LIMIT {SEGMENTS_AT_ONCE}",
-                (position, self._last),
-            )
-            if not rows:
-                return
-            for first, count, root, data in rows:
-                yield Segment(first_seq=first, count=count, root=root, data=data)
-                position = first + 1
-
-    def later(self) -> Iterator[Segment]:
-        """Give the segments that came since `segments` began, up to the last one there is now."""
-        behind = self._last
-        self.end()
-        yield from self.segments(behind)
-
-    def entry(self, seq: int) -> tuple[bytes, bytes, bytes] | None:
-        """Give the header, decision and private bytes of an entry, None if there is none."""
-        rows = self._ask(
-            "SELECT first_seq, data FROM segments WHERE first_seq <= ? ORDER BY first_seq DESC LIMIT 1",
-            (seq,),
-        )
-        try:
-            for first, data in rows:
-                for position, parts in enumerate(unpack(data), first):
-                    if position == seq:
-                        return parts
-        except ValueError as error:
-            raise Damaged(str(error)) from error
-        return None
 
     def origins(self) -> list[tuple[int, str]]:
         """Give (seq, name) of what the ledger is called from which entry on; what it was called first, from 0 on."""
@@ -117,7 +64,7 @@ class LedgerReader:
             return self._connection.execute(sql, bindings).fetchall()
 
 
-class StoreReader(Reading):
+class StoreReader(ReadingFile):
     """All that is stored in one data directory, for one thread. Raises: as `LedgerReader`."""
 
     def __init__(self, path: Path) -> None:
@@ -130,6 +77,11 @@ class StoreReader(Reading):
         with _told(self._path), self._connection as connection:
             answers += [connection.execute(*question).fetchall() for question in questions]
         return answers
+
+    def rows(self, table: str, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """Give the rows of a table, these columns of each. Nobody may write meanwhile."""
+        with _told(self._path):
+            yield from self._connection.execute(f"SELECT {', '.join(columns)} FROM {table}")
 
     def close(self) -> None:
         """Let the file go."""

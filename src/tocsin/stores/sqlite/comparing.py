@@ -13,7 +13,7 @@ import apsw
 import msgspec
 
 from tocsin.core.model.alert import CANONICAL
-from tocsin.stores.sqlite.decoding import decode_alert, decode_message, encode
+from tocsin.stores.tables.decoding import decode_alert, decode_message, encode
 
 SHOWN_MAX = 20
 

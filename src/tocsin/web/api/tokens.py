@@ -20,7 +20,7 @@ from tocsin.web.forms import Name, Shown, instant, without_default
 from tocsin.web.guard import Admin, Auditor, TheDoorkeeper, TheNode
 from tocsin.web.incident_forms import Form
 from tocsin.web.moments import AS_JSON, Moment
-from tocsin.web.pepper import OPERATOR
+from tocsin.web.pepper import is_operators
 
 router = APIRouter(prefix="/api/v1/tokens")
 
@@ -206,7 +206,7 @@ def _check_not_last(store: Store, token: Token, now: int) -> None:
 
 def _administers(token: Token, now: int) -> bool:
     works = token.revoked_at is None and (token.expires_at is None or token.expires_at > now)
-    return works and token.id != OPERATOR and Permission.ADMINISTER in granted(token.role, token.scopes)
+    return works and not is_operators(token) and Permission.ADMINISTER in granted(token.role, token.scopes)
 
 
 def _out(token: Token) -> dict[str, Any]:

@@ -7,21 +7,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import msgspec
-
 from tocsin.core.engine.durations import measures
 from tocsin.core.model.alert import severity_rank
 from tocsin.core.model.incident import IncidentState
 from tocsin.ports import Batch
+from tocsin.stores.tables.asking import GIVEN, add, numbers
 
 Rows = list[tuple[Any, ...]]
 Ask = Callable[[str, tuple[Any, ...]], list[Any]]
 
 DAYS = 32
 """How many days are also counted together, so that a year is a few rows."""
-
-_numbers = msgspec.json.Encoder().encode
-_GIVEN = "number IN (SELECT value FROM json_each(CAST(? AS TEXT)))"
 
 
 def past_incidents(batch: Batch, ask: Ask) -> Iterator[tuple[str, Rows]]:
@@ -37,13 +33,13 @@ def past_incidents(batch: Batch, ask: Ask) -> Iterator[tuple[str, Rows]]:
         durations.update(_cells(incident.opened_at, incident.acked_at, incident.resolved_at))
     for rule_id, severity, *moments in ask(
         "SELECT rule_id, severity, opened_at, acked_at, resolved_at FROM incidents NOT INDEXED "
-        f"WHERE live = 0 AND {_GIVEN}",
-        (_numbers([incident.number for incident in (*leaving, *batch.recalled)]),),
+        f"WHERE live = 0 AND number IN {GIVEN}",
+        (numbers([incident.number for incident in (*leaving, *batch.recalled)]),),
     ):
         counts[rule_id, severity] -= 1
         durations.subtract(_cells(*moments))
     yield (
-        "INSERT INTO past_counts VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n",
+        add("past_counts", "rule_id, severity"),
         [(*cell, n) for cell, n in counts.items() if n],
     )
     yield (
@@ -51,7 +47,7 @@ def past_incidents(batch: Batch, ask: Ask) -> Iterator[tuple[str, Rows]]:
         [cell for cell, n in counts.items() if n < 0],
     )
     yield (
-        "INSERT INTO past_durations VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n",
+        add("past_durations", "days, first, measure, bucket"),
         [(*cell, n) for cell, n in durations.items() if n],
     )
     yield (
@@ -74,14 +70,14 @@ def deliveries(batch: Batch, ask: Ask) -> Iterator[tuple[str, Rows]]:
         changed = {row.delivery.number: row.state.value for row in batch.deliveries}
         known = 0
         for state, n in ask(
-            f"SELECT state, count(*) FROM deliveries NOT INDEXED WHERE {_GIVEN} GROUP BY state",
-            (_numbers([*changed]),),
+            f"SELECT state, count(*) FROM deliveries NOT INDEXED WHERE number IN {GIVEN} GROUP BY state",
+            (numbers([*changed]),),
         ):
             counts[state] -= n
             known += n
         assert known == len(changed), "an unknown delivery is updated"
         counts.update(changed.values())
     yield (
-        "INSERT INTO delivery_counts VALUES (?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n",
+        add("delivery_counts", "state"),
         [(state, n) for state, n in counts.items() if n],
     )

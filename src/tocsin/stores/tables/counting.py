@@ -1,15 +1,15 @@
 """Counting: incidents and deliveries in numbers. What is live is scanned, what is not was summed up when it left."""
 
+from abc import abstractmethod
 from collections import Counter, defaultdict
-from pathlib import Path
 
 from tocsin.core.engine.durations import ACKNOWLEDGE, DAY, RESOLVE, days, measures, percentile
 from tocsin.core.model.alert import Severity
 from tocsin.core.model.incident import IncidentState
 from tocsin.ports import Durations, Stats
-from tocsin.stores.sqlite.asking import Asking, Question
-from tocsin.stores.sqlite.listing import LIVE
-from tocsin.stores.sqlite.summaries import DAYS
+from tocsin.stores.tables.asking import Asking, Question
+from tocsin.stores.tables.listing import LIVE
+from tocsin.stores.tables.summaries import DAYS
 
 RULES_SHOWN = 50
 
@@ -17,7 +17,9 @@ RULES_SHOWN = 50
 class Counting(Asking):
     """Counts; see `tocsin.ports.Store`, as for every method here."""
 
-    _path: Path
+    @abstractmethod
+    def _bytes(self) -> dict[str, int]:
+        """Say how much room the data takes, by name."""
 
     def stats(self, since: int, until: int) -> Stats:
         first, end = days(since, until)
@@ -71,22 +73,13 @@ class Counting(Asking):
             "(SELECT max(number) FROM notifications), (SELECT max(number) FROM deliveries)"
         )
         return {
-            "bytes": _size(self._path),
-            "wal_bytes": _size(self._path.with_name(self._path.name + "-wal")),
+            **self._bytes(),
             "entries": entries,
             "alerts": alerts or 0,
             "incidents": incidents or 0,
             "notifications": notifications or 0,
             "deliveries": deliveries or 0,
         }
-
-
-def _size(path: Path) -> int:
-    """Give a file's bytes, 0 if it is not there."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
 
 
 def _past_durations(first: int, end: int) -> Question:
@@ -96,7 +89,8 @@ def _past_durations(first: int, end: int) -> Question:
         first_many = end_many = end
     each = "SELECT measure, bucket, n FROM past_durations WHERE days = ? AND first >= ? AND first < ?"
     return (
-        f"SELECT measure, bucket, sum(n) FROM ({each} UNION ALL {each} UNION ALL {each}) GROUP BY 1, 2",
+        "SELECT measure, bucket, CAST(sum(n) AS BIGINT) "
+        f"FROM ({each} UNION ALL {each} UNION ALL {each}) AS parts GROUP BY 1, 2",
         (1, first, first_many, DAYS, first_many, end_many, 1, end_many, end),
     )
 

@@ -1,12 +1,13 @@
 """Loading: all that state needs, in as little time and memory as may be; 100,000 incidents are nothing unusual."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from sys import intern
 from typing import Any
 
 from tocsin.core.engine.state import LiveAlert, LiveIncident
 from tocsin.ports import Memory
-from tocsin.stores.sqlite.decoding import (
+from tocsin.stores.tables.asking import marks
+from tocsin.stores.tables.decoding import (
     HEAD,
     decode_alert,
     decode_delivery,
@@ -17,6 +18,10 @@ from tocsin.stores.sqlite.decoding import (
     decode_silence,
     head_of,
 )
+
+IDS_AT_ONCE = 500
+
+Ask = Callable[[str, tuple[Any, ...]], list[Any]]
 
 
 def load(ask: Callable[[str], Iterable[Any]]) -> Memory:
@@ -64,6 +69,34 @@ def load(ask: Callable[[str], Iterable[Any]]) -> Memory:
             for body, next_at in ask("SELECT body, next_at FROM maintenances WHERE ended = 0 ORDER BY number")
         ],
     )
+
+
+def recall(ask: Ask, ids: Sequence[bytes]) -> list[LiveAlert]:
+    """See `tocsin.ports.Store.recall`."""
+    found: list[LiveAlert] = []
+    if not ask("SELECT 1 FROM alerts INDEXED BY alerts_past WHERE live = 0 LIMIT 1", ()):
+        return found
+    for start in range(0, len(ids), IDS_AT_ONCE):
+        some = tuple(ids[start : start + IDS_AT_ONCE])
+        found += [
+            decode_alert(body)
+            for (body,) in ask(f"SELECT body FROM alerts WHERE live = 0 AND id IN ({marks(some)})", some)
+        ]
+    return sorted(found, key=lambda alert: alert.number)
+
+
+def leases(ask: Ask, alerts: Sequence[int]) -> dict[int, int]:
+    """See `tocsin.ports.Store.leases`."""
+    found: dict[int, int] = {}
+    for start in range(0, len(alerts), IDS_AT_ONCE):
+        some = tuple(alerts[start : start + IDS_AT_ONCE])
+        rows = ask(
+            "SELECT l.number, l.lease, l.seen_at, a.body FROM leases l JOIN alerts a USING (number) "
+            f"WHERE l.number IN ({marks(some)}) ORDER BY l.number",
+            some,
+        )
+        found.update((n, lease) for n, lease, seen_at, body in rows if seen_at > decode_alert(body).seen_at)
+    return found
 
 
 def _lean_alert(alert: LiveAlert) -> LiveAlert:

@@ -4,19 +4,22 @@ What is live is scanned. What is not is found by an index and counted beforehand
 or its labels: then all of it is read, but a page no further than it needs.
 """
 
+from string import ascii_uppercase
 from typing import Any
 
 from tocsin.core.model.alert import Severity, severity_rank
 from tocsin.core.model.incident import IncidentState, IncidentView
 from tocsin.core.model.notification import DeliveryState
 from tocsin.ports import DeliveryFilter, DeliveryView, IncidentFilter
-from tocsin.stores.sqlite.asking import Asking, Part, Question, count, marks, newest
-from tocsin.stores.sqlite.decoding import DELIVERY, INCIDENT, delivery_of, incident_of
-from tocsin.stores.sqlite.erasing import PRUNED
+from tocsin.stores.tables.asking import Asking, Part, Question, count, marks, newest
+from tocsin.stores.tables.decoding import DELIVERY, INCIDENT, delivery_of, encode_json, incident_of
+from tocsin.stores.tables.erasing import PRUNED
 
 LIVE = "incidents INDEXED BY incidents_live"
 
-_LABEL = "EXISTS (SELECT 1 FROM json_each(CAST(labels AS TEXT)) WHERE key = ? AND value = ?)"
+_SMALL = {ord(letter): letter.lower() for letter in ascii_uppercase}
+_LABEL = "(instr(labels, ?) > 0 OR instr(labels, ?) > 0)"
+_TOTAL = "CAST(coalesce(sum(n), 0) AS BIGINT)"
 _OF_RULE = "EXISTS (SELECT 1 FROM incidents i WHERE i.number = deliveries.incident AND i.rule_id = ?)"
 
 Condition = tuple[str, tuple[Any, ...]]
@@ -67,8 +70,8 @@ def _incident_parts(wanted: IncidentFilter) -> list[Part]:
         (wanted.rule_id is not None, "rule_id = ?", (wanted.rule_id,)),
         (wanted.since is not None, "opened_at >= ?", (wanted.since,)),
         (wanted.until is not None, "opened_at < ?", (wanted.until,)),
-        (bool(wanted.text), "instr(lower(title), lower(?)) > 0", (wanted.text,)),
-        *[(True, _LABEL, pair) for pair in wanted.scope],
+        (bool(wanted.text), "instr(lower(title), ?) > 0", (_lower(wanted.text),)),
+        *[(True, _LABEL, _beginnings(*pair)) for pair in wanted.scope],
     )
     timed = wanted.since is not None or wanted.until is not None
     if not wanted.states and wanted.severity is None and wanted.rule_id is None and not timed:
@@ -101,7 +104,7 @@ def _incident_counts(wanted: IncidentFilter, parts: list[Part]) -> list[Question
     )
     counts = [count(_part(LIVE, ("live = 1", ()), _states(wanted.states), cell))]
     if not wanted.states or IncidentState.RESOLVED in wanted.states:
-        counts.append((f"SELECT coalesce(sum(n), 0) FROM past_counts WHERE {cell[0]}", cell[1]))
+        counts.append((f"SELECT {_TOTAL} FROM past_counts WHERE {cell[0]}", cell[1]))
     return counts
 
 
@@ -135,8 +138,25 @@ def _delivery_counts(wanted: DeliveryFilter, parts: list[Part]) -> list[Question
         return [count(part) for part in parts]
     where, bindings = _states(wanted.states)
     return [
-        (f"SELECT coalesce(sum(n), 0) FROM delivery_counts WHERE {where} AND state <> '{PRUNED}'", bindings)
+        (
+            f"SELECT {_TOTAL} FROM delivery_counts WHERE {where} AND state <> '{PRUNED}'",
+            bindings,
+        )
     ]
+
+
+def _lower(text: str) -> str:
+    """Write A to Z small, as the databases do, and nothing else."""
+    return text.translate(_SMALL)
+
+
+def _beginnings(key: str, value: str) -> tuple[bytes, bytes]:
+    """Give what stands in an incident's labels if this is one of them, as the first one or as another.
+
+    Inside of a string no quote follows a brace or a comma without a backslash, so neither stands anywhere else.
+    """
+    pair = encode_json({key: value})[1:-1]
+    return b"{" + pair, b"," + pair
 
 
 def _states(states: tuple[IncidentState, ...] | tuple[DeliveryState, ...]) -> Condition:
@@ -146,7 +166,7 @@ def _states(states: tuple[IncidentState, ...] | tuple[DeliveryState, ...]) -> Co
 def _both(*conditions: tuple[bool, str, tuple[Any, ...]]) -> Condition:
     """Join the conditions that apply."""
     apply = [(where, bindings) for applies, where, bindings in conditions if applies]
-    return " AND ".join(["1", *[where for where, _ in apply]]), tuple(
+    return " AND ".join(["TRUE", *[where for where, _ in apply]]), tuple(
         v for _, values in apply for v in values
     )
 

@@ -1,13 +1,25 @@
-"""Asking: how the questions of this package reach the file. Knows no table."""
+"""Asking: how the questions of this package reach a database. Knows no table.
+
+They are written as SQLite takes them: `?` for a value or `?2` for the second one, and the index that a table is to be
+read by. Another database says the same in its own words, see its `dialect`.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 Question = tuple[str, tuple[Any, ...]]
 
 BEYOND = 1 << 62
 """Above every number that is given."""
+
+GIVEN = "(SELECT value FROM json_each(CAST(? AS TEXT)))"
+"""The numbers that one value holds, see `numbers`; however many they are, the statement is the same."""
+
+numbers = msgspec.json.Encoder().encode
+"""Writes numbers as the value of GIVEN."""
 
 
 class Asking(ABC):
@@ -39,13 +51,13 @@ def newest(columns: str, table: str, parts: Sequence[Part], *, after: int | None
     """
     each = " UNION ALL ".join(
         f"SELECT * FROM (SELECT number FROM {part.source} WHERE {part.where} AND number < ? "
-        "ORDER BY number DESC LIMIT ?)"
+        "ORDER BY number DESC LIMIT ?) AS part"
         for part in parts
     )
     below = BEYOND if after is None else after
     return (
         f"SELECT {columns} FROM {table} WHERE number IN "
-        f"(SELECT number FROM ({each}) ORDER BY number DESC LIMIT ?) ORDER BY number DESC",
+        f"(SELECT number FROM ({each}) AS parts ORDER BY number DESC LIMIT ?) ORDER BY number DESC",
         (*[value for part in parts for value in (*part.bindings, below, limit)], limit),
     )
 
@@ -53,6 +65,22 @@ def newest(columns: str, table: str, parts: Sequence[Part], *, after: int | None
 def count(part: Part) -> Question:
     """Ask how many rows a part has."""
     return f"SELECT count(*) FROM {part.source} WHERE {part.where}", part.bindings
+
+
+def put(table: str, key: str, *others: str) -> str:
+    """Ask to insert a row, or to replace the one with its key. key: the columns of it, which are a table's first."""
+    changes = ", ".join(f"{column} = excluded.{column}" for column in others)
+    return _upsert(table, key, len(others), changes)
+
+
+def add(table: str, key: str, count: str = "n") -> str:
+    """Ask to insert a row, or to add its count to the one with its key."""
+    return _upsert(table, key, 1, f"{count} = {table}.{count} + excluded.{count}")
+
+
+def _upsert(table: str, key: str, others: int, changes: str) -> str:
+    values = ", ".join("?" * (len(key.split(", ")) + others))
+    return f"INSERT INTO {table} VALUES ({values}) ON CONFLICT ({key}) DO UPDATE SET {changes}"
 
 
 def marks(values: Sequence[Any]) -> str:

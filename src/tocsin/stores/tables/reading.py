@@ -7,9 +7,9 @@ from tocsin.core.ledger.encoding import Segment, unpack
 from tocsin.core.model.incident import IncidentView
 from tocsin.core.model.notification import Message
 from tocsin.ports import Attempt, DeliveryRow, DeliveryView, Head, number_of
-from tocsin.stores.sqlite.chains import MEMBERS
-from tocsin.stores.sqlite.counting import Counting
-from tocsin.stores.sqlite.decoding import (
+from tocsin.stores.tables.chains import MEMBERS
+from tocsin.stores.tables.counting import Counting
+from tocsin.stores.tables.decoding import (
     DELIVERY,
     HEAD,
     INCIDENT,
@@ -22,8 +22,8 @@ from tocsin.stores.sqlite.decoding import (
     head_of,
     incident_of,
 )
-from tocsin.stores.sqlite.listing import Listing
-from tocsin.stores.sqlite.records import Records
+from tocsin.stores.tables.listing import Listing
+from tocsin.stores.tables.records import Records
 
 ENTRIES_AT_ONCE = 256
 """How many entries' worth of segments is read at a time; a larger segment is read alone."""

@@ -3,20 +3,16 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import msgspec
-
 from tocsin.ports import Redacted
-from tocsin.stores.sqlite.chains import CHAIN
-from tocsin.stores.sqlite.decoding import encode, encode_json
+from tocsin.stores.tables.asking import GIVEN, add, numbers
+from tocsin.stores.tables.chains import CHAIN
+from tocsin.stores.tables.decoding import encode, encode_json
 
 Rows = list[tuple[Any, ...]]
 Ask = Callable[[str, tuple[Any, ...]], list[Any]]
 
 PRUNED = "pruned"
 """Stands in `delivery_counts` for deliveries that are no longer kept, so that no intent is missing in the sum."""
-
-_numbers = msgspec.json.Encoder().encode
-_GIVEN = "(SELECT value FROM json_each(CAST(? AS TEXT)))"
 
 
 def redaction(redacted: Redacted) -> Iterator[tuple[str, Rows]]:
@@ -26,7 +22,10 @@ def redaction(redacted: Redacted) -> Iterator[tuple[str, Rows]]:
         [(one.first_seq, one.data) for one in redacted.segments],
     )
     incidents = [(number,) for number in redacted.incidents]
-    yield "UPDATE incidents SET title = '', labels = CAST('{}' AS BLOB) WHERE number = ?", incidents
+    yield (
+        "UPDATE incidents SET title = '', labels = ? WHERE number = ?",
+        [(encode_json({}), number) for number in redacted.incidents],
+    )
     yield (
         "UPDATE attempts SET why = '' "
         "WHERE delivery IN (SELECT number FROM deliveries WHERE incident = ? AND incident > 0)",
@@ -57,7 +56,7 @@ def redaction(redacted: Redacted) -> Iterator[tuple[str, Rows]]:
 
 def pruning(runs: Sequence[tuple[int, int]], ask: Ask) -> Iterator[tuple[str, Rows]]:
     """Give the statements that drop incidents with all that is theirs alone."""
-    numbers = [
+    gone = [
         number
         for first, last in runs
         for (number,) in ask(
@@ -66,13 +65,13 @@ def pruning(runs: Sequence[tuple[int, int]], ask: Ask) -> Iterator[tuple[str, Ro
     ]
     links: list[tuple[int]] = []
     members: dict[int, None] = {}
-    for number in numbers:
+    for number in gone:
         for link, alert in ask(f"{CHAIN} SELECT number, alert FROM chain", (number,)):
             links.append((link,))
             members[alert] = None
-    given = _numbers(numbers)
+    given = numbers(gone)
     cells = ask(
-        f"SELECT rule_id, severity, count(*) FROM incidents NOT INDEXED WHERE number IN {_GIVEN} GROUP BY 1, 2",
+        f"SELECT rule_id, severity, count(*) FROM incidents NOT INDEXED WHERE number IN {GIVEN} GROUP BY 1, 2",
         (given,),
     )
     yield (
@@ -81,7 +80,7 @@ def pruning(runs: Sequence[tuple[int, int]], ask: Ask) -> Iterator[tuple[str, Ro
     )
     yield "DELETE FROM past_counts WHERE n = 0", [()]
     states = ask(
-        f"SELECT state, count(*) FROM deliveries INDEXED BY deliveries_of WHERE incident > 0 AND incident IN {_GIVEN} "
+        f"SELECT state, count(*) FROM deliveries INDEXED BY deliveries_of WHERE incident > 0 AND incident IN {GIVEN} "
         "GROUP BY 1",
         (given,),
     )
@@ -90,10 +89,10 @@ def pruning(runs: Sequence[tuple[int, int]], ask: Ask) -> Iterator[tuple[str, Ro
         [tuple(one) for one in states],
     )
     yield (
-        "INSERT INTO delivery_counts VALUES (?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n",
+        add("delivery_counts", "state"),
         [(PRUNED, total)] if (total := sum(n for _, n in states)) else [],
     )
-    one_by_one: Rows = [(number,) for number in numbers]
+    one_by_one: Rows = [(number,) for number in gone]
     yield (
         "DELETE FROM attempts WHERE delivery IN (SELECT number FROM deliveries WHERE incident = ? AND incident > 0)",
         one_by_one,
@@ -110,7 +109,7 @@ def pruning(runs: Sequence[tuple[int, int]], ask: Ask) -> Iterator[tuple[str, Ro
     elsewhere = {
         alert
         for (alert,) in ask(
-            f"SELECT DISTINCT alert FROM members WHERE alert IN {_GIVEN}", (_numbers([*members]),)
+            f"SELECT DISTINCT alert FROM members WHERE alert IN {GIVEN}", (numbers([*members]),)
         )
     }
     yield (

@@ -5,12 +5,12 @@ from typing import Any
 from tocsin.core.model.access import Permission, Role, Token
 from tocsin.core.model.silence import Maintenance
 from tocsin.ports import PolicyRow, SignerRow, SilenceView, number_of
-from tocsin.stores.sqlite.asking import BEYOND, Asking
-from tocsin.stores.sqlite.decoding import decode_maintenance, decode_policy, decode_silence
+from tocsin.stores.tables.asking import BEYOND, Asking
+from tocsin.stores.tables.decoding import decode_maintenance, decode_policy, decode_silence
 
 _POLICY = "SELECT version, digest, body, at, actor FROM policies"
 _SILENCE = "SELECT body, began, ended_at FROM silences"
-_ENDED = {None: "1", False: "ended_at IS NULL", True: "ended_at IS NOT NULL"}
+_ENDED = {None: "TRUE", False: "ended_at IS NULL", True: "ended_at IS NOT NULL"}
 
 
 class Records(Asking):

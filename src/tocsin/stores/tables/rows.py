@@ -10,13 +10,24 @@ from typing import Any
 from tocsin.core.engine.state import LiveIncident
 from tocsin.core.model.alert import severity_rank
 from tocsin.ports import Batch, DeliveryRow
-from tocsin.stores.sqlite import erasing, summaries
-from tocsin.stores.sqlite.chains import Chains
-from tocsin.stores.sqlite.decoding import encode, encode_json
-from tocsin.stores.sqlite.records import token_row
-from tocsin.stores.sqlite.summaries import Ask, Rows
+from tocsin.stores.tables import erasing, summaries
+from tocsin.stores.tables.asking import add, put
+from tocsin.stores.tables.chains import Chains
+from tocsin.stores.tables.decoding import encode, encode_json
+from tocsin.stores.tables.records import token_row
+from tocsin.stores.tables.summaries import Ask, Rows
 
-PUT_TOKEN = "INSERT OR REPLACE INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+PUT_LEASE = put("leases", "number", "repeats", "seen_at", "lease")
+PUT_RATE = put("rates", "rule_id", "body")
+PUT_ATTEMPT = put("attempts", "delivery, attempt", "at", "outcome", "why")
+PUT_SILENCE = put("silences", "number", "began", "body", "ended_at")
+PUT_MAINTENANCE = put("maintenances", "number", "next_at", "ended", "body")
+PUT_CHECKPOINT = put("checkpoints", "size", "note")
+PUT_EVALUATION = put("evaluations", "rule_id", "body")
+PUT_TOKEN = put(
+    "tokens", "id",
+    "name", "role", "hash", "created_at", "revoked_at", "scopes", "per_minute", "expires_at", "created_by",
+)  # fmt: skip
 
 
 def statements(batch: Batch, chains: Chains, ask: Ask) -> Iterator[tuple[str, Rows]]:
@@ -32,7 +43,7 @@ def statements(batch: Batch, chains: Chains, ask: Ask) -> Iterator[tuple[str, Ro
         yield "INSERT INTO tiles VALUES (?, ?, ?)", list(batch.tiles)
     if batch.leases:
         yield (
-            "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)",
+            PUT_LEASE,
             [(a.number, a.repeats, a.seen_at, a.lease) for a in batch.leases],
         )
     if batch.alerts:
@@ -53,12 +64,12 @@ def statements(batch: Batch, chains: Chains, ask: Ask) -> Iterator[tuple[str, Ro
     if batch.new_deliveries or batch.deliveries:
         yield from _deliveries(batch, ask)
     if batch.rates:
-        yield "INSERT OR REPLACE INTO rates VALUES (?, ?)", [(rule, encode(w)) for rule, w in batch.rates]
+        yield PUT_RATE, [(rule, encode(w)) for rule, w in batch.rates]
     yield from _records(batch)
     yield from _proof(batch, ask)
     if batch.withheld:
         yield (
-            "INSERT INTO withheld VALUES (?, ?) ON CONFLICT (reason) DO UPDATE SET count = count + excluded.count",
+            add("withheld", "reason", "count"),
             [tuple(row) for row in batch.withheld],
         )
     head = batch.head
@@ -72,13 +83,13 @@ def _records(batch: Batch) -> Iterator[tuple[str, Rows]]:
     """Give what operators do, which is rare."""
     if batch.attempts:
         yield (
-            "INSERT OR REPLACE INTO attempts VALUES (?, ?, ?, ?, ?)",
+            PUT_ATTEMPT,
             [(a.delivery, a.attempt, a.at, a.outcome, a.why) for a in batch.attempts],
         )
     if batch.silences:
         yield (
-            "INSERT OR REPLACE INTO silences VALUES (?, ?, ?, NULL)",
-            [(silence.number, began, encode(silence)) for silence, began in batch.silences],
+            PUT_SILENCE,
+            [(silence.number, int(began), encode(silence), None) for silence, began in batch.silences],
         )
     if batch.ended_silences:
         yield (
@@ -87,8 +98,8 @@ def _records(batch: Batch) -> Iterator[tuple[str, Rows]]:
         )
     if batch.maintenances:
         yield (
-            "INSERT OR REPLACE INTO maintenances VALUES (?, ?, 0, ?)",
-            [(one.number, next_at, encode(one)) for one, next_at in batch.maintenances],
+            PUT_MAINTENANCE,
+            [(one.number, next_at, 0, encode(one)) for one, next_at in batch.maintenances],
         )
     if batch.ended_maintenances:
         yield (
@@ -136,7 +147,7 @@ def _alerts(batch: Batch) -> Iterator[tuple[str, Rows]]:
     yield (
         "INSERT INTO alerts VALUES (?, ?, ?, ?, ?)",
         [
-            (r.alert.number, r.alert.id, r.live, encode(r.alert), 0 if r.live else r.alert.seen_at)
+            (r.alert.number, r.alert.id, int(r.live), encode(r.alert), 0 if r.live else r.alert.seen_at)
             for r in batch.alerts
             if r.is_new
         ],
@@ -144,7 +155,7 @@ def _alerts(batch: Batch) -> Iterator[tuple[str, Rows]]:
     yield (
         "UPDATE alerts SET live = ?2, body = ?3, seen_at = ?4 WHERE number = ?1",
         [
-            (r.alert.number, r.live, encode(r.alert), 0 if r.live else r.alert.seen_at)
+            (r.alert.number, int(r.live), encode(r.alert), 0 if r.live else r.alert.seen_at)
             for r in batch.alerts
             if not r.is_new
         ],
@@ -162,7 +173,7 @@ def _incidents(batch: Batch, ends: dict[int, int]) -> Iterator[tuple[str, Rows]]
             (
                 r.incident.number,
                 r.incident.id,
-                r.live,
+                int(r.live),
                 *_incident_columns(r.incident),
                 r.title,
                 encode_json(r.labels),
@@ -181,7 +192,7 @@ def _incidents(batch: Batch, ends: dict[int, int]) -> Iterator[tuple[str, Rows]]
         [
             (
                 r.incident.number,
-                r.live,
+                int(r.live),
                 *_incident_columns(r.incident),
                 encode(r.incident),
                 ends.get(r.incident.number),

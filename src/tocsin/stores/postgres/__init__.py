@@ -1,0 +1,552 @@
+"""The store on PostgreSQL: many nodes may have it open, and whoever writes holds the row of the head meanwhile.
+
+Turns belong to the pump's thread and its connection. What belongs to no turn (tokens, secrets) is written over another
+one. Readers have a connection a thread, and cannot write.
+"""
+
+import re
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from importlib import resources
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from tocsin.core.engine.state import Counters, LiveAlert
+from tocsin.core.ledger.merkle import EMPTY_ROOT
+from tocsin.core.model.access import Token
+from tocsin.core.model.notification import DeliveryState
+from tocsin.ports import Batch, Begun, Memory, StoreFailed, StoreRefused
+from tocsin.stores.postgres.changes import changed_by, encode_changed, news_of
+from tocsin.stores.postgres.dialect import adapt, in_postgres
+from tocsin.stores.tables.asking import GIVEN, Question, numbers
+from tocsin.stores.tables.chains import Chains
+from tocsin.stores.tables.decoding import HEAD, encode, head_of
+from tocsin.stores.tables.loading import leases, load, recall
+from tocsin.stores.tables.reading import Reading
+from tocsin.stores.tables.records import token_row
+from tocsin.stores.tables.rows import PUT_CHECKPOINT, PUT_EVALUATION, PUT_TOKEN, statements
+
+SCHEMA_VERSION = 1
+OLDEST_SERVER = 140_000
+SCHEMA_LOCK = 0x746F6373696E
+"""Held by whoever makes or changes the tables, so that nodes that start together do it once."""
+
+CONNECTING_S = 10
+LOCKING_MS = 5000
+IDLE_MS = 2000
+"""A node that stops in the middle of a turn holds up all others no longer than this."""
+SILENT_MS = 5000
+"""How long what was sent may stay unconfirmed by the other side's TCP before the connection counts as dead."""
+
+LEASE = 30_000_000
+"""A node that has not said for so long that it lives is taken for dead."""
+VOUCH_EVERY = 5_000_000
+"""How often it says so; both in microseconds."""
+FORGOTTEN_AFTER = 86_400_000_000
+HALF = 1 << 63
+CHANGES_KEPT = 10_000
+"""A node that missed more turns than that loads everything anew."""
+
+HEAD_AND_TIME = HEAD.replace(
+    "SELECT ", "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT), "
+)
+
+_INSERT = re.compile(r"INSERT INTO (\w+) VALUES \([?, ]+\)")
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+class PostgresStore(Reading):
+    """See `tocsin.ports.Store`.
+
+    node_id: tells the nodes apart that write there, and is never that of another one.
+    url: `postgresql://user@host/database`, or what else libpq takes; its password may come from where libpq looks.
+    Raises: StoreRefused if the server cannot promise what Tocsin promises, or the database is somebody else's or of a
+    newer schema; StoreFailed if it cannot be reached.
+    """
+
+    def __init__(
+        self, url: str, *, node_id: str = "alone", failpoint: Callable[[str], None] = lambda name: None
+    ) -> None:
+        self.url = url
+        self.name = database_name(url)
+        """The database, as people are told of it; without the password."""
+        self._failpoint = failpoint
+        self._mine = threading.local()
+        self._readers: weakref.WeakSet[_Reader] = weakref.WeakSet()
+        self._lock = threading.Lock()
+        self._aside = threading.Lock()
+        self._closed = False
+        self._chains = Chains(self._ask_writer)
+        self.node_id = node_id
+        self.time: Callable[[], int] | None = None
+        """Where a test takes the time from, instead of the server's clock."""
+        self._turning: ExitStack | None = None
+        self._turn = 0
+        self._vouched_at = 0
+        self._owned: set[int] = set()
+        self._leads = False
+        self._open()
+
+    def _open(self) -> None:
+        with self._told("cannot be opened"):
+            self._writer = self._connect(writes=True)
+            try:
+                self._prepare(self._writer)
+                self._side = self._connect(writes=True)
+            except BaseException:
+                self._writer.close()
+                raise
+
+    def _connect(self, *, writes: bool) -> Connection:
+        options = {
+            "lock_timeout": LOCKING_MS,
+            "idle_in_transaction_session_timeout": IDLE_MS,
+            "synchronous_commit": "on",
+            "client_min_messages": "error",
+            "timezone": "UTC",
+        }
+        if not writes:
+            options |= {
+                "default_transaction_read_only": "on",
+                "default_transaction_isolation": "repeatable\\ read",
+            }
+        connection = psycopg.connect(
+            self.url,
+            autocommit=True,
+            cursor_factory=psycopg.RawCursor,
+            connect_timeout=CONNECTING_S,
+            application_name="tocsin",
+            client_encoding="UTF8",
+            tcp_user_timeout=SILENT_MS,
+            options=" ".join(f"-c {name}={value}" for name, value in options.items()),
+        )
+        adapt(connection)
+        return connection
+
+    def _prepare(self, writer: Connection) -> None:
+        """Look at the server, and make the tables if there are none."""
+        weak = _weaknesses(
+            dict(
+                _rows(
+                    writer,
+                    "SELECT name, setting FROM pg_settings WHERE name IN ('server_version_num', 'server_encoding', "
+                    "'fsync', 'full_page_writes', 'synchronous_commit') "
+                    "UNION ALL SELECT 'recovery', CAST(pg_is_in_recovery() AS TEXT)",
+                )
+            )
+        )
+        if weak:
+            raise StoreRefused(f"{self.name} {weak}")
+        with writer.transaction():
+            writer.execute("SELECT pg_advisory_xact_lock($1)", (SCHEMA_LOCK,))
+            tables = [
+                name
+                for (name,) in _rows(
+                    writer,
+                    "SELECT CAST(table_name AS TEXT) FROM information_schema.tables "
+                    "WHERE table_schema = current_schema() ORDER BY 1",
+                )
+            ]
+            if "head" in tables and "meta" in tables:
+                ((version,),) = _rows(writer, "SELECT value FROM meta WHERE key = 'schema'") or [(b"0",)]
+                if int(version) != SCHEMA_VERSION:
+                    raise StoreRefused(
+                        f"{self.name} has schema {int(version)}; this program knows {SCHEMA_VERSION}. "
+                        "Start the newer Tocsin that wrote it."
+                    )
+                return
+            if tables:
+                raise StoreRefused(
+                    f"{self.name} is somebody else's: it has tables that Tocsin did not make, such as "
+                    f"{tables[0]}. Make a database of its own for Tocsin."
+                )
+            writer.execute(
+                resources.files(__name__).joinpath("schema.sql").read_text().encode(), prepare=False
+            )
+            writer.execute("INSERT INTO meta VALUES ('schema', $1)", (str(SCHEMA_VERSION).encode(),))
+            writer.execute(
+                "INSERT INTO head VALUES (1, 0, $1, $2, 0, 0, $3, 0)", (EMPTY_ROOT, b"", encode(Counters()))
+            )
+
+    def reopen(self) -> None:
+        """Begin anew after a failure; readers too, when they are next asked. Raises: StoreFailed."""
+        if self._closed:
+            raise StoreFailed(f"{self.name} is closed.")
+        self._turning = None
+        self._vouched_at = 0
+        self._close_all()
+        try:
+            self._open()
+        except StoreRefused as refused:
+            raise StoreFailed(str(refused)) from refused
+
+    # Writing
+
+    def begin(self) -> Begun:
+        """See `tocsin.ports.Shared`, as for the next three."""
+        with self._told("cannot be asked"):
+            self._end_turn()
+            self._turning = turning = ExitStack()
+            turning.enter_context(self._writer.transaction())
+            ((turn,),) = self._ask_writer("SELECT turn FROM head FOR UPDATE")
+            ((at, *end),) = self._ask_writer(
+                HEAD_AND_TIME
+            )  # Now that it is ours: the time is after the wait.
+            head = head_of([end])
+            at = self.time() if self.time is not None else at
+            taken, dispossessed = self._vouch(at)
+            missed = turn - self._turn
+            news, is_behind = None, False
+            if missed:
+                self._chains.forget()
+                bodies = [
+                    body
+                    for (body,) in self._ask_writer(
+                        "SELECT body FROM changes WHERE turn > ? ORDER BY turn", (self._turn,)
+                    )
+                ]
+                is_behind = len(bodies) != missed
+                if not is_behind:
+                    news = news_of(bodies, head, self._ask_writer)
+                self._turn = turn
+            return Begun(
+                at=at,
+                alive_at=head.alive_at,
+                news=news,
+                is_behind=is_behind,
+                leads=self._leads,
+                taken=taken,
+                dispossessed=dispossessed,
+            )
+
+    def release(self) -> None:
+        with self._told("did not commit"):
+            self._end_turn()
+
+    def owns(self, delivery: int) -> bool:
+        return delivery in self._owned
+
+    def _ask_owned(self) -> set[int]:
+        return {
+            number
+            for (number,) in self._ask_writer("SELECT delivery FROM owned WHERE node = ?", (self.node_id,))
+        }
+
+    def _end_turn(self) -> None:
+        if self._turning is not None:
+            turning, self._turning = self._turning, None
+            turning.close()
+
+    def _vouch(self, at: int) -> tuple[list[int], bool]:
+        """Say that this node lives, if it has not for a while, and take over what dead ones owned.
+
+        Returns: what was taken over, and whether this node itself was taken for dead.
+        """
+        if at < self._vouched_at + VOUCH_EVERY:
+            return [], False
+        ((known_until,),) = self._ask_writer(
+            "WITH before AS (SELECT until_at FROM nodes WHERE id = ?1) INSERT INTO nodes VALUES (?1, ?2) "
+            "ON CONFLICT (id) DO UPDATE SET until_at = excluded.until_at "
+            "RETURNING coalesce((SELECT until_at FROM before), 0)",
+            (self.node_id, at + LEASE),
+        )
+        dispossessed = 0 < known_until < at
+        if dispossessed:
+            self._owned = self._ask_owned()
+        taken = [
+            number
+            for (number,) in self._ask_writer(
+                "UPDATE owned SET node = ?1 WHERE node IN (SELECT o.node FROM owned o LEFT JOIN nodes n "
+                "ON n.id = o.node WHERE n.until_at IS NULL OR n.until_at < ?2) RETURNING delivery",
+                (self.node_id, at),
+            )
+        ]
+        if not self._vouched_at:  # The first time, for what came from an embedded store is nobody's yet.
+            taken += [
+                number
+                for (number,) in self._ask_writer(
+                    "INSERT INTO owned SELECT number, ? FROM deliveries d INDEXED BY deliveries_pending "
+                    "WHERE state = 'pending' AND NOT EXISTS (SELECT 1 FROM owned o WHERE o.delivery = d.number) "
+                    "RETURNING delivery",
+                    (self.node_id,),
+                )
+            ]
+        self._owned.update(taken)
+        ((first,),) = self._ask_writer("SELECT min(id) FROM nodes WHERE until_at >= ?", (at,))
+        self._leads = first == self.node_id
+        self._ask_writer("DELETE FROM nodes WHERE until_at < ? RETURNING id", (at - FORGOTTEN_AFTER,))
+        self._vouched_at = at
+        return sorted(taken), dispossessed
+
+    def commit(self, batch: Batch) -> None:
+        """See `tocsin.ports.Store`, as for every method here."""
+        try:
+            with self._told("did not commit"):
+                if self._turning is None:
+                    self.begin()
+                writer = self._writer
+                for sql, rows in statements(batch, self._chains, self._ask_writer):
+                    if rows:
+                        _run_many(writer, sql, rows)
+                turn = self._turn + 1
+                writer.execute("UPDATE head SET turn = $1", (turn,))
+                writer.execute(
+                    "INSERT INTO changes VALUES ($1, $2)", (turn, encode_changed(changed_by(batch)))
+                )
+                if turn % CHANGES_KEPT == 0:
+                    writer.execute("DELETE FROM changes WHERE turn <= $1", (turn - CHANGES_KEPT,))
+                owned = self._own(batch)
+                self._failpoint("before-commit-on-server")
+                self._end_turn()
+        except BaseException as error:
+            self._chains.forget()
+            self._drop_turn(error)
+            raise
+        self._turn, self._owned = turn, owned
+        if batch.redacted is not None or batch.pruned:
+            self._chains.forget()
+
+    def _own(self, batch: Batch) -> set[int]:
+        """Own what this batch sends and nobody owns, and nobody what it ended. Returns: what is this node's then."""
+        owned = set(self._owned)
+        pending = [row.delivery.number for row in batch.new_deliveries if row.state is DeliveryState.PENDING]
+        known = [row.delivery.number for row in batch.deliveries if row.state is DeliveryState.PENDING]
+        ended = [row.delivery.number for row in batch.deliveries if row.state is not DeliveryState.PENDING]
+        if pending:
+            _run_many(self._writer, "INSERT INTO owned VALUES (?, ?)", [(n, self.node_id) for n in pending])
+            owned.update(pending)
+        if any(number not in owned for number in known):
+            owned.update(
+                number
+                for (number,) in self._ask_writer(
+                    f"INSERT INTO owned SELECT value, ? FROM {GIVEN} AS given (value) "
+                    "ON CONFLICT (delivery) DO NOTHING RETURNING delivery",
+                    (self.node_id, numbers(known)),
+                )
+            )
+        if ended:
+            self._ask_writer(
+                f"DELETE FROM owned WHERE delivery IN {GIVEN} RETURNING delivery", (numbers(ended),)
+            )
+            owned.difference_update(ended)
+        return owned
+
+    def _drop_turn(self, error: BaseException) -> None:
+        """Undo a turn that failed; it was never there."""
+        if self._turning is not None:
+            turning, self._turning = self._turning, None
+            with suppress(psycopg.Error):
+                turning.__exit__(type(error), error, error.__traceback__)
+
+    def alive(self, at: int) -> None:
+        with self._told("did not commit"):
+            self._writer.execute("UPDATE head SET alive_at = $1", (at,))
+
+    def put_checkpoint(self, size: int, note: bytes) -> None:
+        self._write(PUT_CHECKPOINT, (size, note))
+
+    def keep_secret(self, name: str, value: bytes) -> None:
+        self._write("INSERT INTO meta VALUES (?, ?)", (f"secret:{name}", value))
+
+    def put_token(self, token: Token) -> None:
+        self._write(PUT_TOKEN, token_row(token))
+
+    def put_evaluations(self, rows: Mapping[str, bytes | None]) -> None:
+        with self._aside, self._told("did not commit"), self._side.transaction():
+            for rule_id, body in rows.items():
+                if body is None:
+                    self._side.execute("DELETE FROM evaluations WHERE rule_id = $1", (rule_id,))
+                else:
+                    self._side.execute(in_postgres(PUT_EVALUATION).encode(), (rule_id, body))
+
+    def _write(self, sql: str, bindings: tuple[Any, ...]) -> None:
+        with self._aside, self._told("did not commit"):
+            self._side.execute(in_postgres(sql).encode(), bindings)
+
+    def _ask_writer(self, sql: str, bindings: tuple[Any, ...] = ()) -> list[Any]:
+        """Ask in the middle of a turn."""
+        return _rows(self._writer, in_postgres(sql), bindings)
+
+    # Reading what state needs, on the writer's own connection
+
+    def load(self) -> Memory:
+        with self._told("cannot be read"):
+            try:
+                if self._turning is not None:
+                    return self._load()  # Nobody else writes meanwhile.
+                with self._writer.transaction():
+                    self._writer.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                    return self._load()
+            except msgspec.MsgspecError as error:
+                raise StoreFailed(
+                    f"{self.name} holds what this program cannot read ({error}). Restore it from a backup."
+                ) from error
+
+    def _load(self) -> Memory:
+        self._chains.forget()
+        ((self._turn,),) = self._ask_writer("SELECT turn FROM head")
+        self._owned = self._ask_owned()
+        return load(self._ask_writer)
+
+    def recall(self, ids: Sequence[bytes]) -> list[LiveAlert]:
+        with self._told("cannot be read"):
+            return recall(self._ask_writer, ids)
+
+    def leases(self, alerts: Sequence[int]) -> dict[int, int]:
+        with self._told("cannot be read"):
+            return leases(self._ask_writer, alerts)
+
+    # Reading for everybody
+
+    def _ask_all(self, *questions: Question) -> list[list[Any]]:
+        with self._told("cannot be read"):
+            while True:
+                reader: _Reader = getattr(self._mine, "reader", None) or self._new_reader()
+                answers = reader.answer(questions)
+                if answers is not None:
+                    return answers
+                self._mine.reader = None
+
+    def _new_reader(self) -> "_Reader":
+        with self._lock:
+            if self._closed:
+                raise StoreFailed(f"{self.name} is closed.")
+            reader = self._mine.reader = _Reader(self._connect(writes=False))
+            self._readers.add(reader)
+        return reader
+
+    def _bytes(self) -> dict[str, int]:
+        return {"bytes": self._ask("SELECT pg_database_size(current_database())")[0][0]}
+
+    def _close_all(self) -> None:
+        with self._lock:
+            for reader in self._readers:
+                reader.close()
+        with self._aside:
+            self._side.close()
+        self._writer.close()
+
+    def close(self) -> None:
+        """Let running questions end, and close all connections."""
+        if not self._closed:
+            self._closed = True
+            self._close_all()
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (psycopg.Error, psycopg.Warning) as error:
+            raise StoreFailed(f"{self.name} {what}: {_said(error)}") from error
+
+
+class _Reader:
+    """A thread's own connection; it goes when its thread does, or when somebody else closes it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._asking = threading.Lock()
+        self._connection = connection
+        self._is_used = False
+
+    def __del__(self) -> None:
+        self._connection.close()
+
+    def answer(self, questions: Sequence[Question]) -> list[list[Any]] | None:
+        """Answer all questions from one commit; None if this reader was closed, by whomever."""
+        with self._asking:
+            connection = self._connection
+            if connection.closed:
+                return None
+            try:
+                answers = self._answer(connection, questions)
+            except psycopg.OperationalError:
+                if self._is_used and self.is_closed():
+                    return None  # The server went and came again: a new connection may have better luck.
+                raise
+            self._is_used = True
+        return answers
+
+    def _answer(self, connection: Connection, questions: Sequence[Question]) -> list[list[Any]]:
+        if len(questions) == 1:
+            ((sql, bindings),) = questions
+            return [_rows(connection, in_postgres(sql), bindings)]
+        with connection.transaction():
+            return [_rows(connection, in_postgres(sql), bindings) for sql, bindings in questions]
+
+    def is_closed(self) -> bool:
+        """Say whether the connection is of no more use."""
+        return self._connection.closed
+
+    def close(self) -> None:
+        """Close the connection, once the question that runs has its answer."""
+        with self._asking:
+            self._connection.close()
+
+
+def _rows(connection: Connection, sql: str, bindings: tuple[Any, ...] = ()) -> list[Any]:
+    """Run a question. Raises: OverflowError for a number that no column holds, as SQLite does."""
+    for value in bindings:
+        if type(value) is int and not -HALF <= value < HALF:
+            raise OverflowError(f"{value} is no BIGINT")
+    return connection.execute(sql.encode(), bindings, binary=True).fetchall()
+
+
+def _run_many(connection: Connection, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Run a statement for each of its rows: many that only insert as one COPY, others in one go."""
+    if len(rows) == 1:
+        connection.execute(in_postgres(sql).encode(), rows[0])
+        return
+    insert = _INSERT.fullmatch(sql)
+    with connection.cursor() as cursor:
+        if insert is None:
+            cursor.executemany(in_postgres(sql).encode(), rows)
+            return
+        with cursor.copy(f"COPY {insert[1]} FROM STDIN".encode()) as copy:
+            for row in rows:
+                copy.write_row(row)
+
+
+def _weaknesses(settings: Mapping[str, str]) -> str:
+    """Say why a server with these settings cannot promise what Tocsin promises, "" if it can."""
+    if int(settings["server_version_num"]) < OLDEST_SERVER:
+        return f"is PostgreSQL {int(settings['server_version_num']) // 10_000}; Tocsin needs 14 or newer. Upgrade it."
+    if settings["recovery"] == "true":
+        return "is a replica, which takes no writes. Name the primary."
+    if settings["server_encoding"] != "UTF8":
+        return f"is encoded as {settings['server_encoding']}. Make a database with ENCODING 'UTF8'."
+    for name in ("fsync", "full_page_writes"):
+        if settings[name] != "on":
+            return (
+                f"runs with {name} = {settings[name]}, so a loss of power may lose what was accepted. "
+                f"Set it to on, and restart PostgreSQL."
+            )
+    if settings["synchronous_commit"] != "on":
+        return (
+            f"insists on synchronous_commit = {settings['synchronous_commit']} instead of on, so what is accepted "
+            "might be lost. Take that from the settings of the role or the database."
+        )
+    return ""
+
+
+def database_name(url: str) -> str:
+    """Name a database without its password."""
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.Error as error:
+        raise StoreRefused(
+            "The URL of the database cannot be read. Write postgresql://user@host/database."
+        ) from error
+    return f"PostgreSQL {parts.get('host', 'localhost')}/{parts.get('dbname', parts.get('user', ''))}"
+
+
+def _said(error: psycopg.Error | psycopg.Warning) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__
+
+
+__all__ = ["PostgresStore"]

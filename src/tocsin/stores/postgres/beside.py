@@ -1,0 +1,54 @@
+"""Beside: reads the ledger on a PostgreSQL beside the nodes that write it, and writes nothing."""
+
+from typing import Any
+
+import psycopg
+
+from tocsin.core.model.errors import NotFound
+from tocsin.ports import StoreFailed, StoreRefused
+from tocsin.stores.postgres import CONNECTING_S, SCHEMA_VERSION, database_name
+from tocsin.stores.postgres.dialect import in_postgres
+from tocsin.stores.tables.ledger import LedgerRows
+
+
+class LedgerReader(LedgerRows):
+    """The ledger's rows in a database. Raises: NotFound if there is none; StoreRefused, StoreFailed."""
+
+    def __init__(self, url: str) -> None:
+        self._name = database_name(url)
+        try:
+            self._connection = psycopg.connect(
+                url,
+                autocommit=True,
+                cursor_factory=psycopg.RawCursor,
+                connect_timeout=CONNECTING_S,
+                client_encoding="UTF8",
+                application_name="tocsin beside",
+                options="-c default_transaction_read_only=on -c timezone=UTC",
+            )
+        except psycopg.Error as error:
+            raise StoreFailed(f"{self._name} cannot be opened: {str(error).strip()}") from error
+        try:
+            ((there,),) = self._ask(
+                "SELECT to_regclass('meta') IS NOT NULL AND to_regclass('head') IS NOT NULL"
+            )
+            if not there:
+                raise NotFound(f"There is no ledger in {self._name}. Start a node on it once.")
+            ((version,),) = self._ask("SELECT value FROM meta WHERE key = 'schema'")
+            if int(version) != SCHEMA_VERSION:
+                raise StoreRefused(
+                    f"{self._name} has schema {int(version)}; this program knows {SCHEMA_VERSION}. "
+                    "Use the Tocsin that wrote it."
+                )
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _ask(self, sql: str, bindings: tuple[Any, ...] = ()) -> list[Any]:
+        try:
+            return self._connection.execute(in_postgres(sql).encode(), bindings, binary=True).fetchall()
+        except psycopg.Error as error:
+            raise StoreFailed(f"{self._name} cannot be read: {str(error).strip()}") from error

@@ -1,0 +1,1 @@
+"""Tables: what every database of Tocsin keeps, and what is asked of it."""
