@@ -6,8 +6,6 @@ Or the state as another node left it: from what changed in the store since this 
 from collections.abc import Sequence
 from typing import Protocol
 
-import msgspec
-
 from tocsin.core.engine.fold import add_maintenance, add_silence
 from tocsin.core.engine.route import compile_policy
 from tocsin.core.engine.state import (
@@ -155,10 +153,14 @@ def catch_up(state: State, news: NewsLike) -> None:
         state.deliveries[delivery.number] = delivery
 
 
-def _drop_incident(state: State, number: int) -> None:
+def _untouch_incident(state: State, number: int) -> None:
     touched = state.touched
     for changed in (touched.incidents, touched.forgotten_incidents, touched.recalled_incidents):
         changed.pop(number, None)
+
+
+def _drop_incident(state: State, number: int) -> None:
+    _untouch_incident(state, number)
     incident = state.incidents.pop(number, None)
     if incident is not None:
         if state.by_key.get(incident.key) is incident:
@@ -168,18 +170,16 @@ def _drop_incident(state: State, number: int) -> None:
 
 
 def _take_incident(state: State, given: LiveIncident) -> None:
-    number, touched = given.number, state.touched
-    for changed in (touched.incidents, touched.forgotten_incidents, touched.recalled_incidents):
-        changed.pop(number, None)
+    number = given.number
+    _untouch_incident(state, number)
     incident = state.incidents.get(number)
-    known = None if incident is None else msgspec.structs.replace(incident)
+    _plan_incident(state, given, incident)
     if incident is None:
         incident = state.incidents[number] = given
         state.members[number] = []
     else:
         _copy(given, incident)
     claim_key(state, incident)
-    _plan_incident(state, incident, known)
 
 
 def _drop_alert(state: State, id_: bytes) -> None:

@@ -4,7 +4,7 @@ A node that missed some turns reads the rows themselves, as one that starts does
 stored, and it need not understand how it came to that.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -16,13 +16,9 @@ from tocsin.stores.tables.decoding import (
     decode_alert,
     decode_delivery,
     decode_incident,
-    decode_maintenance,
-    decode_policy,
     decode_rate,
-    decode_silence,
 )
-
-Ask = Callable[[str, tuple[Any, ...]], list[Any]]
+from tocsin.stores.tables.loading import Ask, maintenances, policies, renew, silences
 
 
 class Changed(msgspec.Struct, array_like=True):
@@ -63,6 +59,10 @@ def changed_by(batch: Batch) -> Changed:
 def news_of(bodies: Sequence[bytes], head: Head, ask: Ask) -> News:
     """Read what stands in the rows that some turns changed. bodies: of `changes`; head: as it is now."""
     turns = [_decode(body) for body in bodies]
+
+    def plain(sql: str) -> list[Any]:
+        return ask(sql, ())
+
     incidents = ask(
         f"SELECT number, live, body FROM incidents WHERE number IN {GIVEN} ORDER BY number",
         (_all(turn.incidents for turn in turns),),
@@ -77,12 +77,7 @@ def news_of(bodies: Sequence[bytes], head: Head, ask: Ask) -> News:
     has_maintenances = any(turn.maintenances for turn in turns)
     return News(
         head=head,
-        policies=[
-            (version, decode_policy(body))
-            for version, body in ask("SELECT version, body FROM policies ORDER BY version", ())
-        ]
-        if any(turn.policies for turn in turns)
-        else (),
+        policies=policies(plain) if any(turn.policies for turn in turns) else (),
         incidents=[decode_incident(body) for _, live, body in incidents if live],
         gone_incidents=[number for number, live, _ in incidents if not live],
         alerts=alerts,
@@ -94,23 +89,9 @@ def news_of(bodies: Sequence[bytes], head: Head, ask: Ask) -> News:
             for rule in sorted(rules)
             for (body,) in ask("SELECT body FROM rates WHERE rule_id = ?", (rule,))
         ],
-        silences=[
-            (decode_silence(body), bool(began))
-            for body, began in ask(
-                "SELECT body, began FROM silences WHERE ended_at IS NULL ORDER BY number", ()
-            )
-        ]
-        if has_silences
-        else (),
+        silences=silences(plain) if has_silences else (),
         has_silences=has_silences,
-        maintenances=[
-            (decode_maintenance(body), next_at)
-            for body, next_at in ask(
-                "SELECT body, next_at FROM maintenances WHERE ended = 0 ORDER BY number", ()
-            )
-        ]
-        if has_maintenances
-        else (),
+        maintenances=maintenances(plain) if has_maintenances else (),
         has_maintenances=has_maintenances,
         erased=any(turn.erased for turn in turns),
         has_tokens=any(turn.tokens for turn in turns),
@@ -130,8 +111,8 @@ def _alerts(turns: Sequence[Changed], ask: Ask) -> tuple[list[LiveAlert], list[b
             gone.append(id_)
             continue
         alert = decode_alert(body)
-        if seen_at is not None and seen_at > alert.seen_at:
-            alert.repeats, alert.seen_at, alert.lease = repeats, seen_at, lease
+        if seen_at is not None:
+            renew(alert, repeats, seen_at, lease)
         alerts.append(alert)
     return alerts, gone
 

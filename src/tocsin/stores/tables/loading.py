@@ -5,6 +5,8 @@ from sys import intern
 from typing import Any
 
 from tocsin.core.engine.state import LiveAlert, LiveIncident
+from tocsin.core.model.policy import Policy
+from tocsin.core.model.silence import Maintenance, Silence
 from tocsin.ports import Memory
 from tocsin.stores.tables.asking import marks
 from tocsin.stores.tables.decoding import (
@@ -22,9 +24,11 @@ from tocsin.stores.tables.decoding import (
 IDS_AT_ONCE = 500
 
 Ask = Callable[[str, tuple[Any, ...]], list[Any]]
+Rows = Callable[[str], Iterable[Any]]
+"""Runs a question without values, and gives its rows."""
 
 
-def load(ask: Callable[[str], Iterable[Any]]) -> Memory:
+def load(ask: Rows) -> Memory:
     """Read everything that is live; one question after the other, row by row.
 
     ask: runs a question and gives its rows. Raises: msgspec.MsgspecError for a body that cannot be read.
@@ -42,14 +46,11 @@ def load(ask: Callable[[str], Iterable[Any]]) -> Memory:
         if not by_number:
             by_number = {alert.number: alert for alert in alerts}
         alert = by_number.get(number)
-        if alert is not None and seen_at > alert.seen_at:
-            alert.repeats, alert.seen_at, alert.lease = repeats, seen_at, lease
+        if alert is not None:
+            renew(alert, repeats, seen_at, lease)
     return Memory(
         head=head_of([*ask(HEAD)]),
-        policies=[
-            (version, decode_policy(body))
-            for version, body in ask("SELECT version, body FROM policies ORDER BY version")
-        ],
+        policies=policies(ask),
         incidents=incidents,
         alerts=alerts,
         deliveries=[
@@ -60,15 +61,39 @@ def load(ask: Callable[[str], Iterable[Any]]) -> Memory:
             (rule, decode_rate(body))
             for rule, body in ask("SELECT rule_id, body FROM rates ORDER BY rule_id")
         ],
-        silences=[
-            (decode_silence(body), bool(began))
-            for body, began in ask("SELECT body, began FROM silences WHERE ended_at IS NULL ORDER BY number")
-        ],
-        maintenances=[
-            (decode_maintenance(body), next_at)
-            for body, next_at in ask("SELECT body, next_at FROM maintenances WHERE ended = 0 ORDER BY number")
-        ],
+        silences=silences(ask),
+        maintenances=maintenances(ask),
     )
+
+
+def policies(ask: Rows) -> list[tuple[int, Policy]]:
+    """Read all versions of the policy, in order."""
+    return [
+        (version, decode_policy(body))
+        for version, body in ask("SELECT version, body FROM policies ORDER BY version")
+    ]
+
+
+def silences(ask: Rows) -> list[tuple[Silence, bool]]:
+    """Read the silences that have not ended, and whether each began."""
+    return [
+        (decode_silence(body), bool(began))
+        for body, began in ask("SELECT body, began FROM silences WHERE ended_at IS NULL ORDER BY number")
+    ]
+
+
+def maintenances(ask: Rows) -> list[tuple[Maintenance, int]]:
+    """Read the maintenances with windows to come, and when each opens next."""
+    return [
+        (decode_maintenance(body), next_at)
+        for body, next_at in ask("SELECT body, next_at FROM maintenances WHERE ended = 0 ORDER BY number")
+    ]
+
+
+def renew(alert: LiveAlert, repeats: int, seen_at: int, lease: int) -> None:
+    """Merge a row of `leases` into its alert, unless the alert's own row is younger."""
+    if seen_at > alert.seen_at:
+        alert.repeats, alert.seen_at, alert.lease = repeats, seen_at, lease
 
 
 def recall(ask: Ask, ids: Sequence[bytes]) -> list[LiveAlert]:
