@@ -1,7 +1,7 @@
 """What the shell needs from the world, as protocols. `wiring` alone chooses who plays which part."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import msgspec
 
@@ -337,7 +337,11 @@ class Shared(Protocol):
     """What a store can do besides, if several nodes write to it.
 
     Each pending delivery is owned by one node, which alone attempts it; by the one that commits it, at first.
+    name: the database, as people are told of it; url: with its password, if that stands in it.
     """
+
+    name: str
+    url: str
 
     def begin(self) -> Begun:
         """Begin a turn: until `commit` or `release` no other node decides anything. Raises: StoreFailed."""
@@ -350,6 +354,11 @@ class Shared(Protocol):
     def owns(self, delivery: int) -> bool:
         """Say whether this node is to attempt a pending delivery, as of its last commit or `begin`."""
         ...
+
+
+def shared(store: "Store") -> Shared | None:
+    """Give what a store can do besides if several nodes write to it, None if only one does."""
+    return cast(Shared, store) if hasattr(store, "begin") else None
 
 
 class IncidentFilter(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,7 +25,7 @@ from tocsin.core.model.input import Input, LedgerFork
 from tocsin.core.model.notification import Target
 from tocsin.core.model.policy import ALL_LABELS, Policy, Route
 from tocsin.outbound import Failure, Outbound
-from tocsin.ports import Channel, Clock, Head, Ids, Source, Store, StoreHeld, StoreRefused
+from tocsin.ports import Channel, Clock, Head, Ids, Source, Store, StoreHeld, StoreRefused, shared
 from tocsin.runtime.committed import Committed
 from tocsin.runtime.house import House
 from tocsin.runtime.kek import KEY_FILE, read_key_file, read_key_text
@@ -58,13 +58,13 @@ from tocsin.stores.sqlite import SqliteStore, make_directory
 from tocsin.stores.sqlite.beside import LedgerReader, open_store_reader
 from tocsin.stores.sqlite.beside import open_reader as open_reader_of_sqlite
 from tocsin.stores.sqlite.comparing import Difference, compare
+from tocsin.stores.sqlite.copying import DATABASE, read_restored
 from tocsin.stores.sqlite.copying import DATABASE_FILES as DATABASE_FILES
 from tocsin.stores.sqlite.copying import RESTORED as RESTORED
 from tocsin.stores.sqlite.copying import check_database as check_database
 from tocsin.stores.sqlite.copying import copy_database as copy_database
 from tocsin.stores.sqlite.copying import database_bytes as database_bytes
 from tocsin.stores.sqlite.copying import hold_directory as hold_directory
-from tocsin.stores.sqlite.copying import read_restored
 from tocsin.stores.sqlite.copying import store_versions as store_versions
 from tocsin.stores.tables.ledger import LedgerRows
 from tocsin.web.auth import Doorkeeper, Verifier, hash_token
@@ -120,21 +120,21 @@ def opened_store(
         make_directory(directory)
     except OSError as error:
         raise StoreRefused(f"{directory} cannot be made: {error}. Choose another --data.") from error
-    if (directory / "tocsin.db").exists():
+    if (directory / DATABASE).exists():
         raise StoreRefused(
             f"{directory} holds an embedded store, which nodes on PostgreSQL would leave behind. Move it: tocsin "
             f"migrate-store --data {directory} --db URL. Or choose another --data."
         )
     with hold_directory(directory):
         name = f"{platform.node()[:64]}-{MachineIds().random_bytes(4).hex()}"
-        shared = PostgresStore(database, node_id=name, failpoint=failpoint)
+        on_server = PostgresStore(database, node_id=name, failpoint=failpoint)
         try:
-            yield shared
+            yield on_server
         finally:
-            shared.close()
+            on_server.close()
 
 
-MOVED = "tocsin.db.moved"
+MOVED = f"{DATABASE}.moved"
 """What the database of a data directory is called once it was moved to a server, so that nobody starts on it again."""
 
 
@@ -154,7 +154,7 @@ def move_store(data: Path, database: str, told: Callable[[str], None]) -> Head:
             head = fill(database, source.rows, told)
         finally:
             source.close()
-        (data / "tocsin.db").rename(data / MOVED)
+        (data / DATABASE).rename(data / MOVED)
     return head
 
 
@@ -178,7 +178,7 @@ def open_ledger(directory: Path, database: str = "") -> LedgerRows:
 
     Raises: as `open_reader`.
     """
-    if not database or (directory / "tocsin.db").is_file():
+    if not database or (directory / DATABASE).is_file():
         return open_reader(directory)
     from tocsin.stores.postgres.beside import LedgerReader as LedgerOnPostgres
 
@@ -430,6 +430,7 @@ def build_node(
     """
     ids = MachineIds()
     clock = MachineClock()
+    several = shared(store)
     if (id_key := store.secret("id_key")) is None:
         id_key = ids.random_bytes(32)
         store.keep_secret("id_key", id_key)
@@ -460,7 +461,7 @@ def build_node(
         metrics=build_metrics(data),
         notary=notary,
         envelope_secrets=[secret.value for secret in settings.envelope_secrets],
-        simulations=build_simulations(data, getattr(store, "url", "")) if data is not None else None,
+        simulations=build_simulations(data, several.url if several else "") if data is not None else None,
         backtests=build_backtests(settings, data) if data is not None else None,
         read_rules=read_rules_text,
     )
@@ -476,11 +477,6 @@ def build_node(
     gc.freeze()
     gc.set_threshold(200_000, 20, 50)
     return node
-
-
-def is_shared(store: Store) -> bool:
-    """Say whether other nodes may write to this store, too."""
-    return hasattr(store, "begin")
 
 
 def build_simulations(data: Path, database: str = "") -> Simulations:
@@ -702,7 +698,7 @@ def make_operator_token(store: Store, pepper: bytes, data: Path) -> str:
     Raises: StoreFailed.
     """
     id_ = OPERATOR
-    if is_shared(store):
+    if shared(store) is not None:
         here = f"{platform.node()} {data.resolve()}"
         id_ += f"-{hashlib.blake2b(here.encode(), digest_size=4).hexdigest()}"
     token = f"toc_{id_}_{MachineIds().random_bytes(32).hex()}"

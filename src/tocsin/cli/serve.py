@@ -282,6 +282,8 @@ def _write(path: Path, text: str) -> None:
 
 
 def _welcome(node: "Node", url: str, data: Path, config: Path | None) -> None:
+    from tocsin.ports import shared
+
     head = node.store.head()
     channels = (
         ", ".join(node.channels)
@@ -289,9 +291,8 @@ def _welcome(node: "Node", url: str, data: Path, config: Path | None) -> None:
     )
     entries = f"{head.size} entries in the ledger" if head.size > FIRST_ENTRIES else "new"
     whence = "" if config is None else f" (from {plain(config)})"
-    place = f"data in {data}"
-    if (shared := getattr(node.store, "name", "")) != "":
-        place = f"data in {plain(shared)}, keys in {data}"
+    several = shared(node.store)
+    place = f"data in {data}" if several is None else f"data in {plain(several.name)}, keys in {data}"
     click.echo(f"Tocsin listens on {url}; {place} ({entries}); channels: {channels}{whence}")
     if node.dry_run:
         click.echo("DRY RUN: everything is decided and recorded, but nothing is sent to anybody.")

@@ -13,7 +13,7 @@ from tocsin.core.model.errors import Conflict, Invalid, Unavailable
 from tocsin.core.model.input import Input, KeysChanged, LedgerNamed, PolicyChanged
 from tocsin.core.model.policy import DAY, MINUTE, Policy
 from tocsin.core.model.rule import Rule
-from tocsin.ports import Channel, Clock, Head, Ids, Store, StoreRefused
+from tocsin.ports import Channel, Clock, Head, Ids, Store, StoreRefused, shared
 from tocsin.runtime.committed import Committed
 from tocsin.runtime.dispatcher import Dispatcher
 from tocsin.runtime.evaluator import Evaluator
@@ -88,7 +88,7 @@ class Node:
         self.gate = Gate(clock, self.metrics)
         self.feed = Feed()
         self.heartbeat = Heartbeat(self.unwell, clock, self.metrics)
-        self.leads = not hasattr(store, "begin")
+        self.leads = shared(store) is None
         """Whether this node does what only one needs to do, of all that share a store."""
         self.evaluator = Evaluator(store, clock, self.gate.submit, self.metrics, self.leads)
         self.housekeeper = Housekeeper(

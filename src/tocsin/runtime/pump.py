@@ -6,7 +6,6 @@ An answer without an error is a promise: it is given only after the commit that 
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import cast
 
 import msgspec
 
@@ -38,7 +37,7 @@ from tocsin.core.model.input import (
     NodeStart,
     Tick,
 )
-from tocsin.ports import Begun, Clock, Ids, News, Shared, Store, StoreFailed
+from tocsin.ports import Begun, Clock, Ids, News, Store, StoreFailed, shared
 from tocsin.runtime.committed import Committed, dispatch
 from tocsin.runtime.texts import Texts
 from tocsin.runtime.turn import Poisoned, Result, Turn
@@ -76,7 +75,7 @@ class Pump:
         failpoint: Callable[[str], None] = lambda name: None,
     ) -> None:
         self._store = store
-        self._shared = cast(Shared, store) if hasattr(store, "begin") else None
+        self._shared = shared(store)
         self._clock = clock
         self._ids = ids
         self._origin = origin

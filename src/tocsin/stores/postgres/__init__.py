@@ -195,9 +195,8 @@ class PostgresStore(Reading):
             self._turning = turning = ExitStack()
             turning.enter_context(self._writer.transaction())
             ((turn,),) = self._ask_writer("SELECT turn FROM head FOR UPDATE")
-            ((at, *end),) = self._ask_writer(
-                HEAD_AND_TIME
-            )  # Now that it is ours: the time is after the wait.
+            # Now that it is ours; asked with it, the time could be of before the wait.
+            ((at, *end),) = self._ask_writer(HEAD_AND_TIME)
             head = head_of([end])
             at = self.time() if self.time is not None else at
             taken, dispossessed = self._vouch(at)
