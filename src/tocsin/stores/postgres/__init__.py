@@ -18,7 +18,6 @@ from psycopg.conninfo import conninfo_to_dict
 
 from tocsin.core.engine.state import Counters, LiveAlert
 from tocsin.core.ledger.merkle import EMPTY_ROOT
-from tocsin.core.model.access import Token
 from tocsin.core.model.notification import DeliveryState
 from tocsin.ports import Batch, Begun, Memory, StoreFailed, StoreRefused
 from tocsin.stores.postgres.changes import changed_by, encode_changed, news_of
@@ -26,10 +25,10 @@ from tocsin.stores.postgres.dialect import adapt, in_postgres
 from tocsin.stores.tables.asking import GIVEN, Question, numbers
 from tocsin.stores.tables.chains import Chains
 from tocsin.stores.tables.decoding import HEAD, encode, head_of
+from tocsin.stores.tables.keeping import Keeping
 from tocsin.stores.tables.loading import leases, load, recall
 from tocsin.stores.tables.reading import Reading
-from tocsin.stores.tables.records import token_row
-from tocsin.stores.tables.rows import PUT_CHECKPOINT, PUT_EVALUATION, PUT_TOKEN, statements
+from tocsin.stores.tables.rows import PUT_EVALUATION, statements
 
 SCHEMA_VERSION = 1
 OLDEST_SERVER = 140_000
@@ -61,7 +60,7 @@ _INSERT = re.compile(r"INSERT INTO (\w+) VALUES \([?, ]+\)")
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
-class PostgresStore(Reading):
+class PostgresStore(Reading, Keeping):
     """See `tocsin.ports.Store`.
 
     node_id: tells the nodes apart that write there, and is never that of another one.
@@ -346,15 +345,6 @@ class PostgresStore(Reading):
     def alive(self, at: int) -> None:
         with self._told("did not commit"):
             self._writer.execute("UPDATE head SET alive_at = $1", (at,))
-
-    def put_checkpoint(self, size: int, note: bytes) -> None:
-        self._write(PUT_CHECKPOINT, (size, note))
-
-    def keep_secret(self, name: str, value: bytes) -> None:
-        self._write("INSERT INTO meta VALUES (?, ?)", (f"secret:{name}", value))
-
-    def put_token(self, token: Token) -> None:
-        self._write(PUT_TOKEN, token_row(token))
 
     def put_evaluations(self, rows: Mapping[str, bytes | None]) -> None:
         with self._aside, self._told("did not commit"), self._side.transaction():

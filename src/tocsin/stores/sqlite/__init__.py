@@ -19,7 +19,6 @@ import msgspec
 
 from tocsin.core.engine.state import Counters, LiveAlert
 from tocsin.core.ledger.merkle import EMPTY_ROOT
-from tocsin.core.model.access import Token
 from tocsin.ports import Batch, Memory, StoreFailed, StoreHeld, StoreRefused
 from tocsin.stores.sqlite.leftover import write_again
 from tocsin.stores.sqlite.migrating import migrate
@@ -28,9 +27,9 @@ from tocsin.stores.sqlite.tiles import fill_tiles
 from tocsin.stores.tables.asking import Question
 from tocsin.stores.tables.chains import Chains
 from tocsin.stores.tables.decoding import encode
+from tocsin.stores.tables.keeping import Keeping
 from tocsin.stores.tables.loading import leases, load, recall
-from tocsin.stores.tables.records import token_row
-from tocsin.stores.tables.rows import PUT_CHECKPOINT, PUT_EVALUATION, PUT_TOKEN, statements
+from tocsin.stores.tables.rows import PUT_EVALUATION, statements
 
 SCHEMA_VERSION = 4
 CHECKPOINT_PAGES = 4000
@@ -41,7 +40,7 @@ CACHE_KIB = 16_384
 BUSY_MS = 5000
 
 
-class SqliteStore(ReadingFile):
+class SqliteStore(ReadingFile, Keeping):
     """See `tocsin.ports.Store`. Opening takes an exclusive lock on the data directory.
 
     is_scratch: what is in it may be lost, since it can be made again.
@@ -221,15 +220,6 @@ class SqliteStore(ReadingFile):
 
     def alive(self, at: int) -> None:
         self._write("UPDATE head SET alive_at = ?", (at,))
-
-    def put_checkpoint(self, size: int, note: bytes) -> None:
-        self._write(PUT_CHECKPOINT, (size, note))
-
-    def keep_secret(self, name: str, value: bytes) -> None:
-        self._write("INSERT INTO meta VALUES (?, ?)", (f"secret:{name}", value))
-
-    def put_token(self, token: Token) -> None:
-        self._write(PUT_TOKEN, token_row(token))
 
     def put_evaluations(self, rows: Mapping[str, bytes | None]) -> None:
         kept = [(rule_id, body) for rule_id, body in rows.items() if body is not None]
