@@ -72,7 +72,7 @@ def test_the_writer_is_durable_and_alone_checkpoints(store: SqliteStore):
 
 def test_a_reader_can_neither_write_nor_checkpoint(store: SqliteStore):
     store.head()
-    reader = store._mine.reader.connection
+    reader = store._readers.mine.connection
 
     assert reader.pragma("query_only") == 1
     assert reader.pragma("wal_autocheckpoint") == 0

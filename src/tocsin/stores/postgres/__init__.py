@@ -6,7 +6,6 @@ one. Readers have a connection a thread, and cannot write.
 
 import re
 import threading
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from importlib import resources
@@ -27,6 +26,7 @@ from tocsin.stores.tables.chains import Chains
 from tocsin.stores.tables.decoding import HEAD, encode, head_of
 from tocsin.stores.tables.keeping import Keeping
 from tocsin.stores.tables.loading import leases, load, recall
+from tocsin.stores.tables.readers import Readers
 from tocsin.stores.tables.reading import Reading
 from tocsin.stores.tables.rows import PUT_EVALUATION, statements
 
@@ -76,9 +76,7 @@ class PostgresStore(Reading, Keeping):
         self.name = database_name(url)
         """The database, as people are told of it; without the password."""
         self._failpoint = failpoint
-        self._mine = threading.local()
-        self._readers: weakref.WeakSet[_Reader] = weakref.WeakSet()
-        self._lock = threading.Lock()
+        self._readers = Readers(self._new_reader)
         self._aside = threading.Lock()
         self._closed = False
         self._chains = Chains(self._ask_writer)
@@ -395,28 +393,18 @@ class PostgresStore(Reading, Keeping):
 
     def _ask_all(self, *questions: Question) -> list[list[Any]]:
         with self._told("cannot be read"):
-            while True:
-                reader: _Reader = getattr(self._mine, "reader", None) or self._new_reader()
-                answers = reader.answer(questions)
-                if answers is not None:
-                    return answers
-                self._mine.reader = None
+            return self._readers.ask(questions)
 
     def _new_reader(self) -> "_Reader":
-        with self._lock:
-            if self._closed:
-                raise StoreFailed(f"{self.name} is closed.")
-            reader = self._mine.reader = _Reader(self._connect(writes=False))
-            self._readers.add(reader)
-        return reader
+        if self._closed:
+            raise StoreFailed(f"{self.name} is closed.")
+        return _Reader(self._connect(writes=False))
 
     def _bytes(self) -> dict[str, int]:
         return {"bytes": self._ask("SELECT pg_database_size(current_database())")[0][0]}
 
     def _close_all(self) -> None:
-        with self._lock:
-            for reader in self._readers:
-                reader.close()
+        self._readers.close()
         with self._aside:
             self._side.close()
         self._writer.close()

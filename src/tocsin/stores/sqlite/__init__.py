@@ -8,7 +8,6 @@ import fcntl
 import gc
 import os
 import threading
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -29,6 +28,7 @@ from tocsin.stores.tables.chains import Chains
 from tocsin.stores.tables.decoding import encode
 from tocsin.stores.tables.keeping import Keeping
 from tocsin.stores.tables.loading import leases, load, recall
+from tocsin.stores.tables.readers import Readers
 from tocsin.stores.tables.rows import PUT_EVALUATION, statements
 
 SCHEMA_VERSION = 4
@@ -66,9 +66,7 @@ class SqliteStore(ReadingFile, Keeping):
                 f"{directory} cannot hold the data: {error}. Choose another --data."
             ) from error
         self._writing = threading.Lock()
-        self._mine = threading.local()
-        self._readers: weakref.WeakSet[_Reader] = weakref.WeakSet()
-        self._readers_lock = threading.Lock()
+        self._readers = Readers(self._new_reader)
         self._closed = False
         self._unscrubbed = False
         self._chains = Chains(self._ask_writer)
@@ -168,7 +166,7 @@ class SqliteStore(ReadingFile, Keeping):
         with self._writing:
             if self._closed:
                 raise StoreFailed(f"{self._path} is closed.")
-            self._close_readers()
+            self._readers.close()
             self._writer.close(True)
             try:
                 self._open()
@@ -284,34 +282,21 @@ class SqliteStore(ReadingFile, Keeping):
 
     def _ask_all(self, *questions: Question) -> list[list[Any]]:
         try:
-            while True:
-                reader: _Reader = getattr(self._mine, "reader", None) or self._new_reader()
-                answers = reader.answer(questions)
-                if answers is not None:
-                    return answers
-                self._mine.reader = None
+            return self._readers.ask(questions)
         except apsw.Error as error:
             raise StoreFailed(f"{self._path} cannot be read: {_said(error)}") from error
 
     def _new_reader(self) -> "_Reader":
-        with self._readers_lock:
-            if self._closed:
-                raise StoreFailed(f"{self._path} is closed.")
-            reader = self._mine.reader = _Reader(self._path)
-            self._readers.add(reader)
-        return reader
-
-    def _close_readers(self) -> None:
-        with self._readers_lock:
-            for reader in self._readers:
-                reader.close()
+        if self._closed:
+            raise StoreFailed(f"{self._path} is closed.")
+        return _Reader(self._path)
 
     def close(self) -> None:
         """Let running questions end, and close the writer last: the last one to go checkpoints and removes the WAL."""
         with self._writing:
             if not self._closed:
                 self._closed = True
-                self._close_readers()
+                self._readers.close()
                 self._writer.close(True)
                 os.close(self._lock)
 
