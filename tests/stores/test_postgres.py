@@ -1,6 +1,8 @@
 """The store on PostgreSQL: which servers it refuses, and what becomes of a turn when somebody else comes between."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psycopg
 import pytest
@@ -122,12 +124,22 @@ def test_nodes_that_start_together_make_the_tables_once() -> None:
     assert len(stores) == 6
 
 
-def test_whoever_waits_too_long_for_another_nodes_turn_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres, "LOCKING_MS", 200)
-    monkeypatch.setattr(postgres, "IDLE_MS", 60_000)
+@contextmanager
+def two_nodes() -> Iterator[tuple[PostgresStore, PostgresStore]]:
+    """Open a new database twice, as two nodes do."""
     url = a_database()
     one, other = PostgresStore(url, node_id="one"), PostgresStore(url, node_id="other")
     try:
+        yield one, other
+    finally:
+        one.close()
+        other.close()
+
+
+def test_whoever_waits_too_long_for_another_nodes_turn_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres, "LOCKING_MS", 200)
+    monkeypatch.setattr(postgres, "IDLE_MS", 60_000)
+    with two_nodes() as (one, other):
         one.begin()
         with pytest.raises(StoreFailed, match="lock timeout"):
             other.begin()
@@ -137,16 +149,11 @@ def test_whoever_waits_too_long_for_another_nodes_turn_gives_up(monkeypatch: pyt
         other.begin()
         other.commit(a_batch(head=a_head(1), segment=a_segment(0)))
         assert one.head().size == 1
-    finally:
-        one.close()
-        other.close()
 
 
 def test_a_node_that_stands_still_in_its_turn_loses_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres, "IDLE_MS", 100)
-    url = a_database()
-    slow, other = PostgresStore(url, node_id="slow"), PostgresStore(url, node_id="other")
-    try:
+    with two_nodes() as (slow, other):
         slow.begin()
         other.begin()  # It waits until PostgreSQL has ended the other's turn.
         other.commit(a_batch(head=a_head(1), segment=a_segment(0)))
@@ -156,9 +163,6 @@ def test_a_node_that_stands_still_in_its_turn_loses_it(monkeypatch: pytest.Monke
 
         slow.reopen()
         assert slow.load().head.size == 1
-    finally:
-        slow.close()
-        other.close()
 
 
 def test_a_reader_whose_connection_was_ended_asks_over_another() -> None:
@@ -179,9 +183,7 @@ def test_a_reader_whose_connection_was_ended_asks_over_another() -> None:
 
 def test_a_node_that_missed_more_than_is_kept_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres, "CHANGES_KEPT", 3)
-    url = a_database()
-    one, other = PostgresStore(url, node_id="one"), PostgresStore(url, node_id="other")
-    try:
+    with two_nodes() as (one, other):
         other.load()
         for number in range(7):
             one.commit(a_batch(head=a_head(number + 1), segment=a_segment(number)))
@@ -192,6 +194,3 @@ def test_a_node_that_missed_more_than_is_kept_is_told_so(monkeypatch: pytest.Mon
         assert begun.news is None
         other.release()
         assert not other.begin().is_behind
-    finally:
-        one.close()
-        other.close()
