@@ -127,7 +127,7 @@ def opened_store(
         )
     with hold_directory(directory):
         name = f"{platform.node()[:64]}-{MachineIds().random_bytes(4).hex()}"
-        on_server = PostgresStore(database, node_id=name, failpoint=failpoint)
+        on_server = PostgresStore(database, node_id=name)
         try:
             yield on_server
         finally:

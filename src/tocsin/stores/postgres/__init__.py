@@ -69,13 +69,10 @@ class PostgresStore(Reading, Keeping):
     newer schema; StoreFailed if it cannot be reached.
     """
 
-    def __init__(
-        self, url: str, *, node_id: str = "alone", failpoint: Callable[[str], None] = lambda name: None
-    ) -> None:
+    def __init__(self, url: str, *, node_id: str = "alone") -> None:
         self.url = url
         self.name = database_name(url)
         """The database, as people are told of it; without the password."""
-        self._failpoint = failpoint
         self._readers = Readers(self._new_reader)
         self._aside = threading.Lock()
         self._closed = False
@@ -298,7 +295,6 @@ class PostgresStore(Reading, Keeping):
                 if turn % CHANGES_KEPT == 0:
                     writer.execute("DELETE FROM changes WHERE turn <= $1", (turn - CHANGES_KEPT,))
                 owned = self._own(batch)
-                self._failpoint("before-commit-on-server")
                 self._end_turn()
         except BaseException as error:
             self._chains.forget()
