@@ -6,13 +6,13 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
-from tests.contracts.rows import a_batch, a_head, a_segment
+from tests.contracts.rows import NOON, a_batch, a_delivery, a_head, a_segment
 from tests.support.databases import a_database
 from tests.support.postgres import PASSWORD, a_postgres, why_not
 
 from tocsin.ports import StoreFailed, StoreRefused
 from tocsin.stores import postgres
-from tocsin.stores.postgres import PostgresStore
+from tocsin.stores.postgres import LEASE, VOUCH_EVERY, PostgresStore
 from tocsin.stores.postgres.dialect import escape, in_postgres, unescape
 from tocsin.stores.tables.asking import GIVEN
 
@@ -194,3 +194,53 @@ def test_a_node_that_missed_more_than_is_kept_is_told_so(monkeypatch: pytest.Mon
         assert begun.news is None
         other.release()
         assert not other.begin().is_behind
+
+
+def test_a_node_that_decides_nothing_lives_all_the_same() -> None:
+    with two_nodes() as (idle, other):
+        for seconds in range(0, 120, 5):
+            for node in (idle, other):
+                node.time = lambda seconds=seconds: NOON + seconds * 1_000_000
+            assert idle.begin().leads
+            idle.release()
+
+        begun = other.begin()
+
+        assert not begun.leads
+        other.release()
+
+
+def test_a_node_that_says_nothing_is_taken_for_dead() -> None:
+    with two_nodes() as (silent, other):
+        for node in (silent, other):
+            node.time = lambda: NOON
+        silent.begin()
+        silent.commit(
+            a_batch(head=a_head(1), segment=a_segment(0), new_deliveries=[a_delivery(1), a_delivery(2)])
+        )
+        other.begin()
+        other.release()
+
+        other.time = lambda: NOON + LEASE
+        assert other.begin().taken == []
+        other.release()
+        silent.time = other.time = lambda: NOON + LEASE + VOUCH_EVERY
+        begun = other.begin()
+        other.release()
+
+        assert begun.taken == [1, 2]
+        assert begun.leads
+        assert silent.begin().dispossessed
+        silent.release()
+        assert not silent.owns(1)
+        assert other.owns(1)
+
+
+def test_a_turn_that_failed_was_never_there() -> None:
+    with two_nodes() as (one, other):
+        for number in range(10):  # More than it takes until psycopg prepares what it is asked.
+            with pytest.raises(StoreFailed, match="did not commit"):
+                one.commit(a_batch(head=a_head(99), new_deliveries=[a_delivery(9), a_delivery(9)]))
+            one.commit(a_batch(head=a_head(number + 1), segment=a_segment(number)))
+        assert other.head().size == 10
+        assert other.deliveries_of(1) == []

@@ -4,10 +4,10 @@ Turns belong to the pump's thread and its connection. What belongs to no turn (t
 one. Readers have a connection a thread, and cannot write.
 """
 
-import re
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from importlib import resources
 from typing import Any
 
@@ -21,6 +21,7 @@ from tocsin.core.model.notification import DeliveryState
 from tocsin.ports import Batch, Begun, Memory, StoreFailed, StoreRefused
 from tocsin.stores.postgres.changes import changed_by, encode_changed, news_of
 from tocsin.stores.postgres.dialect import adapt, in_postgres
+from tocsin.stores.postgres.writing import Connection, columns_of, run_many
 from tocsin.stores.tables.asking import GIVEN, Question, numbers
 from tocsin.stores.tables.chains import Chains
 from tocsin.stores.tables.decoding import HEAD, encode, head_of
@@ -55,9 +56,8 @@ HEAD_AND_TIME = HEAD.replace(
     "SELECT ", "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT), "
 )
 
-_INSERT = re.compile(r"INSERT INTO (\w+) VALUES \([?, ]+\)")
-
-Connection = psycopg.Connection[tuple[Any, ...]]
+logging.getLogger("psycopg").setLevel(logging.ERROR)
+"""It warns of what fails after a failure, of which we tell."""
 
 
 class PostgresStore(Reading, Keeping):
@@ -80,7 +80,7 @@ class PostgresStore(Reading, Keeping):
         self.node_id = node_id
         self.time: Callable[[], int] | None = None
         """Where a test takes the time from, instead of the server's clock."""
-        self._turning: ExitStack | None = None
+        self._is_turning = False
         self._turn = 0
         self._vouched_at = 0
         self._owned: set[int] = set()
@@ -89,12 +89,13 @@ class PostgresStore(Reading, Keeping):
 
     def _open(self) -> None:
         with self._told("cannot be opened"):
-            self._writer = self._connect(writes=True)
+            self._pumps = writer = self._connect(writes=True)
             try:
-                self._prepare(self._writer)
+                self._prepare(writer)
+                self._columns = columns_of(writer)
                 self._side = self._connect(writes=True)
             except BaseException:
-                self._writer.close()
+                writer.close()
                 raise
 
     def _connect(self, *, writes: bool) -> Connection:
@@ -105,7 +106,10 @@ class PostgresStore(Reading, Keeping):
             "client_min_messages": "error",
             "timezone": "UTC",
         }
-        if not writes:
+        if writes:
+            # All that it asks for it names by number; a plan of when a table was small must not scan a large one.
+            options |= {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+        else:
             options |= {
                 "default_transaction_read_only": "on",
                 "default_transaction_isolation": "repeatable\\ read",
@@ -172,7 +176,7 @@ class PostgresStore(Reading, Keeping):
         """Begin anew after a failure; readers too, when they are next asked. Raises: StoreFailed."""
         if self._closed:
             raise StoreFailed(f"{self.name} is closed.")
-        self._turning = None
+        self._is_turning = False
         self._vouched_at = 0
         self._close_all()
         try:
@@ -182,15 +186,25 @@ class PostgresStore(Reading, Keeping):
 
     # Writing
 
+    @property
+    def _writer(self) -> Connection:
+        """The connection of the pump's thread; a new one after a turn that failed."""
+        if self._pumps.closed and not self._closed:
+            self._pumps = self._connect(writes=True)
+        return self._pumps
+
     def begin(self) -> Begun:
         """See `tocsin.ports.Shared`, as for the next three."""
-        with self._told("cannot be asked"):
+        with self._whole(), self._told("cannot be asked"):
             self._end_turn()
-            self._turning = turning = ExitStack()
-            turning.enter_context(self._writer.transaction())
-            ((turn,),) = self._ask_writer("SELECT turn FROM head FOR UPDATE")
-            # Now that it is ours; asked with it, the time could be of before the wait.
-            ((at, *end),) = self._ask_writer(HEAD_AND_TIME)
+            writer, self._is_turning = self._writer, True
+            with writer.pipeline():
+                writer.execute("BEGIN")
+                locked = writer.execute("SELECT turn FROM head FOR UPDATE")
+                # Now that it is ours; asked with it, the time could be of before the wait.
+                told = writer.execute(HEAD_AND_TIME, binary=True)
+            ((turn,),) = locked.fetchall()
+            ((at, *end),) = told.fetchall()
             head = head_of([end])
             at = self.time() if self.time is not None else at
             taken, dispossessed = self._vouch(at)
@@ -231,10 +245,23 @@ class PostgresStore(Reading, Keeping):
             for (number,) in self._ask_writer("SELECT delivery FROM owned WHERE node = ?", (self.node_id,))
         }
 
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Do all of it, or undo the turn."""
+        try:
+            yield
+        except BaseException:
+            self._chains.forget()
+            self._is_turning = False
+            # What psycopg remembers of an aborted pipeline is wrong; with the connection the server undoes it all.
+            self._pumps.close()
+            raise
+
     def _end_turn(self) -> None:
-        if self._turning is not None:
-            turning, self._turning = self._turning, None
-            turning.close()
+        """Let go of the head, and keep that this node said that it lives."""
+        if self._is_turning:
+            self._is_turning = False
+            self._writer.execute("COMMIT")
 
     def _vouch(self, at: int) -> tuple[list[int], bool]:
         """Say that this node lives, if it has not for a while, and take over what dead ones owned.
@@ -279,27 +306,23 @@ class PostgresStore(Reading, Keeping):
 
     def commit(self, batch: Batch) -> None:
         """See `tocsin.ports.Store`, as for every method here."""
-        try:
-            with self._told("did not commit"):
-                if self._turning is None:
-                    self.begin()
-                writer = self._writer
+        with self._whole(), self._told("did not commit"):
+            if not self._is_turning:
+                self.begin()
+            turn = self._turn + 1
+            with self._writer.pipeline():
                 for sql, rows in statements(batch, self._chains, self._ask_writer):
                     if rows:
-                        _run_many(writer, sql, rows)
-                turn = self._turn + 1
-                writer.execute("UPDATE head SET turn = $1", (turn,))
-                writer.execute(
-                    "INSERT INTO changes VALUES ($1, $2)", (turn, encode_changed(changed_by(batch)))
+                        self._run_many(sql, rows)
+                owned = self._own(batch)
+                self._writer.execute(
+                    "WITH moved AS (UPDATE head SET turn = $1) INSERT INTO changes VALUES ($1, $2)",
+                    (turn, encode_changed(changed_by(batch))),
                 )
                 if turn % CHANGES_KEPT == 0:
-                    writer.execute("DELETE FROM changes WHERE turn <= $1", (turn - CHANGES_KEPT,))
-                owned = self._own(batch)
-                self._end_turn()
-        except BaseException as error:
-            self._chains.forget()
-            self._drop_turn(error)
-            raise
+                    self._writer.execute("DELETE FROM changes WHERE turn <= $1", (turn - CHANGES_KEPT,))
+                self._writer.execute("COMMIT")
+            self._is_turning = False
         self._turn, self._owned = turn, owned
         if batch.redacted is not None or batch.pruned:
             self._chains.forget()
@@ -311,7 +334,7 @@ class PostgresStore(Reading, Keeping):
         known = [row.delivery.number for row in batch.deliveries if row.state is DeliveryState.PENDING]
         ended = [row.delivery.number for row in batch.deliveries if row.state is not DeliveryState.PENDING]
         if pending:
-            _run_many(self._writer, "INSERT INTO owned VALUES (?, ?)", [(n, self.node_id) for n in pending])
+            self._run_many("INSERT INTO owned VALUES (?, ?)", [(n, self.node_id) for n in pending])
             owned.update(pending)
         if any(number not in owned for number in known):
             owned.update(
@@ -329,12 +352,8 @@ class PostgresStore(Reading, Keeping):
             owned.difference_update(ended)
         return owned
 
-    def _drop_turn(self, error: BaseException) -> None:
-        """Undo a turn that failed; it was never there."""
-        if self._turning is not None:
-            turning, self._turning = self._turning, None
-            with suppress(psycopg.Error):
-                turning.__exit__(type(error), error, error.__traceback__)
+    def _run_many(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        run_many(self._writer, self._columns, sql, rows)
 
     def alive(self, at: int) -> None:
         with self._told("did not commit"):
@@ -361,7 +380,7 @@ class PostgresStore(Reading, Keeping):
     def load(self) -> Memory:
         with self._told("cannot be read"):
             try:
-                if self._turning is not None:
+                if self._is_turning:
                     return self._load()  # Nobody else writes meanwhile.
                 with self._writer.transaction():
                     self._writer.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -403,7 +422,7 @@ class PostgresStore(Reading, Keeping):
         self._readers.close()
         with self._aside:
             self._side.close()
-        self._writer.close()
+        self._pumps.close()
 
     def close(self) -> None:
         """Let running questions end, and close all connections."""
@@ -468,21 +487,6 @@ def _rows(connection: Connection, sql: str, bindings: tuple[Any, ...] = ()) -> l
         if type(value) is int and not -HALF <= value < HALF:
             raise OverflowError(f"{value} is no BIGINT")
     return connection.execute(sql.encode(), bindings, binary=True).fetchall()
-
-
-def _run_many(connection: Connection, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Run a statement for each of its rows: many that only insert as one COPY, others in one go."""
-    if len(rows) == 1:
-        connection.execute(in_postgres(sql).encode(), rows[0])
-        return
-    insert = _INSERT.fullmatch(sql)
-    with connection.cursor() as cursor:
-        if insert is None:
-            cursor.executemany(in_postgres(sql).encode(), rows)
-            return
-        with cursor.copy(f"COPY {insert[1]} FROM STDIN".encode()) as copy:
-            for row in rows:
-                copy.write_row(row)
 
 
 def _weaknesses(settings: Mapping[str, str]) -> str:

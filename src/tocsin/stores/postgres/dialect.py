@@ -8,6 +8,7 @@ from functools import lru_cache
 from itertools import count
 
 from psycopg.abc import AdaptContext, Buffer
+from psycopg.types.array import ListBinaryDumper
 from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
 from psycopg.types.string import StrBinaryDumper, StrDumper, TextBinaryLoader, TextLoader
 
@@ -68,7 +69,7 @@ class _LoadBinary(TextBinaryLoader):
 
 
 def adapt(context: AdaptContext) -> None:
-    """Let a connection write and read texts as above, and every number as a BIGINT."""
+    """Let a connection write and read texts as above, every number as a BIGINT, and lists without quotes."""
     adapters = context.adapters
     for dumper in (_Dump, _DumpBinary):
         adapters.register_dumper(str, dumper)
@@ -76,3 +77,4 @@ def adapt(context: AdaptContext) -> None:
         adapters.register_loader("text", loader)
     for number in (Int8Dumper, Int8BinaryDumper):
         adapters.register_dumper(int, number)
+    adapters.register_dumper(list, ListBinaryDumper)
