@@ -1,5 +1,7 @@
 """Three nodes on one PostgreSQL, while they are killed, stopped and cut off, and the database crashes.
 
+Beside the senders there are people, whose histories must be ones that a single server could have given.
+
 `TOCSIN_TEST_NODE_HITS` says how often something is hit (12), `TOCSIN_TEST_SEED` with which seed.
 """
 
@@ -8,6 +10,7 @@ import os
 import random
 import shutil
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -16,7 +19,9 @@ from typing import Any
 
 import psycopg
 import pytest
+from tests.reliability.histories import NOBODY, Operation, backwards, is_linearizable, lost, owner
 from tests.reliability.ledgers import Ledger, ledger_of
+from tests.reliability.people import Desk, Person
 from tests.reliability.tally import tally
 from tests.reliability.under_load import POLICY, Load, settings, told
 from tests.support.http_sink import Reply
@@ -29,6 +34,8 @@ from tocsin.stores.postgres import PostgresStore
 HITS = int(os.environ.get("TOCSIN_TEST_NODE_HITS", "12"))
 SEED = int(os.environ.get("TOCSIN_TEST_SEED", "8127"))
 NODES = ("ada", "bob", "eve")
+PEOPLE = ("kim", "lea", "max", "noa")
+DESK = "people"
 PATIENCE_S = 5.0
 STOPPED_S = 3.0
 """Longer than a node may keep the others from deciding, and shorter than what makes it count as dead."""
@@ -38,7 +45,7 @@ STOPPED_S = 3.0
 def database() -> Iterator[Database]:
     if why := why_not():
         pytest.skip(why)
-    with a_postgres(fsync="on", restart_after_crash="on") as server:
+    with a_postgres(fsync="on", restart_after_crash="on", max_connections=100) as server:
         yield server
 
 
@@ -108,6 +115,58 @@ class Cluster:
             store.close()
 
 
+class People:
+    """Clients that act at any of the nodes until they are ended."""
+
+    def __init__(self, cluster: Cluster, chance: random.Random) -> None:
+        self._enough = threading.Event()
+        desk = Desk(DESK)
+        self.all = []
+        for name in PEOPLE:
+            status, _, made = cluster.nodes[0].request(
+                "POST", "/api/v1/tokens", {"name": name, "role": "admin"}
+            )
+            assert status == 201, made
+            person = Person(name, cluster, made["token"], desk, random.Random(chance.random()), self._enough)
+            self.all.append(person)
+        for person in self.all:
+            person.start()
+
+    def end(self) -> None:
+        """Let every request come to its end."""
+        self._enough.set()
+        for person in self.all:
+            person.join(60)
+            assert not person.is_alive(), "a request was never answered"
+            assert person.wrong == []
+
+    def hold(self, ledger: Ledger) -> Counter[str]:
+        """One server could have answered all of it, and the ledger begins with all that was read of it.
+
+        Returns: how much was checked.
+        """
+        histories: dict[int, list[Operation]] = {}
+        added: dict[int, float] = {}
+        for person in self.all:
+            added |= person.added
+            for incident, operations in person.history.items():
+                histories.setdefault(incident, []).extend(operations)
+        for incident, operations in histories.items():
+            said = "\n".join(f"{one}" for one in sorted(operations, key=lambda one: one.asked))
+            assert is_linearizable(operations, owner, NOBODY), f"incident {incident}\n{said}"
+        for person in self.all:
+            assert lost(added, person.pages) == []
+            assert backwards(person.totals) == []
+            assert backwards(person.sizes) == []
+            assert {size: ledger.roots[size].hex() for size in person.roots} == person.roots
+        return Counter(
+            operations=sum(len(one) for one in histories.values()),
+            pages=sum(len(person.pages) for person in self.all),
+            sizes=sum(len(person.sizes) for person in self.all),
+            unknown=sum(person.unknown for person in self.all),
+        )
+
+
 def test_three_nodes_lose_nothing_whatever_is_hit(tmp_path: Path, database: Database) -> None:
     print(f"TOCSIN_TEST_NODE_HITS={HITS} TOCSIN_TEST_SEED={SEED} python -m pytest {Path(__file__).name}")
     chance = random.Random(f"nodes {SEED}")
@@ -116,6 +175,7 @@ def test_three_nodes_lose_nothing_whatever_is_hit(tmp_path: Path, database: Data
     with SinkThread(*faults, Reply()) as sink:
         cluster = Cluster(tmp_path, database, sink, chance)
         try:
+            people = People(cluster, chance)
             load = Load(cluster, chance, patient=True)
             for number in range(HITS):
                 load.wait_for(chance.randrange(20, 200), f"load before hit {number}")
@@ -128,18 +188,21 @@ def test_three_nodes_lose_nothing_whatever_is_hit(tmp_path: Path, database: Data
             cluster.up.remove(gone)
             gone.kill()
             load.wait_for(50, "load beside a dead node")
+            people.end()
             load.end()
             for node in cluster.up:
                 assert node.stop() == 0
             for node in cluster.nodes:
                 log = node.log.read_text()
-                assert "Traceback" not in log, log[-4000:]
+                assert "Traceback" not in log, log[log.index("Traceback") - 500 :][:6000]
         finally:
             for node in cluster.nodes:
                 node.kill()
-        ledger = load.holds(ledger=cluster.ledger())
+        ledger = load.holds(beside=DESK, ledger=cluster.ledger())
         duplicates = told(ledger, sink, faults, troubles=3 * (HITS + 1))
-    counts = {"answered": load.answered, "refused": load.refused, "cut_off": load.cut_off}
+    counts = {"answered": load.answered, "refused": load.refused, "cut_off": load.cut_off} | people.hold(
+        ledger
+    )
     tally(
         "nodes", hits=HITS, deliveries=len(ledger.keys), duplicates=duplicates, entries=ledger.size, **counts
     )

@@ -12,8 +12,9 @@ from tests.support.fakes import SECOND, FakeClock, FakeIds
 from tests.web.faces import PEPPER
 
 from tocsin.core.model.access import Permission, Role, Token, granted
-from tocsin.core.model.errors import Invalid
+from tocsin.core.model.errors import Invalid, Unavailable
 from tocsin.core.model.input import AccessDenied, Denial
+from tocsin.ports import Begun, StoreFailed
 from tocsin.stores.memory import MemoryStore
 from tocsin.web.auth import Doorkeeper, Limited, NotPermitted, Principal, Unauthenticated, make_token
 from tocsin.web.denials import Denials
@@ -318,3 +319,98 @@ def test_who_may_not_is_told_whether_it_is_the_role_or_the_token() -> None:
 
     assert asyncio.run(ask(viewer)).startswith("Role viewer lacks the permission send.")
     assert asyncio.run(ask(narrow)).startswith("This token lacks the permission send.")
+
+
+class OfSeveralNodes(MemoryStore):
+    """A store in which other nodes write, too. readings: how often the tokens were read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readings = 0
+        self.is_broken = False
+        self.is_read = threading.Event()
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+
+    def tokens(self) -> list[Token]:
+        self.readings += 1
+        self.is_read.set()
+        assert self.may_answer.wait(10)
+        if self.is_broken:
+            raise StoreFailed("out of order")
+        return super().tokens()
+
+    def begin(self) -> Begun:
+        raise NotImplementedError
+
+    def release(self) -> None:
+        raise NotImplementedError
+
+    def owns(self, delivery: int) -> bool:
+        raise NotImplementedError
+
+
+def made_elsewhere(door: Door, name: str = "other") -> str:
+    shown, token = make_token(
+        door.ids.random_bytes(36), name=name, role=Role.ADMIN, at=door.clock.now(), pepper=PEPPER
+    )
+    door.store.put_token(token)
+    return shown
+
+
+def test_a_token_that_another_node_made_is_known_at_once() -> None:
+    door = Door(store=OfSeveralNodes())
+    shown = made_elsewhere(door)
+
+    assert door.ask(shown).role is Role.ADMIN
+
+
+def test_a_token_that_nobody_made_is_refused_after_a_look() -> None:
+    store = OfSeveralNodes()
+    door = Door(store=store)
+
+    with pytest.raises(Unauthenticated, match="not known"):
+        door.ask("toc_" + "0" * 64)
+    assert store.readings == 2  # The first was at the start.
+
+    with pytest.raises(Unauthenticated, match="not known"):
+        door.ask("no token of ours")
+    assert store.readings == 2
+
+
+def test_many_who_show_unknown_tokens_at_once_cause_two_readings() -> None:
+    store = OfSeveralNodes()
+    door = Door(store=store)
+    shown = made_elsewhere(door)
+
+    async def ask_all() -> list[object]:
+        store.may_answer.clear()
+        store.is_read.clear()
+        first = asyncio.create_task(door.keeper.identify(b"Bearer toc_guess", "192.0.2.7"))
+        assert await asyncio.to_thread(store.is_read.wait, 10)
+        rest = [
+            asyncio.create_task(door.keeper.identify(f"Bearer {one}".encode(), "192.0.2.8"))
+            for one in (shown, *[f"toc_{number}" for number in range(15)])
+        ]
+        await asyncio.sleep(0)
+        store.may_answer.set()
+        return await asyncio.gather(first, *rest, return_exceptions=True)
+
+    _, known, *unknown = asyncio.run(ask_all())
+
+    assert isinstance(known, Principal)
+    assert all(isinstance(error, Unauthenticated) for error in unknown)
+    assert store.readings == 3
+
+
+def test_a_store_that_fails_says_nothing_about_a_token() -> None:
+    store = OfSeveralNodes()
+    door = Door(store=store)
+    shown = made_elsewhere(door)
+    store.is_broken = True
+
+    with pytest.raises(Unavailable, match="Try again"):
+        door.ask(shown)
+
+    store.is_broken = False
+    assert door.ask(shown).role is Role.ADMIN

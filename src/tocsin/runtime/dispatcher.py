@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from tocsin.core.model.errors import Unavailable
 from tocsin.core.model.input import OutcomeReported
 from tocsin.core.model.notification import Message, Outcome, Refused, Retry
-from tocsin.ports import Channel, Clock, Store
+from tocsin.ports import Channel, Clock, Store, StoreFailed
 from tocsin.runtime.committed import Committed, Dispatch
 from tocsin.runtime.gate import Gate
 from tocsin.runtime.metrics import ChannelFigures, Metrics
@@ -165,6 +165,9 @@ class Dispatcher:
                     outcome = await self._send(channel, dispatch, message)
             except TimeoutError:
                 outcome = Retry(why=f"no answer within {ATTEMPT_S:.0f} s")
+            except StoreFailed as failed:
+                log.error("a delivery by channel %s waits: %s", channel.name, failed)
+                outcome = Retry(why="what it says could not be read from the store")
             except Exception as error:
                 log.exception("channel %s failed in a way that it should not", channel.name)
                 outcome = Retry(why=f"the channel failed: {type(error).__name__}")

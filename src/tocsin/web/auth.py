@@ -4,6 +4,7 @@ What is kept here of the tokens is a book that is never changed, only replaced: 
 change or nothing. `forget` brings the next one; until it returns, the old one may still admit.
 """
 
+import asyncio
 import hmac
 import threading
 from collections.abc import Sequence
@@ -12,9 +13,9 @@ from typing import Protocol
 import msgspec
 
 from tocsin.core.model.access import Permission, Role, Token, granted
-from tocsin.core.model.errors import Forbidden, Invalid
+from tocsin.core.model.errors import Forbidden, Invalid, Unavailable
 from tocsin.core.model.input import Denial
-from tocsin.ports import Clock, Store
+from tocsin.ports import Clock, Store, StoreFailed, shared
 from tocsin.web.denials import ANONYMOUS, Denials
 from tocsin.web.limits import FAILURES_MAX, Bucket, Failures
 
@@ -121,6 +122,9 @@ class Doorkeeper:
         self._changing = threading.Lock()
         self._buckets: dict[str, Bucket] = {}
         self._book = _Book({}, {})
+        self._is_shared = shared(store) is not None
+        self._looking = asyncio.Lock()
+        self._looks = 0
         self.forget()
 
     @property
@@ -164,7 +168,7 @@ class Doorkeeper:
     async def identify(self, authorization: bytes | None, client: str) -> Principal:
         """Say who is asking, by the value of the Authorization header. client: where from, as `client_of` says.
 
-        Raises: Unauthenticated, Limited; NotPermitted and Unavailable for a JWT.
+        Raises: Unauthenticated, Limited; NotPermitted for a JWT; Unavailable.
         """
         if authorization is None:
             raise Unauthenticated("Give a token: Authorization: Bearer toc_...")
@@ -208,12 +212,32 @@ class Doorkeeper:
                 raise Unauthenticated("Give a token: Authorization: Bearer toc_...")
             if self._verifier is not None and not text.startswith(TOKEN_PREFIX):
                 return await self._verifier.verify(text)
-            found = book.by_hash.get(hash_token(text, self._pepper))
+            hashed = hash_token(text, self._pepper)
+            found = book.by_hash.get(hashed)
+            if found is None and self._is_shared and text.startswith(TOKEN_PREFIX):
+                await self._look_again()
+                book = self._book
+                found = book.by_hash.get(hashed)
             if found is None:
                 raise Unauthenticated("This token is not known.")
             if len(book.by_header) < HEADERS_KEPT and len(authorization) < 256:
                 book.by_header[authorization] = found
         return found.principal if found.plain else self._admit(found)
+
+    async def _look_again(self) -> None:
+        """Read the tokens anew, for another node may just have made one; one reading at a time, however many ask.
+
+        Raises: Unavailable.
+        """
+        seen = self._looks
+        async with self._looking:
+            if self._looks > seen:
+                return  # It began after this was asked for.
+            self._looks += 1
+            try:
+                await asyncio.to_thread(self.forget)
+            except StoreFailed as failed:
+                raise Unavailable("Tocsin cannot look up your token right now. Try again.") from failed
 
     def _admit(self, found: _Pass) -> Principal:
         """Ask whether a token opens anything now. Raises: Unauthenticated, Limited."""

@@ -1,7 +1,7 @@
 """The store on PostgreSQL: many nodes may have it open, and whoever writes holds the row of the head meanwhile.
 
 Turns belong to the pump's thread and its connection. What belongs to no turn (tokens, secrets) is written over another
-one. Readers have a connection a thread, and cannot write.
+one. Readers have connections of their own, and cannot write.
 """
 
 import logging
@@ -439,15 +439,12 @@ class PostgresStore(Reading, Keeping):
 
 
 class _Reader:
-    """A thread's own connection; it goes when its thread does, or when somebody else closes it."""
+    """A connection that one thread after the other asks over."""
 
     def __init__(self, connection: Connection) -> None:
         self._asking = threading.Lock()
         self._connection = connection
         self._is_used = False
-
-    def __del__(self) -> None:
-        self._connection.close()
 
     def answer(self, questions: Sequence[Question]) -> list[list[Any]] | None:
         """Answer all questions from one commit; None if this reader was closed, by whomever."""

@@ -1,7 +1,7 @@
 """The embedded store: one SQLite file, WAL, synchronous=FULL, one writing connection which alone checkpoints.
 
 Turns belong to the pump's thread; a lock keeps a token that another thread puts from falling into one of them.
-Readers have a connection a thread, and cannot write.
+Readers have connections of their own, and cannot write.
 """
 
 import fcntl
@@ -302,7 +302,7 @@ class SqliteStore(ReadingFile, Keeping):
 
 
 class _Reader:
-    """A thread's own connection; it goes when its thread does, or when somebody else closes it."""
+    """A connection that one thread after the other asks over."""
 
     def __init__(self, path: Path) -> None:
         self._asking = threading.Lock()
