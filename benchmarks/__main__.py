@@ -20,7 +20,7 @@ from benchmarks import machine, profile, report
 from benchmarks.experiments import EXPERIMENTS
 from benchmarks.processes import DidNotStart
 from benchmarks.rounds import Plan, Result, judge, run
-from benchmarks.subjects import Alertmanager, Subject, Tocsin, installed_peer
+from benchmarks.subjects import Alertmanager, Subject, Tocsin
 from benchmarks.trial import Experiment, Scale
 
 RESULTS = Path(__file__).with_name("results")
@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         console.print("Interrupted; all servers are stopped. Measured so far (nothing was written):")
-        report.show(console, [result for result in results if result.measurements], peer_absent="")
+        report.show(console, [result for result in results if result.measurements])
         return 130
 
 
@@ -126,8 +126,6 @@ def measure(
 ) -> int:
     """Run the chosen rows into `results`, show and write them. Raises: DidNotStart, when all is shown."""
     started_s = time.monotonic()
-    peer = None if asked.no_peer else installed_peer()
-    peer_absent = "" if peer else "left out" if asked.no_peer else "not installed"
     scale = Scale(quick=asked.quick, full=asked.full)
     words = "quick (a fifth of the load, not judged)" if asked.quick else "full" if asked.full else "default"
     plan = Plan(
@@ -142,12 +140,17 @@ def measure(
         console.print(f"{name}: {value}", style="dim", highlight=False)
 
     for experiment in chosen(asked.rows):
+        if missing := experiment.ours.missing():
+            console.print(f"{experiment.name} is left out: {missing}", markup=False, highlight=False)
+            continue
+        peer = experiment.peer
+        peer_absent = "" if peer is None else "left out" if asked.no_peer else peer.missing()
         kinds: list[type[Subject]] = []
-        if peer and experiment.peer:
+        if peer is not None and not peer_absent:
             kinds.append(peer)
         if not asked.no_ours:
-            kinds.append(Tocsin)
-        result = Result(experiment, judged=not asked.quick)
+            kinds.append(experiment.ours)
+        result = Result(experiment, judged=not asked.quick, peer_absent=peer_absent)
         results.append(result)
         try:
             run(
@@ -160,21 +163,17 @@ def measure(
         except DidNotStart:
             finished = [one for one in results if one.measurements]
             if finished:
-                report.show(console, finished, peer_absent=peer_absent)
+                report.show(console, finished)
             raise
 
-    report.show(console, results, peer_absent=peer_absent)
-    written = report.write(asked.results, results, machine=facts, scale=words, peer_absent=peer_absent)
+    report.show(console, results)
+    written = report.write(asked.results, results, machine=facts, scale=words)
     minutes = (time.monotonic() - started_s) / 60
     console.print(
         f"{minutes:.1f} minutes. Written: {', '.join(path.name for path in written)}", highlight=False
     )
 
-    verdicts = [
-        judge(result, row, ours=report.OURS, peer=report.PEER).word
-        for result in results
-        for row in result.experiment.rows
-    ]
+    verdicts = [judge(result, row).word for result in results for row in result.experiment.rows]
     if "failed" in verdicts:
         return 1
     return 3 if asked.strict and "below" in verdicts else 0

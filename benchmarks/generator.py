@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 
 HOST = "127.0.0.1"
 RECEIVE_BYTES = 1 << 18
@@ -95,8 +96,8 @@ def accepted_in(answer: bytes | bytearray) -> int:
     return int(digits[:stop] or 0)
 
 
-def send(port: int, requests: Sequence[bytes], *, connections: int, until_s: float) -> Sent:
-    """Send every request once over this many connections and wait for the answers.
+def send(ports: Sequence[int], requests: Sequence[bytes], *, connections: int, until_s: float) -> Sent:
+    """Send every request once over this many connections, spread over the ports, and wait for the answers.
 
     until_s: give up after this long; what is missing then is counted as unanswered.
     """
@@ -105,10 +106,11 @@ def send(port: int, requests: Sequence[bytes], *, connections: int, until_s: flo
     poll = select.epoll()
     by_fd: dict[int, _Connection] = {}
     remaining = iter(requests)
+    next_port = cycle(ports)
     count, active = len(requests), 0
 
     def open_connection() -> None:
-        connection = _Connection(port)
+        connection = _Connection(next(next_port))
         by_fd[connection.socket.fileno()] = connection
         poll.register(connection.socket.fileno(), select.EPOLLIN)
 

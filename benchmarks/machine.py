@@ -10,6 +10,7 @@ import sqlite3
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,15 +82,15 @@ class CpuReading:
     stolen_s: float
 
     @classmethod
-    def of(cls, server: int, sink: int) -> "CpuReading":
-        """Read all of them, one right after the other."""
+    def of(cls, servers: Sequence[int], sink: int) -> "CpuReading":
+        """Read all of them, one right after the other. servers: what is measured, with all that it started."""
         ticks = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
         user, nice, system, _idle, _wait, irq, softirq, steal = (
             tick / os.sysconf("SC_CLK_TCK") for tick in ticks
         )
         return cls(
             at_s=time.monotonic(),
-            server_s=sum(map(cpu_s, family(server))),
+            server_s=sum(cpu_s(pid) for server in servers for pid in family(server)),
             sink_s=cpu_s(sink),
             load_s=time.process_time(),
             kernel_s=sum(map(cpu_s, _kernel_threads())),
@@ -138,9 +139,9 @@ def wait_for_quiet(*, busy_max: float, until_s: float) -> None:
     """Wait until others use less than `busy_max` cores for half a second, or `until_s` seconds are over."""
     deadline = time.monotonic() + until_s
     while time.monotonic() < deadline:
-        before = CpuReading.of(0, 0)
+        before = CpuReading.of([], 0)
         time.sleep(0.5)
-        use = CpuUse.between(before, CpuReading.of(0, 0))
+        use = CpuUse.between(before, CpuReading.of([], 0))
         if use.noise_s <= busy_max * use.wall_s:
             return
 

@@ -10,15 +10,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.rounds import NOISE_MAX, Result, Verdict, judge
-from benchmarks.subjects import Alertmanager, Tocsin
 from benchmarks.trial import Measurement, Row
 
-OURS, PEER = Tocsin.name, Alertmanager.name
 COLOURS = {"aim reached": "green", "passes": "green", "below": "yellow", "failed": "red"}
 LOAD_BUSY = 0.90
 """From this share of its core on the load, not the server, may be what a row measures."""
 
-COLUMNS = ("row", "tocsin", "alertmanager", "ratio", "at least", "aim", "verdict")
+COLUMNS = ("row", "tocsin", "peer", "ratio", "at least", "aim", "verdict")
 
 
 def number(value: float | None) -> str:
@@ -36,9 +34,9 @@ def _bar(row: Row, bar: float) -> str:
     return f"{'>=' if row.better == 'higher' else '<='} {bar:g} {row.unit}"
 
 
-def _cells(result: Result, row: Row, peer_absent: str) -> tuple[list[str], Verdict]:
-    verdict = judge(result, row, ours=OURS, peer=PEER)
-    peer = "-" if not result.experiment.peer else peer_absent or number(verdict.peers)
+def _cells(result: Result, row: Row) -> tuple[list[str], Verdict]:
+    verdict = judge(result, row)
+    peer = "-" if not result.peer else result.peer_absent or number(verdict.peers)
     ratio = "-" if verdict.ratio is None else f"{verdict.ratio:.2f} x"
     cells = [
         f"{row.title}, {row.unit}",
@@ -66,29 +64,29 @@ def _remarks(result: Result) -> list[str]:
     return remarks
 
 
-def table(results: Sequence[Result], *, peer_absent: str) -> Table:
-    """The table for the screen. peer_absent: why the peer's column is empty; empty if it is not."""
+def table(results: Sequence[Result]) -> Table:
+    """The table for the screen."""
     shown = Table(title="Medians over the rounds; the ratio is ours to the peer's", title_justify="left")
     for column in COLUMNS:
         words = column in ("row", "verdict")
         shown.add_column(column, justify="left" if words else "right", no_wrap=column != "row")
     for result in results:
         for row in result.experiment.rows:
-            cells, verdict = _cells(result, row, peer_absent)
+            cells, verdict = _cells(result, row)
             colour = COLOURS.get(verdict.word)
             shown.add_row(*cells, f"[{colour}]{verdict.word}[/]" if colour else verdict.word)
     return shown
 
 
-def show(console: Console, results: Sequence[Result], *, peer_absent: str) -> None:
+def show(console: Console, results: Sequence[Result]) -> None:
     """Print the table, the remarks and everything that failed."""
-    console.print(table(results, peer_absent=peer_absent))
+    console.print(table(results))
     for result in filter(_remarks, results):
         console.print(
             f"{result.experiment.name}: {'; '.join(_remarks(result))}.", style="dim", highlight=False
         )
     for result in results:
-        for why in (*result.failures(OURS), *result.failures(PEER)):
+        for why in (*result.failures(result.ours), *result.failures(result.peer)):
             console.print(
                 f"{result.experiment.name} FAILED: {why}", style="red", markup=False, highlight=False
             )
@@ -109,7 +107,7 @@ def as_json(results: Sequence[Result], *, at: datetime, machine: Mapping[str, st
     trials: dict[str, object] = {}
     for result in results:
         for row in result.experiment.rows:
-            verdict = judge(result, row, ours=OURS, peer=PEER)
+            verdict = judge(result, row)
             rows.append(
                 {
                     "key": row.key,
@@ -121,8 +119,11 @@ def as_json(results: Sequence[Result], *, at: datetime, machine: Mapping[str, st
                     "aim": row.aim,
                     "ratio": verdict.ratio,
                     "verdict": verdict.word,
-                    OURS: _subject(result.measurements.get(OURS, []), row.key),
-                    PEER: _subject(result.measurements.get(PEER, []), row.key),
+                    **{
+                        name: _subject(result.measurements.get(name, []), row.key)
+                        for name in (result.ours, result.peer)
+                        if name
+                    },
                 }
             )
         trials[result.experiment.name] = {
@@ -144,9 +145,7 @@ def as_json(results: Sequence[Result], *, at: datetime, machine: Mapping[str, st
     return json.dumps({**whole, "trials": trials}, indent=2) + "\n"
 
 
-def as_markdown(
-    results: Sequence[Result], *, at: datetime, machine: Mapping[str, str], scale: str, peer_absent: str
-) -> str:
+def as_markdown(results: Sequence[Result], *, at: datetime, machine: Mapping[str, str], scale: str) -> str:
     """The table for people, with the machine's facts and the remarks."""
     lines = [f"# Benchmarks, {at:%Y-%m-%d %H:%M} UTC", ""]
     lines += [f"- {name}: {value}" for name, value in machine.items()]
@@ -154,7 +153,7 @@ def as_markdown(
     lines += [f"| {' | '.join(COLUMNS)} |", f"|---|{'---:|' * 5}---|"]
     for result in results:
         for row in result.experiment.rows:
-            cells, verdict = _cells(result, row, peer_absent)
+            cells, verdict = _cells(result, row)
             lines.append(f"| {' | '.join([*cells, verdict.word])} |")
     lines.append("")
     lines += [
@@ -163,13 +162,13 @@ def as_markdown(
     failed = [
         f"- {result.experiment.name} failed: {why.splitlines()[0]}"
         for result in results
-        for why in (*result.failures(OURS), *result.failures(PEER))
+        for why in (*result.failures(result.ours), *result.failures(result.peer))
     ]
     return "\n".join([*lines, *([""] if failed else []), *failed]) + "\n"
 
 
 def write(
-    folder: Path, results: Sequence[Result], *, machine: Mapping[str, str], scale: str, peer_absent: str
+    folder: Path, results: Sequence[Result], *, machine: Mapping[str, str], scale: str
 ) -> tuple[Path, Path]:
     """Write both files, named by the day (a second run of a day gets `-2`); their paths, JSON first."""
     at = datetime.now(UTC)
@@ -180,5 +179,5 @@ def write(
         stem = f"{at:%Y-%m-%d}-{attempt}"
     as_data, as_text = folder / f"{stem}.json", folder / f"{stem}.md"
     as_data.write_text(as_json(results, at=at, machine=machine, scale=scale))
-    as_text.write_text(as_markdown(results, at=at, machine=machine, scale=scale, peer_absent=peer_absent))
+    as_text.write_text(as_markdown(results, at=at, machine=machine, scale=scale))
     return as_data, as_text

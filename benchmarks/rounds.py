@@ -34,13 +34,23 @@ class Result:
     """All rounds of one experiment.
 
     measurements: subject name -> one per round, in order. discarded: trials that were too noisy.
-    judged: whether the load was the whole one, which the bars are for.
+    judged: whether the load was the whole one, which the bars are for. peer_absent: why the peer was not measured.
     """
 
     experiment: Experiment
     measurements: dict[str, list[Measurement]] = field(default_factory=dict)
     discarded: int = 0
     judged: bool = True
+    peer_absent: str = ""
+
+    @property
+    def ours(self) -> str:
+        return self.experiment.ours.name
+
+    @property
+    def peer(self) -> str:
+        """The peer's name, "" if there is nobody to compare with."""
+        return self.experiment.peer.name if self.experiment.peer is not None else ""
 
     def values(self, row: Row, subject: str) -> list[float]:
         """A row's figures, one per round that has one."""
@@ -72,15 +82,15 @@ class Verdict:
     word: str
 
 
-def judge(result: Result, row: Row, *, ours: str, peer: str) -> Verdict:
-    """Hold a row's medians against its bars. ours, peer: subject names."""
-    own, others = result.values(row, ours), result.values(row, peer)
+def judge(result: Result, row: Row) -> Verdict:
+    """Hold a row's medians against its bars."""
+    own, others = result.values(row, result.ours), result.values(row, result.peer)
     own_median = median(own) if own else None
     peer_median = median(others) if others else None
     ratio = own_median / peer_median if own_median and peer_median else None
     score = ratio if row.compare == "ratio" else own_median
 
-    if result.failures(ours) or result.failures(peer):
+    if result.failures(result.ours) or result.failures(result.peer):
         word = "failed"
     elif own_median is None:
         word = "not measured"

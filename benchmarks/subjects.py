@@ -105,10 +105,25 @@ class Subject(ABC):
         """What is wrong with how it answers an alert that it has; empty if nothing is, or it cannot say."""
         return ""
 
+    @classmethod
+    def missing(cls) -> str:
+        """Why it cannot be run on this machine; empty if it can."""
+        return ""
+
     @property
     def pid(self) -> int:
         assert self.child is not None, f"{self.name} is not running"
         return self.child.pid
+
+    @property
+    def pids(self) -> Sequence[int]:
+        """All processes that are at work for it, beside those that they started themselves."""
+        return [self.pid]
+
+    @property
+    def ports(self) -> Sequence[int]:
+        """Where it takes alerts; connections are spread over them."""
+        return [self.port]
 
     def start(self) -> float:
         """Start the process and wait until it is ready: seconds from one to the other.
@@ -282,6 +297,10 @@ class Alertmanager(Subject):
         found = re.search(r"version (\S+)", said.stdout + said.stderr)
         return found.group(1) if found else "unknown"
 
+    @classmethod
+    def missing(cls) -> str:
+        return "" if cls.program() else "not installed"
+
     def command(self) -> Sequence[str]:
         return [
             self.program(),
@@ -314,8 +333,3 @@ class Alertmanager(Subject):
     def wrong(self, *, posted: int, accepted: int) -> str:
         received = self._metric('alertmanager_alerts_received_total{status="firing",version="v2"}')
         return "" if received == posted else f"{received} alerts received of {posted}"
-
-
-def installed_peer() -> type[Alertmanager] | None:
-    """The peer, if this machine has it."""
-    return Alertmanager if Alertmanager.program() else None

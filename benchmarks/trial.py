@@ -21,7 +21,7 @@ from benchmarks.alerts import now_text
 from benchmarks.generator import HOST, Sent, fetch, send
 from benchmarks.machine import Cores, CpuReading, CpuUse
 from benchmarks.processes import Child
-from benchmarks.subjects import Policy, Subject, groups_expected
+from benchmarks.subjects import Alertmanager, Policy, Subject, Tocsin, groups_expected
 
 LOAD_S_MAX = 120.0
 CLOCK_TICKS_S = 0.06
@@ -166,9 +166,9 @@ class Trial:
     def metered(self) -> Iterator[list[CpuUse]]:
         """Account for the CPUs while the block runs; afterwards the list holds the use."""
         uses: list[CpuUse] = []
-        before = CpuReading.of(self.subject.pid, self.sink.child.pid)
+        before = CpuReading.of(self.subject.pids, self.sink.child.pid)
         yield uses
-        use = CpuUse.between(before, CpuReading.of(self.subject.pid, self.sink.child.pid))
+        use = CpuUse.between(before, CpuReading.of(self.subject.pids, self.sink.child.pid))
         uses.append(use)
         self.measurement.wall_s += use.wall_s
         self.measurement.noise_s += use.noise_s
@@ -177,7 +177,7 @@ class Trial:
     def post(self, requests: Sequence[bytes], *, alerts: int, connections: int) -> tuple[Sent, CpuUse]:
         """Send requests that carry this many alerts; every answer must be 2xx."""
         with self.metered() as uses:
-            sent = send(self.subject.port, requests, connections=connections, until_s=LOAD_S_MAX)
+            sent = send(self.subject.ports, requests, connections=connections, until_s=LOAD_S_MAX)
         if sent.succeeded != len(requests):
             self.fail(
                 f"{sent.succeeded} of {len(requests)} requests answered 2xx "
@@ -217,7 +217,7 @@ class Trial:
 class Experiment:
     """Rows that are measured together.
 
-    rounds_max: an upper limit for the slow ones. peer: whether the peer has such a thing at all.
+    rounds_max: an upper limit for the slow ones. ours, peer: who is compared; None if nobody else has such a thing.
     """
 
     name: str
@@ -225,7 +225,8 @@ class Experiment:
     policy: Policy
     measure: Callable[[Trial], None]
     rounds_max: int = 1000
-    peer: bool = True
+    ours: type[Subject] = Tocsin
+    peer: type[Subject] | None = Alertmanager
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -54,5 +54,5 @@ EXPERIMENT = Experiment(
     (Row("dispatch_p95", "dispatch p95, 100 in a dry run", "ms", "value", "lower", at_least=50, aim=5),),
     ALONE_NOW,
     measure,
-    peer=False,
+    peer=None,
 )

@@ -3,9 +3,11 @@
 Grouped and waiting on both sides, so that nobody sends; 8 connections.
 """
 
+from dataclasses import replace
 from functools import partial
 
-from benchmarks.subjects import GROUPED_WAITING
+from benchmarks.cluster import OneNode, ThreeNodes
+from benchmarks.subjects import GROUPED_WAITING, Tocsin
 from benchmarks.trial import Experiment, Row, Trial
 
 CONNECTIONS = 8
@@ -45,8 +47,19 @@ def experiment(
     return Experiment(f"ingest-{batch}", rows, GROUPED_WAITING, partial(measure, batch=batch, count=count))
 
 
+def on_postgres(
+    name: str, words: str, ours: type[OneNode], *, new: tuple[float, float], repeated: tuple[float, float]
+) -> Experiment:
+    """Batches of 64 by nodes on PostgreSQL, beside ourselves on SQLite. new, repeated: as ratios to that."""
+    plain = experiment(64, 64_000, new=new, repeated=repeated)
+    rows = tuple(replace(row, title=f"{row.title}, {words} beside SQLite") for row in plain.rows)
+    return replace(plain, name=name, rows=rows, ours=ours, peer=Tocsin)
+
+
 EXPERIMENTS = (
     experiment(1, 30_000, new=(0.4, 0.7), repeated=(0.5, 1.0)),
     experiment(64, 64_000, new=(1.0, 1.4), repeated=(3.0, 6.0)),
     experiment(1000, 100_000, new=(1.2, 1.8), repeated=(3.0, 8.0)),
+    on_postgres("postgres-1", "one node on PostgreSQL", OneNode, new=(0.5, 0.7), repeated=(0.5, 0.7)),
+    on_postgres("postgres-3", "three nodes on PostgreSQL", ThreeNodes, new=(0.3, 0.5), repeated=(0.3, 0.5)),
 )

@@ -95,14 +95,17 @@ def _somebody() -> pwd.struct_passwd | None:
 
 
 @contextlib.contextmanager
-def a_postgres(**settings: object) -> Iterator[Server]:
-    """Run a server with the superuser `postgres`, who has a password. settings: other ones than usual."""
+def a_postgres(*, place: Path | None = None, **settings: object) -> Iterator[Server]:
+    """Run a server with the superuser `postgres`, who has a password.
+
+    place: the folder for its own, if it is to be on a certain disk; settings: other ones than usual.
+    """
     initdb, postgres = program("initdb"), program("postgres")
     assert initdb is not None
     assert postgres is not None
     somebody = _somebody() if os.getuid() == 0 else None
     user, group = (somebody.pw_uid, somebody.pw_gid) if somebody else (0, 0)
-    directory = Path(tempfile.mkdtemp(prefix="tocsin-postgres-"))
+    directory = Path(tempfile.mkdtemp(prefix="tocsin-postgres-", dir=place))
     try:
         secret = directory / "password"
         secret.write_text(PASSWORD)
