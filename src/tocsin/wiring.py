@@ -75,7 +75,7 @@ from tocsin.web.pepper import read_pepper as read_pepper_of
 
 if TYPE_CHECKING:
     from tocsin.runtime.notary import Notary
-    from tocsin.stores.postgres.looking import Looked
+    from tocsin.stores.postgres.looking import Looked as Looked
 
 HELD_LOOKS = 20
 HELD_LOOK_S = 0.05
@@ -663,7 +663,8 @@ def replay_ledger(
 ) -> tuple[list[Difference], int, int]:
     """Read the ledger of a data directory, or of a PostgreSQL, again into an empty store, and compare the two.
 
-    folder: an empty one, for the copy and the store; database: see `is_on_server`. Returns: the first differences, how many there are, and the size.
+    folder: an empty one, for the copy and the store; database: see `is_on_server`.
+    Returns: the first differences, how many there are, and the size.
     Raises: NotFound, StoreRefused, StoreFailed; Damaged, naming the entry, if the ledger itself is not sound.
     """
     live = folder / "live"

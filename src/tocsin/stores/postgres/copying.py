@@ -77,7 +77,9 @@ class StoreReader(Reading):
     def snapshot(self) -> Iterator[None]:
         """Hold all as it is now; what is asked meanwhile is answered from that."""
         with self._told(), self._connection.transaction():
-            self._connection.execute("SELECT size FROM head")  # With the first question the snapshot is taken.
+            self._connection.execute(
+                "SELECT size FROM head"
+            )  # With the first question the snapshot is taken.
             yield
 
     def rows(self, table: str, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:

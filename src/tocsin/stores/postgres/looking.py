@@ -34,8 +34,8 @@ class Looked(msgspec.Struct, frozen=True, kw_only=True):
     promises; connections_free: how many more may be opened by this role; skew: how far this machine's wall clock is
     ahead of the server's; asked, committed: how long each question and each commit took, [] on a replica;
     schema: None if no Tocsin began there, and then nothing behind it is known; knows: the schema of this program;
-    stranger: a table of somebody else, if there is no Tocsin; nodes: each with how much longer it counts as living, less
-    than 0 if it is taken for dead.
+    stranger: a table of somebody else, if there is no Tocsin; nodes: each with how much longer it counts as living,
+    less than 0 if it is taken for dead.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Looked(msgspec.Struct, frozen=True, kw_only=True):
     skew: int
     asked: list[int]
     committed: list[int]
-    bytes: int
+    disk_bytes: int
     schema: int | None = None
     knows: int = SCHEMA_VERSION
     stranger: str = ""
@@ -79,14 +79,12 @@ def _look(name: str, connection: Connection, clock: Clock) -> Looked:
     found = Looked(
         name=name,
         settings=settings,
-        weak=tuple(
-            weak for setting in WELL if (weak := _weaknesses(WELL | {setting: settings[setting]}))
-        ),
+        weak=tuple(weak for setting in WELL if (weak := _weaknesses(WELL | {setting: settings[setting]}))),
         connections_free=_one(connection, CONNECTIONS_FREE),
         skew=skew,
         asked=asked,
         committed=[] if settings["recovery"] == "true" else _committed(connection, clock),
-        bytes=_one(connection, "SELECT pg_database_size(current_database())"),
+        disk_bytes=_one(connection, "SELECT pg_database_size(current_database())"),
     )
     tables = [
         str(table)

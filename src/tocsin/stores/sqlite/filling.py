@@ -39,7 +39,9 @@ def fill(path: Path, rows: Rows) -> None:
 
 def _fill(connection: apsw.Connection, rows: Rows) -> None:
     connection.execute(resources.files(__package__).joinpath("schema.sql").read_text()).fetchall()
-    tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name").fetchall()
+    tables = connection.execute(
+        "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name"
+    ).fetchall()
     for (table,) in tables:
         columns = [
             str(name) for (name,) in connection.execute("SELECT name FROM pragma_table_info(?)", (table,))
