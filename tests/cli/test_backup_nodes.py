@@ -41,6 +41,7 @@ def an_hour_on(place: Place) -> None:
     driven.take(an_alert("a\0b\ue000c", rule="nul"))
     store = driven.store
     store.put_token(Token(id="00000001", name="bot \0", role=Role.SERVICE, hash="ab" * 32, created_at=NOON))
+    store.keep_secret("origin", b"tocsin-test")
     store.put_evaluations({"disk": b"\0\xff", "load": b"kept"})
     store.put_checkpoint(3, b"a note\n")
     place.close()
@@ -187,6 +188,7 @@ def test_the_record_is_replayed_beside_the_nodes_as_on_an_embedded_store(
 
     here, there = answers()
     assert here == there
+    assert here["same"]
     assert here["entries"] > 20
 
     changed(
