@@ -1,8 +1,11 @@
 """`tocsin backup` beside nodes on PostgreSQL, and the ways back: into a data directory, and into another PostgreSQL."""
 
 import json
+import os
 import random
+import resource
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +17,7 @@ import psycopg
 import pytest
 from tests.cli.inside import Said, alert, run
 from tests.cli.nodes import join, two_nodes
+from tests.cli.running import COMMAND
 from tests.cli.test_backup import everything_in, flipped, members, mode
 from tests.cli.test_migrate import all_of
 from tests.contracts.places import PLACES, Place
@@ -483,6 +487,31 @@ def test_a_room_that_is_too_small_is_refused_before_anything_is_written(
 
     assert said.code == 1
     assert "Make room" in said.err
+    assert [path.name for path in tmp_path.iterdir()] == ["node"]
+
+
+@pytest.mark.parametrize("where", ["at once", "in the copy", "in the archive"])
+def test_a_write_that_fails_half_way_leaves_nothing(
+    lived: tuple[str, Path], tmp_path: Path, where: str
+) -> None:
+    kept(*lived, tmp_path / "whole.tar")
+    size = len(members(tmp_path / "whole.tar")["tocsin.db"])
+    (tmp_path / "whole.tar").unlink()
+    limit = {"at once": 1024, "in the copy": size // 2, "in the archive": size + 512}[where]
+
+    ran = subprocess.run(
+        [*COMMAND, "backup", str(tmp_path / "b.tar"), "--data", str(lived[1]), "--db", lived[0]],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+
+    assert ran.returncode == 1
+    told = [line for line in ran.stderr.splitlines() if line and not line.startswith("ledger.key is not in")]
+    assert len(told) == 1
+    assert told[0].startswith("Error: ")
     assert [path.name for path in tmp_path.iterdir()] == ["node"]
 
 
