@@ -44,10 +44,11 @@ ROOM_SPARED = 16 << 20
 @click.option("--force", is_flag=True, help="Replace FILE if it is there.")
 @output_option
 def backup(file: Path, data: Path, db: str, force: bool, output: str | None) -> None:
-    """Write everything in the data directory, or of the nodes' PostgreSQL, to FILE, and verify it.
+    """Write everything that is stored to FILE, and verify it.
 
-    The server may go on running. FILE holds the database with its keys, the key files and tocsin.yaml, so keep it as
-    you keep those: it is readable by its owner only. Exits 7 if what was read back is not sound.
+    That is what the data directory holds, or for a node its PostgreSQL. Servers may go on running. FILE holds the
+    database with its keys, the key files and tocsin.yaml, so keep it as you keep those: it is readable by its owner
+    only. Exits 7 if what was read back is not sound.
     """
     with told(), _failing(f"{file} was not written"):
         answer = _back_up(file, data, db, force)

@@ -26,7 +26,7 @@ STATE_STYLE = {"ok": "green", "warn": "yellow", "fail": "bold red", "skipped": "
 def doctor(
     data: Path, url: str | None, token: str | None, db: str, config: Path | None, output: str | None
 ) -> None:
-    """Look at everything that Tocsin stands on: versions, disk or PostgreSQL, ledger, clock, channels, the server.
+    """Look at everything that Tocsin stands on: versions, store, ledger, clock, channels, and the server.
 
     The channels are those of the configuration and of this shell's TOCSIN_ variables; they are connected to, and
     nothing is sent. Exits 7 if anything failed.
