@@ -123,6 +123,7 @@ def test_everything_comes_back_in_a_data_directory_and_on_another_postgresql(
     assert mode(tmp_path / "b.tar") == 0o600
     assert everything_on(SqliteStore(tmp_path / "here")) == before
     assert everything_on(PostgresStore(there_url)) == before
+    assert said.answer["of"] == name_of(url)
     assert said.answer["root"] == here.answer["root"] == there.answer["root"]
     assert {path.name: mode(path) for path in (tmp_path / "there").iterdir()} == dict.fromkeys(
         ["lock", "pepper", "tocsin.yaml"], 0o600

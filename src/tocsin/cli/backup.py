@@ -55,7 +55,8 @@ def backup(file: Path, data: Path, db: str, force: bool, output: str | None) -> 
     if wants_json(output):
         show_json(answer)
         return
-    click.echo(f"{plain(file)} holds the ledger up to {answer['short']}, and was verified after writing.")
+    click.echo(f"{plain(file)} was verified after writing. It holds the ledger up to {answer['short']}.")
+    click.echo(f"of       {plain(answer['of'])}")
     _echo(answer)
 
 
@@ -63,17 +64,25 @@ def _back_up(file: Path, data: Path, db: str, force: bool) -> dict[str, Any]:
     from importlib.metadata import version
 
     from tocsin.cli import archive
-    from tocsin.wiring import build_clock, check_database, copy_database, database_bytes, is_on_server
+    from tocsin.wiring import (
+        build_clock,
+        check_database,
+        copy_database,
+        database_bytes,
+        is_on_server,
+        name_of_database,
+    )
 
     _check_target(file, force)
     clock = build_clock()
     began = clock.now()
+    on_server = is_on_server(data, db)
     # The copy, and the archive that it is then packed into.
     _check_room(file.parent, 2 * database_bytes(data, db))
     with _staging(file.parent, file.name) as staging:
         copies = {archive.DATABASE: staging / archive.DATABASE}
         copy_database(data, copies[archive.DATABASE], db)
-        if is_on_server(data, db):
+        if on_server:
             _check_keys(data, staging)
         for path in archive.found_beside(data):  # After the database, whose tokens need them.
             copies[path.name] = staging / path.name
@@ -104,6 +113,7 @@ def _back_up(file: Path, data: Path, db: str, force: bool) -> dict[str, Any]:
     _sync(file.parent)
     answer = {
         "file": str(file),
+        "of": name_of_database(db) if on_server else str(data),
         "short": f"{copied.size}:{copied.root.hex()[:8]}",
         "entries": copied.size,
         "root": copied.root.hex(),
@@ -166,7 +176,7 @@ def _check_target(file: Path, force: bool) -> None:
     metavar="URL",
     default="",
     envvar="TOCSIN_DB",
-    help="Fill this empty PostgreSQL too, for nodes; then only keys and settings go to the data directory.",
+    help="Fill this empty PostgreSQL, for nodes; only keys and settings go to the data directory then.",
 )
 @click.option(
     "--replace",
