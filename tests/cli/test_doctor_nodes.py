@@ -73,18 +73,30 @@ def test_nodes_that_are_well_have_nothing_that_fails(pair: Pair) -> None:
         assert (pair.other.data / name).read_bytes().hex() not in said.out
 
 
-def test_looking_leaves_nothing_behind(pair: Pair) -> None:
-    def rows() -> object:
-        with psycopg.connect(pair.url) as connection:
-            return connection.execute(
-                "SELECT relname, n_tup_ins, n_tup_del FROM pg_stat_user_tables WHERE relname <> 'nodes' ORDER BY 1"
-            ).fetchall()
+def test_looking_leaves_nothing_behind(tmp_path: Path) -> None:
+    url = a_database()
+    PostgresStore(url).close()
 
-    before = [path.name for path in pair.one.data.iterdir()], rows()
+    def everything() -> object:
+        with psycopg.connect(url) as connection:
+            names = connection.execute("SELECT relname, relfilenode FROM pg_class ORDER BY 1").fetchall()
+            tables = [
+                name
+                for (name,) in connection.execute(
+                    "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+                )
+            ]
+            return names, {
+                table: connection.execute(f"SELECT *, xmin FROM {table}".encode()).fetchall()
+                for table in tables
+            }
 
-    look(pair.one.data, pair.url)
+    before = everything()
 
-    assert ([path.name for path in pair.one.data.iterdir()], rows()) == before
+    look(tmp_path, url)
+
+    assert everything() == before
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_a_node_that_died_is_told_apart_from_those_that_live(tmp_path: Path) -> None:

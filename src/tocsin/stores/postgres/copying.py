@@ -21,7 +21,7 @@ from tocsin.stores.tables.reading import Reading
 RESTORED = "restored"
 """The secret that says from which backup a database was filled, until the ledger says so."""
 
-NOT_COPIED = {"meta": ("schema", f"secret:{RESTORED}")}
+NOT_COPIED = {"meta": ("schema", "oldest", f"secret:{RESTORED}")}
 """Rows that belong to this one database, by their first column."""
 
 OPTIONS = {
