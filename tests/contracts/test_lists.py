@@ -142,7 +142,7 @@ def test_lists_and_statistics_are_those_of_a_plain_list(data: st.DataObject):
         directory = Path(ending.enter_context(tempfile.TemporaryDirectory()))
         places = [place(directory) for place in PLACES.values()]
         for place in places:
-            ending.callback(place.close)
+            ending.callback(place.leave)
         book = Book()
         for _ in range(data.draw(st.integers(1, 4), "turns")):
             numbers = data.draw(st.lists(st.integers(1, 10), unique=True, min_size=1, max_size=8), "numbers")
