@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from tests.stores.releases import NextStore
 from tests.support.databases import VERSIONS, a_database, drop
 
 from tocsin.ports import Store
@@ -58,8 +59,17 @@ def postgres(version: str, _: Path) -> Place:
     return Place(lambda: PostgresStore(url), lambda: drop(url))
 
 
+def expanded(_: Path) -> Place:
+    """Give a database that the next release has migrated already, as in a rolling upgrade."""
+    url = a_database()
+    PostgresStore(url).close()
+    NextStore(url).close()
+    return Place(lambda: PostgresStore(url), lambda: drop(url))
+
+
 PLACES: dict[str, Callable[[Path], Place]] = {
     "memory": memory,
     "sqlite": sqlite,
     **{version: partial(postgres, version) for version in VERSIONS},
+    f"{VERSIONS[-1]}-expanded": expanded,
 }

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
-from tests.support.postgres import a_postgres, in_memory, tested, why_not
+from tests.support.postgres import a_postgres, chosen, in_memory, why_not
 
 GIVEN = os.environ.get("TOCSIN_TEST_PG_URL", "")
-_INSTALLED = {} if GIVEN or why_not() else {f"pg{programs.version}": programs for programs in tested()}
+_INSTALLED = {} if GIVEN or why_not() else {f"pg{programs.version}": programs for programs in chosen()}
 VERSIONS = (*_INSTALLED,) or ("postgres",)
 """What a test that must hold on each of them is run for, the newest last; the one that is given has no other name."""
 
@@ -45,7 +45,9 @@ def drop(url: str) -> None:
     """Make room in memory; on a disk that would take longer than making the database did."""
     if not GIVEN and in_memory():
         name = urlsplit(url).path[1:]
-        with psycopg.connect(urlunsplit(urlsplit(url)._replace(path="/postgres")), autocommit=True) as connection:
+        with psycopg.connect(
+            urlunsplit(urlsplit(url)._replace(path="/postgres")), autocommit=True
+        ) as connection:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
 
 

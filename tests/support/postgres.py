@@ -93,13 +93,15 @@ def installed() -> tuple[Installed, ...]:
     found: dict[int, Path] = {}
     for folder in folders:
         if (folder / "initdb").exists() and (folder / "postgres").exists():
-            said = subprocess.run([folder / "postgres", "--version"], check=True, capture_output=True, text=True)
+            said = subprocess.run(
+                [folder / "postgres", "--version"], check=True, capture_output=True, text=True
+            )
             found.setdefault(int(said.stdout.split("(PostgreSQL) ")[1].split(".")[0]), folder)
     return tuple(Installed(version, found[version]) for version in sorted(found))
 
 
-def tested() -> tuple[Installed, ...]:
-    """Give the oldest and the newest that there are, which what concerns the store runs on."""
+def chosen() -> tuple[Installed, ...]:
+    """Give the oldest and the newest that there are: on both must hold what concerns the store."""
     there = installed()
     return (*there[:1], *there[1:][-1:])
 

@@ -34,8 +34,8 @@ OLDEST_SERVER = 140_000
 SCHEMA_LOCK = 0x746F6373696E
 """Held by whoever makes or changes the tables, so that nodes that start together do it once."""
 GIVING_WAY_MS = 500
-"""How long a migration waits for a lock: less than the second after which PostgreSQL looks for a deadlock, so that it is
-not the nodes that run meanwhile who give up."""
+"""How long a migration waits for a lock: less than the second after which PostgreSQL looks for a deadlock, so that
+whoever runs meanwhile need not give up."""
 TRIES = 20
 """How often it begins anew, which lets them go on in between."""
 
@@ -68,7 +68,7 @@ class Schema(NamedTuple):
 
     def refuses(self, known: int) -> str:
         """Say why a program that knows this schema may not use them, "" if it may."""
-        if 0 < self.version and self.oldest <= known:
+        if self.version > 0 and self.oldest <= known:
             return ""
         least = "" if self.oldest == self.version else f", for programs that know {self.oldest} or newer"
         return f"has schema {self.version}{least}; this program knows {known}."
@@ -129,7 +129,9 @@ def prepare(writer: Connection, name: str, steps: Sequence[Step] = STEPS) -> Non
 
 def _make(writer: Connection, steps: Sequence[Step]) -> None:
     _run(writer, _HERE / "schema.sql")
-    writer.execute("INSERT INTO head VALUES (1, 0, $1, $2, 0, 0, $3, 0)", (EMPTY_ROOT, b"", encode(Counters())))
+    writer.execute(
+        "INSERT INTO head VALUES (1, 0, $1, $2, 0, 0, $3, 0)", (EMPTY_ROOT, b"", encode(Counters()))
+    )
     _note(writer, Schema(version_after(steps), oldest_after(steps)))
 
 
@@ -152,7 +154,7 @@ def _migrate(writer: Connection, name: str, schema: Schema, steps: Sequence[Step
             _note(writer, target)
             return
     raise StoreFailed(
-        f"{failed}: somebody held its tables all the time, such as a backup that runs. Nothing was changed. Start again."
+        f"{failed}: somebody held its tables all the time, as a backup does. Nothing was changed. Start again."
     )
 
 
