@@ -10,6 +10,7 @@ from tocsin.ports import Head, StoreFailed, StoreRefused
 from tocsin.stores.postgres import PostgresStore
 from tocsin.stores.postgres.copying import holds_nothing
 from tocsin.stores.postgres.dialect import adapt
+from tocsin.stores.postgres.preparing import SCHEMA_VERSION, schema_of
 
 OF_NODES = ("changes", "nodes", "owned")
 """Tables that an embedded store does not have."""
@@ -34,6 +35,10 @@ def fill(
                 "The database holds a Tocsin's data already. Name an empty one, or drop and create it."
             )
         with psycopg.connect(url) as connection:
+            if schema_of(connection).version != SCHEMA_VERSION:
+                raise StoreRefused(
+                    "The database has the tables of a newer Tocsin. Migrate with that one, or drop and create it."
+                )
             try:
                 _copy(connection, rows, told)
                 for name, value in (secrets or {}).items():
