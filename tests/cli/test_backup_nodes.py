@@ -423,6 +423,23 @@ def test_a_ledger_that_was_changed_makes_no_backup(lived: tuple[str, Path], tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["node"]
 
 
+@pytest.mark.parametrize("version", ["2", "0"])
+def test_tables_that_are_not_this_programs_make_no_backup(
+    lived: tuple[str, Path], tmp_path: Path, version: str
+) -> None:
+    changed(
+        lived[0],
+        f"UPDATE meta SET value = '{version}' WHERE key = 'schema'",
+        "INSERT INTO meta VALUES ('oldest', '1') ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+    )
+
+    said = run("backup", tmp_path / "b.tar", "--data", lived[1], "--db", lived[0])
+
+    assert said.code == 1
+    assert f"has schema {version}" in said.err
+    assert [path.name for path in tmp_path.iterdir()] == ["node"]
+
+
 def test_a_directory_with_other_keys_makes_no_backup(tmp_path: Path) -> None:
     with two_nodes(tmp_path, a_database()) as pair:
         other = shutil.copytree(pair.one.data, tmp_path / "copy")

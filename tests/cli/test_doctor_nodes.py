@@ -130,7 +130,7 @@ def test_a_newer_schema_fails(tmp_path: Path) -> None:
     url = a_database()
     PostgresStore(url).close()
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("UPDATE meta SET value = '99' WHERE key = 'schema'")
+        connection.execute("UPDATE meta SET value = '99' WHERE key IN ('schema', 'oldest')")
 
     _, checks = look(tmp_path, url)
 

@@ -30,7 +30,7 @@ def look(data: Path, db: str, config: Path | None) -> list[Check]:
         return [found]
     checks = [*_server(found), database(found), commit(found), clocks(found), nodes(found)]
     checks += [connections(found), autovacuum(found)]
-    if found.schema == found.knows:
+    if found.schema is not None and not found.refused:
         checks.append(checked("keys", lambda: keys(data, db, config)))
     return checks
 
@@ -68,9 +68,9 @@ def database(found: "Looked") -> Check:
             said = f"{found.name} has tables that Tocsin did not make, such as {found.stranger}."
             return Check("database", "fail", said, "Make a database of its own for Tocsin.")
         return Check("database", "skipped", NOT_BEGUN, START)
-    if found.schema != found.knows:
-        said = f"{found.name} has schema {found.schema}, and this program works with {found.knows}."
-        return Check("database", "fail", said, "Use the Tocsin that wrote it.")
+    if found.refused:
+        said = f"{found.name} {found.refused}"
+        return Check("database", "fail", said, "Use the newer Tocsin that wrote it.")
     said = f"Schema {found.schema}; {found.size} entries, root {found.root.hex()[:8]}; {found.disk_bytes >> 20} MiB."
     return Check("database", "ok", said)
 
@@ -103,7 +103,7 @@ def clocks(found: "Looked") -> Check:
 
 def nodes(found: "Looked") -> Check:
     """Tell who says that they live, and until when."""
-    if found.schema != found.knows:
+    if found.schema is None or found.refused:
         return Check("nodes", "skipped", NOT_BEGUN if found.schema is None else "Its tables are not known.")
     live = [f"{name} (for another {left / SECOND:.0f} s)" for name, left in found.nodes if left >= 0]
     gone = [f"{name} ({-left / SECOND:.0f} s ago)" for name, left in found.nodes if left < 0]

@@ -11,10 +11,11 @@ from typing import Any
 import psycopg
 
 from tocsin.core.model.errors import NotFound
-from tocsin.ports import StoreFailed
+from tocsin.ports import StoreFailed, StoreRefused
 from tocsin.stores.postgres import CONNECTING_S, database_name
 from tocsin.stores.postgres.beside import LedgerReader
 from tocsin.stores.postgres.dialect import adapt, in_postgres
+from tocsin.stores.postgres.preparing import SCHEMA_VERSION, schema_of
 from tocsin.stores.tables.asking import Question
 from tocsin.stores.tables.reading import Reading
 
@@ -75,11 +76,17 @@ class StoreReader(Reading):
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Hold all as it is now; what is asked meanwhile is answered from that."""
+        """Hold all as it is now; what is asked meanwhile is answered from that.
+
+        Raises: StoreRefused if the tables are not just those that this program makes, so that a copy would lack some.
+        """
         with self._told(), self._connection.transaction():
-            self._connection.execute(
-                "SELECT size FROM head"
-            )  # With the first question the snapshot is taken.
+            schema = schema_of(self._connection)  # With the first question the snapshot is taken.
+            if schema.version != SCHEMA_VERSION:
+                raise StoreRefused(
+                    f"{self._name} has schema {schema.version}, and this program copies {SCHEMA_VERSION}. Use the "
+                    "Tocsin that wrote it, or start a node of this one once."
+                )
             yield
 
     def rows(self, table: str, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:

@@ -10,18 +10,13 @@ import msgspec
 import psycopg
 
 from tocsin.ports import Clock, StoreFailed
-from tocsin.stores.postgres import CONNECTING_S, SCHEMA_VERSION, _weaknesses, database_name
+from tocsin.stores.postgres import CONNECTING_S, database_name
 from tocsin.stores.postgres.dialect import adapt
+from tocsin.stores.postgres.preparing import SCHEMA_VERSION, schema_of, settings_of, weaknesses
 
 COMMITS = 30
-WELL = {
-    "server_version_num": "140000", "recovery": "false", "server_encoding": "UTF8", "fsync": "on",
-    "full_page_writes": "on", "synchronous_commit": "on",
-}  # fmt: skip
-"""Settings of a server that can promise what Tocsin promises; each is compared with what is there."""
-
-SETTINGS = (
-    *WELL, "server_version", "autovacuum", "track_counts", "max_connections", "synchronous_standby_names",
+OTHER_SETTINGS = (
+    "server_version", "autovacuum", "track_counts", "max_connections", "synchronous_standby_names",
 )  # fmt: skip
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -33,8 +28,8 @@ class Looked(msgspec.Struct, frozen=True, kw_only=True):
     name: the database, without its password; settings: of the server, by name; weak: why it cannot promise what Tocsin
     promises; connections_free: how many more may be opened by this role; skew: how far this machine's wall clock is
     ahead of the server's; asked, committed: how long each question and each commit took, [] on a replica;
-    schema: None if no Tocsin began there, and then nothing behind it is known; knows: the schema of this program;
-    stranger: a table of somebody else, if there is no Tocsin; nodes: each with how much longer it counts as living,
+    schema: None if no Tocsin began there, and then nothing behind it is known; refused: why this program may not use
+    it; stranger: a table of somebody else, if there is no Tocsin; nodes: each with how much longer it counts as living,
     less than 0 if it is taken for dead.
     """
 
@@ -47,7 +42,7 @@ class Looked(msgspec.Struct, frozen=True, kw_only=True):
     committed: list[int]
     disk_bytes: int
     schema: int | None = None
-    knows: int = SCHEMA_VERSION
+    refused: str = ""
     stranger: str = ""
     size: int = 0
     root: bytes = b""
@@ -74,12 +69,12 @@ def look(url: str, clock: Clock) -> Looked:
 
 
 def _look(name: str, connection: Connection, clock: Clock) -> Looked:
-    settings = _settings(connection)
+    settings = settings_of(connection, *OTHER_SETTINGS)
     asked, skew = _asked(connection, clock)
     found = Looked(
         name=name,
         settings=settings,
-        weak=tuple(weak for setting in WELL if (weak := _weaknesses(WELL | {setting: settings[setting]}))),
+        weak=tuple(weaknesses(settings)),
         connections_free=_one(connection, CONNECTIONS_FREE),
         skew=skew,
         asked=asked,
@@ -95,15 +90,15 @@ def _look(name: str, connection: Connection, clock: Clock) -> Looked:
     ]
     if not {"head", "meta", "nodes"} <= {*tables}:
         return msgspec.structs.replace(found, stranger=tables[0] if tables else "")
-    schema = int(_one(connection, "SELECT value FROM meta WHERE key = 'schema'"))
-    if schema != SCHEMA_VERSION:
-        return msgspec.structs.replace(found, schema=schema)
+    schema = schema_of(connection)
+    if refused := schema.refuses(SCHEMA_VERSION):
+        return msgspec.structs.replace(found, schema=schema.version, refused=refused)
     ((size, root),) = connection.execute(b"SELECT size, root FROM head").fetchall()
     nodes = connection.execute(
         b"SELECT id, until_at - CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT) FROM nodes ORDER BY id"
     ).fetchall()
     return msgspec.structs.replace(
-        found, schema=schema, size=size, root=root, nodes=[(str(id_), left) for id_, left in nodes]
+        found, schema=schema.version, size=size, root=root, nodes=[(str(id_), left) for id_, left in nodes]
     )
 
 
@@ -120,15 +115,6 @@ SELECT least(
 )
 """
 """How many more this role may open; limits of the database and of the role are there only if somebody set them."""
-
-
-def _settings(connection: Connection) -> dict[str, str]:
-    rows = connection.execute(
-        b"SELECT name, setting FROM pg_settings WHERE name = ANY($1) "
-        b"UNION ALL SELECT 'recovery', CAST(pg_is_in_recovery() AS TEXT)",
-        ([*SETTINGS],),
-    ).fetchall()
-    return {str(name): str(setting) for name, setting in rows}
 
 
 def _asked(connection: Connection, clock: Clock) -> tuple[list[int], int]:

@@ -99,8 +99,8 @@ def prepare(writer: Connection, name: str, steps: Sequence[Step] = STEPS) -> Non
     name: of the database, for people. Raises: StoreRefused, StoreFailed if a step failed, psycopg.Error; nothing was
     changed then.
     """
-    if weak := _weaknesses(writer):
-        raise StoreRefused(f"{name} {weak}")
+    if weak := weaknesses(settings_of(writer)):
+        raise StoreRefused(f"{name} {weak[0]}")
     with writer.transaction():
         writer.execute("SELECT pg_advisory_xact_lock($1)", (SCHEMA_LOCK,))
         tables = [
@@ -170,34 +170,46 @@ def _note(writer: Connection, schema: Schema) -> None:
         )
 
 
-def _weaknesses(writer: Connection) -> str:
-    """Say why this server cannot promise what Tocsin promises, "" if it can."""
-    settings: Mapping[str, str] = dict(
-        _rows(
-            writer,
-            "SELECT name, setting FROM pg_settings WHERE name IN ('server_version_num', 'server_encoding', "
-            "'fsync', 'full_page_writes', 'synchronous_commit') "
-            "UNION ALL SELECT 'recovery', CAST(pg_is_in_recovery() AS TEXT)",
-        )
+PROMISING = (
+    "server_version_num", "recovery", "server_encoding", "fsync", "full_page_writes", "synchronous_commit",
+)  # fmt: skip
+"""What `weaknesses` looks at, besides what else is asked for."""
+
+
+def settings_of(connection: Connection, *others: str) -> dict[str, str]:
+    """Read PROMISING and others of the server's settings; `recovery` says whether it is a replica."""
+    names = [*PROMISING, *others]
+    return dict(
+        connection.execute(
+            b"SELECT name, setting FROM pg_settings WHERE name = ANY($1) "
+            b"UNION ALL SELECT 'recovery', CAST(pg_is_in_recovery() AS TEXT)",
+            (names,),
+        ).fetchall()
     )
+
+
+def weaknesses(settings: Mapping[str, str]) -> list[str]:
+    """Say why a server with these settings cannot promise what Tocsin promises, one thing each; nothing if it can."""
+    weak = []
     if int(settings["server_version_num"]) < OLDEST_SERVER:
-        return f"is PostgreSQL {int(settings['server_version_num']) // 10_000}; Tocsin needs 14 or newer. Upgrade it."
+        major = int(settings["server_version_num"]) // 10_000
+        weak.append(f"is PostgreSQL {major}; Tocsin needs 14 or newer. Upgrade it.")
     if settings["recovery"] == "true":
-        return "is a replica, which takes no writes. Name the primary."
+        weak.append("is a replica, which takes no writes. Name the primary.")
     if settings["server_encoding"] != "UTF8":
-        return f"is encoded as {settings['server_encoding']}. Make a database with ENCODING 'UTF8'."
-    for name in ("fsync", "full_page_writes"):
-        if settings[name] != "on":
-            return (
-                f"runs with {name} = {settings[name]}, so a loss of power may lose what was accepted. "
-                f"Set it to on, and restart PostgreSQL."
-            )
+        weak.append(f"is encoded as {settings['server_encoding']}. Make a database with ENCODING 'UTF8'.")
+    weak += [
+        f"runs with {name} = {settings[name]}, so a loss of power may lose what was accepted. Set it to on, and "
+        "restart PostgreSQL."
+        for name in ("fsync", "full_page_writes")
+        if settings[name] != "on"
+    ]
     if settings["synchronous_commit"] != "on":
-        return (
+        weak.append(
             f"insists on synchronous_commit = {settings['synchronous_commit']} instead of on, so what is accepted "
             "might be lost. Take that from the settings of the role or the database."
         )
-    return ""
+    return weak
 
 
 def _rows(connection: Connection, sql: str) -> list[Any]:
