@@ -40,7 +40,7 @@ class OneNode(Tocsin):
             # Not in our own folder, which its user may not enter.
             database = self._running.enter_context(
                 a_postgres(
-                    place=self.folder.parent,
+                    folder=self.folder.parent,
                     fsync="on",
                     shared_buffers="128MB",
                     max_connections=100,

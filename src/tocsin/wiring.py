@@ -21,7 +21,7 @@ from tocsin.core.ledger.encoding import Segment
 from tocsin.core.ledger.verify import Damaged, verify
 from tocsin.core.model.access import Role, Token
 from tocsin.core.model.errors import Invalid
-from tocsin.core.model.input import Input, LedgerFork
+from tocsin.core.model.input import Input, LedgerFork, StoreRestored
 from tocsin.core.model.notification import Target
 from tocsin.core.model.policy import ALL_LABELS, Policy, Route
 from tocsin.outbound import Failure, Outbound
@@ -58,14 +58,15 @@ from tocsin.stores.sqlite import SqliteStore, make_directory
 from tocsin.stores.sqlite.beside import LedgerReader, open_store_reader
 from tocsin.stores.sqlite.beside import open_reader as open_reader_of_sqlite
 from tocsin.stores.sqlite.comparing import Difference, compare
-from tocsin.stores.sqlite.copying import DATABASE, read_restored
+from tocsin.stores.sqlite.copying import DATABASE, read_restored, restored_of
 from tocsin.stores.sqlite.copying import DATABASE_FILES as DATABASE_FILES
 from tocsin.stores.sqlite.copying import RESTORED as RESTORED
 from tocsin.stores.sqlite.copying import check_database as check_database
-from tocsin.stores.sqlite.copying import copy_database as copy_database
-from tocsin.stores.sqlite.copying import database_bytes as database_bytes
+from tocsin.stores.sqlite.copying import copy_database as copy_file
+from tocsin.stores.sqlite.copying import database_bytes as file_bytes
 from tocsin.stores.sqlite.copying import hold_directory as hold_directory
 from tocsin.stores.sqlite.copying import store_versions as store_versions
+from tocsin.stores.sqlite.filling import fill as fill_file
 from tocsin.stores.tables.ledger import LedgerRows
 from tocsin.web.auth import Doorkeeper, Verifier, hash_token
 from tocsin.web.denials import Denials
@@ -74,6 +75,7 @@ from tocsin.web.pepper import read_pepper as read_pepper_of
 
 if TYPE_CHECKING:
     from tocsin.runtime.notary import Notary
+    from tocsin.stores.postgres.looking import Looked as Looked
 
 HELD_LOOKS = 20
 HELD_LOOK_S = 0.05
@@ -110,12 +112,8 @@ def opened_store(
         finally:
             store.close()
         return
-    try:
+    with _driver():
         from tocsin.stores.postgres import PostgresStore
-    except ImportError as error:
-        raise Invalid(
-            f"PostgreSQL needs a driver that is not here ({error}). Install it: pip install 'tocsin[postgres]'."
-        ) from error
     try:
         make_directory(directory)
     except OSError as error:
@@ -134,6 +132,22 @@ def opened_store(
             on_server.close()
 
 
+@contextmanager
+def _driver() -> Iterator[None]:
+    """Say what is missing if PostgreSQL's driver, which is imported meanwhile, is not here. Raises: Invalid."""
+    try:
+        yield
+    except ImportError as error:
+        raise Invalid(
+            f"PostgreSQL needs a driver that is not here ({error}). Install it: pip install 'tocsin[postgres]'."
+        ) from error
+
+
+def is_on_server(directory: Path, database: str) -> bool:
+    """Say whether to look into this PostgreSQL: one is named, and the directory has no store of its own."""
+    return bool(database) and not (directory / DATABASE).is_file()
+
+
 MOVED = f"{DATABASE}.moved"
 """What the database of a data directory is called once it was moved to a server, so that nobody starts on it again."""
 
@@ -143,7 +157,8 @@ def move_store(data: Path, database: str, told: Callable[[str], None]) -> Head:
 
     told: is given what is done next. Raises: as `open_reader` and `opened_store`, and Damaged.
     """
-    from tocsin.stores.postgres.filling import fill
+    with _driver():
+        from tocsin.stores.postgres.filling import fill
 
     open_store(
         data
@@ -156,6 +171,87 @@ def move_store(data: Path, database: str, told: Callable[[str], None]) -> Head:
             source.close()
         (data / DATABASE).rename(data / MOVED)
     return head
+
+
+def name_of_database(database: str) -> str:
+    """Name a PostgreSQL without its password. Raises: Invalid, StoreRefused."""
+    with _driver():
+        from tocsin.stores.postgres import database_name
+    return database_name(database)
+
+
+def is_empty(database: str) -> bool:
+    """Say whether a PostgreSQL holds nothing of a Tocsin's yet. Raises: Invalid, StoreRefused, StoreFailed."""
+    with _driver():
+        from tocsin.stores.postgres.copying import is_empty as is_empty_on_server
+    return is_empty_on_server(database)
+
+
+def restore_into(database: str, folder: Path, restored: bytes, told: Callable[[str], None]) -> Head:
+    """Put the embedded store that was unpacked into a folder into an empty PostgreSQL. Give where the ledger ends.
+
+    restored: what RESTORED would hold; the first node to start there records it.
+    Raises: as `move_store`; nothing was put in then, but for Damaged.
+    """
+    with _driver():
+        from tocsin.stores.postgres.copying import RESTORED as NOTE
+        from tocsin.stores.postgres.filling import fill
+
+    open_store(folder).close()  # It brings the schema up to date.
+    source = open_store_reader(folder)
+    try:
+        return fill(database, source.rows, told, {NOTE: restored})
+    finally:
+        source.close()
+
+
+def _restored(data: Path, store: Store) -> StoreRestored | None:
+    """Say from which backup the store was put back, None if from none, or if the ledger says so already."""
+    size = store.head().size
+    if shared(store) is None:
+        return read_restored(data, size)
+    from tocsin.stores.postgres.copying import RESTORED as NOTE
+
+    note = store.secret(NOTE)
+    return restored_of(note, size) if note is not None else None
+
+
+def look_at_server(database: str) -> "Looked":
+    """Look at a PostgreSQL and what is in it; nothing is changed. Raises: Invalid, StoreRefused, StoreFailed."""
+    with _driver():
+        from tocsin.stores.postgres.looking import look
+    return look(database, MachineClock())
+
+
+def copy_database(data: Path, to: Path, database: str = "") -> None:
+    """Copy all that is stored to a new file of the embedded store, beside whoever writes it; see `is_on_server`.
+
+    Raises: as `open_reader`; StoreFailed if the copy cannot be written, and it is half a copy then.
+    """
+    if not is_on_server(data, database):
+        copy_file(data, to)
+        return
+    with _driver():
+        from tocsin.stores.postgres.copying import StoreReader
+    reader = StoreReader(database)
+    try:
+        with reader.snapshot():
+            fill_file(to, reader.rows)
+    finally:
+        reader.close()
+
+
+def database_bytes(data: Path, database: str = "") -> int:
+    """Say about how large a copy would be. Raises: as `open_reader`."""
+    if not is_on_server(data, database):
+        return file_bytes(data)
+    with _driver():
+        from tocsin.stores.postgres.copying import StoreReader
+    reader = StoreReader(database)
+    try:
+        return reader.copy_bytes()
+    finally:
+        reader.close()
 
 
 def build_memory_store() -> Store:
@@ -178,19 +274,23 @@ def open_ledger(directory: Path, database: str = "") -> LedgerRows:
 
     Raises: as `open_reader`.
     """
-    if not database or (directory / DATABASE).is_file():
+    if not is_on_server(directory, database):
         return open_reader(directory)
-    from tocsin.stores.postgres.beside import LedgerReader as LedgerOnPostgres
-
+    with _driver():
+        from tocsin.stores.postgres.beside import LedgerReader as LedgerOnPostgres
     return LedgerOnPostgres(database)
 
 
-def open_beside(directory: Path) -> Store:
-    """Open the embedded store for reading only, beside whoever writes it; what would write is not there.
+def open_beside(directory: Path, database: str = "") -> Store:
+    """Open the store for reading only, beside whoever writes it; what would write is not there. See `is_on_server`.
 
     Raises: as `open_reader`.
     """
-    return cast(Store, open_store_reader(directory))
+    if not is_on_server(directory, database):
+        return cast(Store, open_store_reader(directory))
+    with _driver():
+        from tocsin.stores.postgres.copying import StoreReader
+    return cast(Store, StoreReader(database))
 
 
 def build_outbound(settings: Settings) -> Outbound:
@@ -439,7 +539,7 @@ def build_node(
     origin = origin_of(store, ids)
     first: list[Input] = []
     if opened and data is not None and notary is not None:
-        restored = read_restored(data, store.head().size)
+        restored = _restored(data, store)
         if restored is None:
             notary.check()
         else:
@@ -556,16 +656,20 @@ def fork_ledger(settings: Settings, store: Store, data: Path, *, reason: str, ac
 
 
 def replay_ledger(
-    data: Path, folder: Path, watched: Callable[[Iterable[Segment], int, str], Iterator[Segment]]
+    data: Path,
+    folder: Path,
+    watched: Callable[[Iterable[Segment], int, str], Iterator[Segment]],
+    database: str = "",
 ) -> tuple[list[Difference], int, int]:
-    """Read the ledger of a data directory again into an empty store, and compare the two.
+    """Read the ledger of a data directory, or of a PostgreSQL, again into an empty store, and compare the two.
 
-    folder: an empty one, for the copy and the store. Returns: the first differences, how many there are, and the size.
+    folder: an empty one, for the copy and the store; database: see `is_on_server`.
+    Returns: the first differences, how many there are, and the size.
     Raises: NotFound, StoreRefused, StoreFailed; Damaged, naming the entry, if the ledger itself is not sound.
     """
     live = folder / "live"
     live.mkdir()
-    copy_database(data, live / "tocsin.db")
+    copy_database(data, live / DATABASE, database)
     reader = open_reader(live)
     again = SqliteStore(folder / "again", is_scratch=True)
     try:

@@ -160,7 +160,7 @@ def test_a_table_that_says_something_else_than_the_ledger_fails(data: Path) -> N
 
 
 def test_a_replay_without_room_is_not_made(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate_live, "database_bytes", lambda directory: 1 << 60)
+    monkeypatch.setattr(gate_live, "database_bytes", lambda directory, database: 1 << 60)
 
     assert check("live_replay", data)["verdict"] == "WARN"
 

@@ -13,7 +13,7 @@ from tocsin.ports import Store
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     place = PLACES[request.param](tmp_path)
     yield place
-    place.close()
+    place.leave()
 
 
 @pytest.fixture

@@ -4,9 +4,11 @@ A new kind of store joins the contract by one more entry in PLACES.
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from tests.support.databases import a_database
+from tests.stores.releases import NextStore
+from tests.support.databases import VERSIONS, a_database, drop
 
 from tocsin.ports import Store
 from tocsin.stores.memory import MemoryStore
@@ -17,8 +19,9 @@ from tocsin.stores.sqlite import SqliteStore
 class Place:
     """A place for one store. Opening it again closes what was open: that is a restart."""
 
-    def __init__(self, open_it: Callable[[], Store]) -> None:
+    def __init__(self, open_it: Callable[[], Store], leave: Callable[[], None] = lambda: None) -> None:
         self._open_it = open_it
+        self._leave = leave
         self._opened: Store | None = None
 
     def open(self) -> Store:
@@ -33,6 +36,11 @@ class Place:
             self._opened.close()
             self._opened = None
 
+    def leave(self) -> None:
+        """Close what is open, and keep nothing of it."""
+        self.close()
+        self._leave()
+
 
 def memory(_: Path) -> Place:
     """Give a place in memory: the store itself outlives its openings."""
@@ -45,10 +53,23 @@ def sqlite(directory: Path) -> Place:
     return Place(lambda: SqliteStore(directory / "data"))
 
 
-def postgres(_: Path) -> Place:
+def postgres(version: str, _: Path) -> Place:
     """Give a database of its own on a server that all tests of this process share."""
+    url = a_database(version)
+    return Place(lambda: PostgresStore(url), lambda: drop(url))
+
+
+def expanded(_: Path) -> Place:
+    """Give a database that the next release has migrated already, as in a rolling upgrade."""
     url = a_database()
-    return Place(lambda: PostgresStore(url))
+    PostgresStore(url).close()
+    NextStore(url).close()
+    return Place(lambda: PostgresStore(url), lambda: drop(url))
 
 
-PLACES: dict[str, Callable[[Path], Place]] = {"memory": memory, "sqlite": sqlite, "postgres": postgres}
+PLACES: dict[str, Callable[[Path], Place]] = {
+    "memory": memory,
+    "sqlite": sqlite,
+    **{version: partial(postgres, version) for version in VERSIONS},
+    f"{VERSIONS[-1]}-expanded": expanded,
+}

@@ -20,6 +20,7 @@ from tests.contracts.rows import (
     new,
     opened,
 )
+from tests.support.databases import VERSIONS
 from tests.support.fakes import NOON, SECOND
 
 from tocsin.core.engine.durations import DAY
@@ -30,6 +31,7 @@ from tocsin.core.model.notification import DeliveryState
 from tocsin.ports import AlertRow, DeliveryFilter, IncidentFilter, IncidentRow, Store, StoreFailed
 
 MINUTE = 60 * SECOND
+KINDS = ("memory", "sqlite", VERSIONS[-1])
 
 # Any incidents, any filter
 
@@ -140,9 +142,9 @@ def lowered(text: str) -> str:
 def test_lists_and_statistics_are_those_of_a_plain_list(data: st.DataObject):
     with ExitStack() as ending:
         directory = Path(ending.enter_context(tempfile.TemporaryDirectory()))
-        places = [place(directory) for place in PLACES.values()]
+        places = [PLACES[kind](directory) for kind in KINDS]
         for place in places:
-            ending.callback(place.close)
+            ending.callback(place.leave)
         book = Book()
         for _ in range(data.draw(st.integers(1, 4), "turns")):
             numbers = data.draw(st.lists(st.integers(1, 10), unique=True, min_size=1, max_size=8), "numbers")

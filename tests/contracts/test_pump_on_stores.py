@@ -146,7 +146,7 @@ def an_eventful_hour(driven: Driven, *, restart: Callable[[Driven], None] = lamb
 def other(request: pytest.FixtureRequest, tmp_path: Path):
     place = PLACES[request.param](tmp_path)
     yield place
-    place.close()
+    place.leave()
 
 
 @pytest.mark.parametrize("restarts", [False, True], ids=["one process", "restarts"])

@@ -7,14 +7,22 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 from tests.contracts.rows import NOON, a_batch, a_delivery, a_head, a_segment
-from tests.support.databases import a_database
-from tests.support.postgres import PASSWORD, a_postgres, why_not
+from tests.support.databases import VERSIONS, a_database, drop
+from tests.support.postgres import PASSWORD, Installed, a_postgres, chosen, why_not
 
 from tocsin.ports import StoreFailed, StoreRefused
 from tocsin.stores import postgres
 from tocsin.stores.postgres import LEASE, VOUCH_EVERY, PostgresStore
 from tocsin.stores.postgres.dialect import escape, in_postgres, unescape
 from tocsin.stores.tables.asking import GIVEN
+
+
+@pytest.fixture(params=VERSIONS)
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """An empty database, on each version of PostgreSQL."""
+    url = a_database(request.param)
+    yield url
+    drop(url)
 
 
 @pytest.mark.parametrize(
@@ -44,19 +52,18 @@ def test_a_text_with_a_nul_comes_through(text: str) -> None:
     assert unescape(escape(text)) == text
 
 
-def test_a_server_that_does_not_keep_what_it_confirms_is_refused() -> None:
-    if why := why_not():
-        pytest.skip(why)
+@pytest.mark.skipif(bool(why_not()), reason=why_not())
+@pytest.mark.parametrize("programs", chosen(), ids=lambda programs: f"pg{programs.version}")
+def test_a_server_that_does_not_keep_what_it_confirms_is_refused(programs: Installed) -> None:
     with (
-        a_postgres(fsync="off") as server,
+        a_postgres(programs, fsync="off") as server,
         pytest.raises(StoreRefused, match="fsync = off, so a loss of power") as e,
     ):
         PostgresStore(server.url())
     assert PASSWORD not in str(e.value)
 
 
-def test_a_database_of_somebody_else_is_left_alone() -> None:
-    url = a_database()
+def test_a_database_of_somebody_else_is_left_alone(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE TABLE customers (id int)")
 
@@ -72,26 +79,30 @@ def test_a_database_of_somebody_else_is_left_alone() -> None:
     assert tables == [("customers",)]
 
 
-def test_a_newer_schema_is_refused() -> None:
-    url = a_database()
+@pytest.mark.parametrize(
+    "oldest",
+    ["UPDATE meta SET value = '99' WHERE key = 'oldest'", "DELETE FROM meta WHERE key = 'oldest'"],
+    ids=["said", "not said"],
+)
+def test_a_newer_schema_is_refused(url: str, oldest: str) -> None:
     PostgresStore(url).close()
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("UPDATE meta SET value = '99' WHERE key = 'schema'")
+        connection.execute(oldest.encode())
 
     with pytest.raises(StoreRefused, match=r"has schema 99; this program knows 1\. Start the newer Tocsin"):
         PostgresStore(url)
 
 
-def test_another_encoding_is_refused() -> None:
-    server = a_database()
-    name = server.rsplit("/", 1)[1] + "_ascii"
-    with psycopg.connect(server, autocommit=True) as connection:
+def test_another_encoding_is_refused(url: str) -> None:
+    name = url.rsplit("/", 1)[1] + "_ascii"
+    with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
             f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'".encode()
         )
 
     with pytest.raises(StoreRefused, match="is encoded as SQL_ASCII"):
-        PostgresStore(f"{server.rsplit('/', 1)[0]}/{name}")
+        PostgresStore(f"{url.rsplit('/', 1)[0]}/{name}")
 
 
 def test_a_server_that_is_not_there_has_failed_and_its_password_is_not_told() -> None:
@@ -101,8 +112,7 @@ def test_a_server_that_is_not_there_has_failed_and_its_password_is_not_told() ->
     assert "geheim" not in str(failed.value)
 
 
-def test_nodes_that_start_together_make_the_tables_once() -> None:
-    url = a_database()
+def test_nodes_that_start_together_make_the_tables_once(url: str) -> None:
     stores: list[PostgresStore] = []
     failed: list[Exception] = []
 
@@ -125,9 +135,8 @@ def test_nodes_that_start_together_make_the_tables_once() -> None:
 
 
 @contextmanager
-def two_nodes() -> Iterator[tuple[PostgresStore, PostgresStore]]:
-    """Open a new database twice, as two nodes do."""
-    url = a_database()
+def two_nodes(url: str) -> Iterator[tuple[PostgresStore, PostgresStore]]:
+    """Open a database twice, as two nodes do."""
     one, other = PostgresStore(url, node_id="one"), PostgresStore(url, node_id="other")
     try:
         yield one, other
@@ -136,10 +145,12 @@ def two_nodes() -> Iterator[tuple[PostgresStore, PostgresStore]]:
         other.close()
 
 
-def test_whoever_waits_too_long_for_another_nodes_turn_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whoever_waits_too_long_for_another_nodes_turn_gives_up(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(postgres, "LOCKING_MS", 200)
     monkeypatch.setattr(postgres, "IDLE_MS", 60_000)
-    with two_nodes() as (one, other):
+    with two_nodes(url) as (one, other):
         one.begin()
         with pytest.raises(StoreFailed, match="lock timeout"):
             other.begin()
@@ -151,9 +162,9 @@ def test_whoever_waits_too_long_for_another_nodes_turn_gives_up(monkeypatch: pyt
         assert one.head().size == 1
 
 
-def test_a_node_that_stands_still_in_its_turn_loses_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_that_stands_still_in_its_turn_loses_it(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres, "IDLE_MS", 100)
-    with two_nodes() as (slow, other):
+    with two_nodes(url) as (slow, other):
         slow.begin()
         other.begin()  # It waits until PostgreSQL has ended the other's turn.
         other.commit(a_batch(head=a_head(1), segment=a_segment(0)))
@@ -165,8 +176,7 @@ def test_a_node_that_stands_still_in_its_turn_loses_it(monkeypatch: pytest.Monke
         assert slow.load().head.size == 1
 
 
-def test_a_reader_whose_connection_was_ended_asks_over_another() -> None:
-    url = a_database()
+def test_a_reader_whose_connection_was_ended_asks_over_another(url: str) -> None:
     store = PostgresStore(url)
     try:
         assert store.head().size == 0
@@ -181,9 +191,9 @@ def test_a_reader_whose_connection_was_ended_asks_over_another() -> None:
         store.close()
 
 
-def test_a_node_that_missed_more_than_is_kept_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_that_missed_more_than_is_kept_is_told_so(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres, "CHANGES_KEPT", 3)
-    with two_nodes() as (one, other):
+    with two_nodes(url) as (one, other):
         other.load()
         for number in range(7):
             one.commit(a_batch(head=a_head(number + 1), segment=a_segment(number)))
@@ -196,8 +206,8 @@ def test_a_node_that_missed_more_than_is_kept_is_told_so(monkeypatch: pytest.Mon
         assert not other.begin().is_behind
 
 
-def test_a_node_that_decides_nothing_lives_all_the_same() -> None:
-    with two_nodes() as (idle, other):
+def test_a_node_that_decides_nothing_lives_all_the_same(url: str) -> None:
+    with two_nodes(url) as (idle, other):
         for seconds in range(0, 120, 5):
             for node in (idle, other):
                 node.time = lambda seconds=seconds: NOON + seconds * 1_000_000
@@ -210,8 +220,8 @@ def test_a_node_that_decides_nothing_lives_all_the_same() -> None:
         other.release()
 
 
-def test_a_node_that_says_nothing_is_taken_for_dead() -> None:
-    with two_nodes() as (silent, other):
+def test_a_node_that_says_nothing_is_taken_for_dead(url: str) -> None:
+    with two_nodes(url) as (silent, other):
         for node in (silent, other):
             node.time = lambda: NOON
         silent.begin()
@@ -236,8 +246,8 @@ def test_a_node_that_says_nothing_is_taken_for_dead() -> None:
         assert other.owns(1)
 
 
-def test_a_turn_that_failed_was_never_there() -> None:
-    with two_nodes() as (one, other):
+def test_a_turn_that_failed_was_never_there(url: str) -> None:
+    with two_nodes(url) as (one, other):
         for number in range(10):  # More than it takes until psycopg prepares what it is asked.
             with pytest.raises(StoreFailed, match="did not commit"):
                 one.commit(a_batch(head=a_head(99), new_deliveries=[a_delivery(9), a_delivery(9)]))

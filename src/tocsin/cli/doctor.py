@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tocsin.cli.client import config_option, server_options
+from tocsin.cli.client import config_option, db_option, server_options
 from tocsin.cli.exits import VERIFICATION_FAILED
 from tocsin.cli.show import console, output_option, show_json, table, text, wants_json
 
@@ -20,15 +20,18 @@ STATE_STYLE = {"ok": "green", "warn": "yellow", "fail": "bold red", "skipped": "
 
 @click.command()
 @server_options
+@db_option
 @config_option
 @output_option
-def doctor(data: Path, url: str | None, token: str | None, config: Path | None, output: str | None) -> None:
-    """Look at everything that Tocsin stands on: versions, disk, ledger, clock, channels, and the server.
+def doctor(
+    data: Path, url: str | None, token: str | None, db: str, config: Path | None, output: str | None
+) -> None:
+    """Look at everything that Tocsin stands on: versions, store, ledger, clock, channels, and the server.
 
     The channels are those of the configuration and of this shell's TOCSIN_ variables; they are connected to, and
     nothing is sent. Exits 7 if anything failed.
     """
-    checks = _look(data, url, token, config)
+    checks = _look(data, url, token, db, config)
     failed = sum(check.state == "fail" for check in checks)
     if wants_json(output):
         show_json({"ok": not failed, "checks": [check._asdict() for check in checks]})
@@ -38,10 +41,16 @@ def doctor(data: Path, url: str | None, token: str | None, config: Path | None, 
         raise click.exceptions.Exit(VERIFICATION_FAILED)
 
 
-def _look(data: Path, url: str | None, token: str | None, config: Path | None) -> "list[Check]":
+def _look(data: Path, url: str | None, token: str | None, db: str, config: Path | None) -> "list[Check]":
     from tocsin.cli import doctor_house, doctor_network
+    from tocsin.wiring import is_on_server
 
-    return [*doctor_house.look(data), *doctor_network.look(data, url, token, config)]
+    checks = doctor_house.look(data, db)
+    if is_on_server(data, db):
+        from tocsin.cli import doctor_database
+
+        checks += doctor_database.look(data, db, config)
+    return [*checks, *doctor_network.look(data, url, token, config)]
 
 
 def _show(checks: "list[Check]") -> None:

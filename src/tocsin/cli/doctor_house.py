@@ -1,4 +1,4 @@
-"""The doctor at home: versions, the data directory, its disk, the database and the ledger in it, and the clock."""
+"""The doctor at home: versions, the data directory, its disk, the embedded store in it, the last backup, the clock."""
 
 import json
 import os
@@ -14,9 +14,10 @@ from pathlib import Path
 from tocsin.cli.archive import DATABASE, microseconds
 from tocsin.cli.backup import LAST_BACKUP
 from tocsin.cli.doctor_check import Check, State, checked
+from tocsin.core.model.errors import NotFound
 from tocsin.core.model.policy import DAY, HOUR, MINUTE, SECOND
 from tocsin.runtime.node import CLOCK_BEHIND_MAX
-from tocsin.wiring import build_clock, check_database, store_versions
+from tocsin.wiring import build_clock, check_database, is_on_server, open_ledger, store_versions
 
 PYTHON_MENDED = {(3, 11): 15, (3, 12): 13, (3, 13): 12, (3, 14): 3}
 """(major, minor) -> the first patch without CVE-2024-6923 and CVE-2026-1299: line breaks in the headers of e-mail."""
@@ -44,21 +45,28 @@ NETWORK_DISKS = (
 )
 
 
-def look(data: Path) -> list[Check]:
-    """Look at all of it. Every question about the directory is skipped while there is none."""
+def look(data: Path, db: str = "") -> list[Check]:
+    """Look at all of it. Every question about the directory is skipped while there is none.
+
+    db: see `is_on_server`; what lies there is another doctor's.
+    """
     checks = [checked("versions", versions), checked("python", python)]
     if not data.is_dir():
         said = f"There is no directory {data} yet; the first start makes it."
         return [*checks, Check("data", "skipped", said, "If it is elsewhere, name it: --data.")]
-    here: tuple[tuple[str, Callable[[Path], Check]], ...] = (
-        ("data", directory),
+    of_store: tuple[tuple[str, Callable[[Path], Check]], ...] = (
         ("disk", disk),
         ("disk sync", disk_sync),
         ("database", database),
-        ("backup", last_backup),
-        ("clock", clock),
     )
-    checks += [checked(name, lambda look=look: look(data)) for name, look in here]  # type: ignore[misc]
+    of_all: tuple[tuple[str, Callable[[], Check]], ...] = (
+        ("backup", lambda: last_backup(data, db)),
+        ("clock", lambda: clock(data, db)),
+    )
+    checks.append(checked("data", lambda: directory(data)))
+    if not is_on_server(data, db):
+        checks += [checked(name, lambda look=look: look(data)) for name, look in of_store]  # type: ignore[misc]
+    checks += [checked(name, look) for name, look in of_all]
     return [*checks, checked("time service", time_service)]
 
 
@@ -175,10 +183,11 @@ def database(data: Path) -> Check:
     return Check("database", "ok", said)
 
 
-def last_backup(data: Path) -> Check:
-    if not (data / DATABASE).exists():
+def last_backup(data: Path, db: str = "") -> Check:
+    """Tell the age of the last backup that was made here."""
+    if not db and not (data / DATABASE).exists():
         return Check("backup", "skipped", f"Nothing is stored in {data} yet.")
-    step = f"Make one: tocsin backup FILE --data {data}"
+    step = f"Make one: tocsin backup FILE --data {data}{' --db URL' * is_on_server(data, db)}"
     try:
         made_at = microseconds(json.loads((data / LAST_BACKUP).read_text())["made_at"])
     except FileNotFoundError:
@@ -188,13 +197,12 @@ def last_backup(data: Path) -> Check:
     return Check("backup", "warn", said, step) if age > BACKUP_AGE_WARN else Check("backup", "ok", said)
 
 
-def clock(data: Path) -> Check:
-    """Compare the wall clock with the ledger's last entry; no one is asked over the network."""
-    if not (data / DATABASE).exists():
+def clock(data: Path, db: str = "") -> Check:
+    """Compare the wall clock with the ledger's last entry; no time server is asked."""
+    try:
+        reader = open_ledger(data, db)
+    except NotFound:
         return Check("clock", "skipped", "There is no ledger to compare it with yet.")
-    from tocsin.wiring import open_reader
-
-    reader = open_reader(data)
     try:
         end = reader.end()
     finally:

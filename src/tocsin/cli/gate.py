@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tocsin.cli.client import config_option, server_options
+from tocsin.cli.client import config_option, db_option, server_options
 from tocsin.cli.exits import NOT_FOUND, UNEXPECTED, USAGE, VERIFICATION_FAILED, Failure
 from tocsin.cli.show import console, output_option, show_json, text, wants_json
 
@@ -39,6 +39,7 @@ NAME_WIDTH = max(map(len, (*BUILD, *LIVE)))
 
 @click.command()
 @server_options
+@db_option
 @config_option
 @click.option(
     "--only",
@@ -59,6 +60,7 @@ def gate(
     data: Path,
     url: str | None,
     token: str | None,
+    db: str,
     config: Path | None,
     only: tuple[str, ...],
     quick: bool,
@@ -72,17 +74,18 @@ def gate(
 
     Five checks are about the program itself and need nothing: notify_completeness, notify_accuracy,
     notify_performance, notify_audit and notify_determinism. The live ones are about the data directory, if there is
-    one. Nothing is changed and nobody is told anything. Exits 0 if nothing failed, 7 if anything did.
+    one, or about a node and its PostgreSQL. Nothing is changed and nobody is told anything. Exits 0 if nothing failed,
+    7 if anything did.
     """
     from tocsin.cli.gate_check import Asked
 
     is_named = context.get_parameter_source("data") is not click.core.ParameterSource.DEFAULT
-    is_there = (data / "tocsin.db").exists()
+    is_there = bool(db) or (data / "tocsin.db").exists()
     if not is_there and (is_named or any(name in LIVE for name in only)):
         raise Failure(
             f"There is no Tocsin in {data}. Name the data directory of a server: --data DIR.", NOT_FOUND
         )
-    asked = Asked(data if is_there else None, config, url, token, quick)
+    asked = Asked(data if is_there else None, config, url, token, quick, db)
     names = [name for name in (*BUILD, *(LIVE if is_there else ())) if not only or name in only]
     if config is not None and not config.exists():
         raise Failure(f"There is no configuration {config}.", USAGE)

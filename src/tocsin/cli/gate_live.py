@@ -1,38 +1,30 @@
-"""Gate, live: is the installation in a data directory sound? Read beside a server that runs on it; nothing is changed.
+"""Gate, live: is the installation in a data directory, or of a node, sound? Read beside a server that runs on it;
+nothing is changed.
 
 What the doctor looks at too is looked at by the doctor.
 """
 
 import asyncio
-import contextlib
 import shutil
-import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tocsin.cli import doctor_house, doctor_network
-from tocsin.cli.archive import DATABASE
+from tocsin.cli import doctor_database, doctor_house, doctor_network, house_keys
 from tocsin.cli.gate_check import Asked, Found, found_by_doctor, worst
 from tocsin.cli.ledger import watched
-from tocsin.core.ledger import checkpoint, verify
+from tocsin.core.ledger import verify
 from tocsin.core.ledger.encoding import Segment
-from tocsin.core.ledger.note import read_key
 from tocsin.core.model.errors import TocsinError
-from tocsin.ports import Store, StoreRefused
-from tocsin.runtime import highwater, signing
-from tocsin.runtime.kek import KEY_FILE, read_key_file, read_key_text
 from tocsin.runtime.metrics import unaccounted
-from tocsin.runtime.notary import Notary
-from tocsin.settings import Settings, read_settings
-from tocsin.web.auth import PEPPER_BYTES
-from tocsin.web.pepper import PEPPER_FILE, is_operators
+from tocsin.settings import read_settings
 from tocsin.wiring import (
     SCHEMA_VERSION,
     build_clock,
-    build_ids,
     database_bytes,
+    is_on_server,
     open_beside,
+    open_ledger,
     open_reader,
     replay_ledger,
 )
@@ -48,6 +40,8 @@ def _data(asked: Asked) -> Path:
 
 def schema(asked: Asked) -> Found:
     """Look whether every page is sound, and whether the tables are those that this program makes."""
+    if is_on_server(_data(asked), asked.db):
+        return worst(doctor_database.sound(asked.db))
     looked = doctor_house.database(_data(asked))
     if looked.state != "ok":
         return found_by_doctor(looked)
@@ -80,7 +74,7 @@ def ledger(asked: Asked) -> Found:
             yield segment
             count += segment.count
 
-    reader = open_reader(_data(asked))
+    reader = open_ledger(_data(asked), asked.db)
     try:
         end = reader.end()
         segments = watched(timed(reader.segments()), end.size)
@@ -100,12 +94,12 @@ def replay(asked: Asked) -> Found:
     """Read the ledger again into an empty store, and compare it with the tables."""
     if asked.quick:
         return Found("skipped", "The record is not replayed in a quick run.")
-    needed, free = 2 * database_bytes(_data(asked)), shutil.disk_usage(tempfile.gettempdir()).free
+    needed, free = 2 * database_bytes(_data(asked), asked.db), shutil.disk_usage(tempfile.gettempdir()).free
     if free < needed:
         said = f"It was not replayed: that needs {needed >> 20} MiB for temporary files, and {free >> 20} are free."
         return Found("warn", said, "Make room, or name another place: TMPDIR.")
     with tempfile.TemporaryDirectory(prefix="tocsin-gate-") as folder:
-        found, total, size = replay_ledger(_data(asked), Path(folder), watched)
+        found, total, size = replay_ledger(_data(asked), Path(folder), watched, asked.db)
     if not total:
         return Found("ok", f"The tables are what the {size} entries of the ledger say.")
     wrong = tuple(f"{one.table} {one.key} is not as the ledger says" for one in found)
@@ -120,86 +114,23 @@ def keys(asked: Asked) -> Found:
     """Look whether what signs can be opened, whether tokens can be known, and whether nothing signed was lost."""
     data = _data(asked)
     settings = read_settings(config=asked.config, data=data)
-    store = open_beside(data)
+    store = open_beside(data, asked.db)
     try:
-        wrong = [*_modes(data), *_pepper(data, store)]
-        signs = any(row.retired_seq is None for row in store.signers()) and bool(store.origins())
-        if signs and not wrong:
-            wrong += [*_signing(data, settings, store), *_mark(data, settings, store)]
+        wrong = house_keys.wrong(data, settings, store)
+        signs = house_keys.is_signed(store)
     finally:
         store.close()
     if wrong:
         return Found("fail", f"{len(wrong)} things are wrong with the keys.", wrong=tuple(wrong))
     if not signs:
         return Found("warn", "No key signs this ledger yet.", "Start the server once: it makes one.")
-    if not _mark_of(data, settings).exists():
-        said = f"{_mark_of(data, settings)} is missing, so a database that was put back would not be noticed."
+    mark = house_keys.mark_of(data, settings)
+    if not mark.exists():
+        said = f"{mark} is missing, so a database that was put back would not be noticed."
         return Found("warn", said, "Start the server: it writes it anew.")
     return Found(
         "ok", "The ledger's keys open and sign, the pepper is there, and nothing that was signed is lost."
     )
-
-
-def _modes(data: Path) -> Iterator[str]:
-    for name in (DATABASE, PEPPER_FILE, KEY_FILE):
-        path = data / name
-        with contextlib.suppress(FileNotFoundError):
-            mode = stat.S_IMODE(path.stat().st_mode)
-            if mode & 0o077:
-                yield f"{path} has mode {mode:04o}, so others may read it: chmod 0600 {path}"
-
-
-def _pepper(data: Path, store: Store) -> Iterator[str]:
-    path = data / PEPPER_FILE
-    try:
-        length = len(path.read_bytes())
-    except FileNotFoundError:
-        if not all(is_operators(token) for token in store.tokens()):
-            yield f"{path} is missing, so no token can be recognised: restore it from a backup"
-        return
-    if length != PEPPER_BYTES:
-        yield f"{path} has {length} bytes instead of {PEPPER_BYTES}: restore it from a backup"
-
-
-def _signing(data: Path, settings: Settings, store: Store) -> Iterator[str]:
-    """Sign a checkpoint that nobody gets to see, and verify it."""
-
-    def kek() -> bytes:
-        if settings.ledger_key is not None:
-            return read_key_text(settings.ledger_key.value)
-        return read_key_file(data / KEY_FILE, build_ids(), may_make=False)
-
-    origin = store.origins()[-1][1]
-    known = [read_key(row.vkey) for row in store.signers() if row.retired_seq is None]
-    try:
-        note = Notary(store, build_ids(), origin=origin, kek=kek, mark=None).latest()
-        signed = checkpoint.read_signed(note, known, signing.verify, origin=origin)[1]
-    except TocsinError as error:
-        yield str(error)
-        return
-    yield from (
-        f"the key {key.text()} in the store is another one than the ledger says"
-        for key in known
-        if key not in signed.signers
-    )
-
-
-def _mark_of(data: Path, settings: Settings) -> Path:
-    return data / (settings.highwater or highwater.FILE)
-
-
-def _mark(data: Path, settings: Settings, store: Store) -> Iterator[str]:
-    """Compare the database with the high-water mark. A server beside us may sign in between, so twice if need be."""
-    origin = store.origins()[-1][1]
-    notary = Notary(store, build_ids(), origin=origin, kek=bytes, mark=_mark_of(data, settings))
-    for is_last in (False, True):
-        try:
-            notary.check()
-        except StoreRefused as error:
-            if is_last:
-                yield str(error)
-        else:
-            return
 
 
 # What the doctor looks at
@@ -207,12 +138,12 @@ def _mark(data: Path, settings: Settings, store: Store) -> Iterator[str]:
 
 def clock(asked: Asked) -> Found:
     """Compare the clock with the ledger's last entry."""
-    return found_by_doctor(doctor_house.clock(_data(asked)))
+    return found_by_doctor(doctor_house.clock(_data(asked), asked.db))
 
 
 def backup(asked: Asked) -> Found:
     """Look how old the last backup is."""
-    return found_by_doctor(doctor_house.last_backup(_data(asked)))
+    return found_by_doctor(doctor_house.last_backup(_data(asked), asked.db))
 
 
 def channels(asked: Asked) -> Found:
@@ -234,7 +165,7 @@ def server(asked: Asked) -> Found:
 
 def accounting(asked: Asked) -> Found:
     """Compare how many intents were decided with how many are told of."""
-    store = open_beside(_data(asked))
+    store = open_beside(_data(asked), asked.db)
     try:
         before = store.head().counters.intents
         counts = store.counts()

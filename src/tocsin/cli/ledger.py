@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tocsin.cli.client import DATA
+from tocsin.cli.client import DATA, db_option
 from tocsin.cli.exits import NOT_FOUND, VERIFICATION_FAILED, Failure, told
 from tocsin.cli.plain import plain, plain_lines
 from tocsin.cli.show import console, output_option, show_json, wants_json
@@ -31,15 +31,6 @@ data_option = click.option(
     default=DATA,
     show_default=True,
     help="The server's data directory, or a copy of it.",
-)
-
-
-db_option = click.option(
-    "--db",
-    metavar="URL",
-    default="",
-    envvar="TOCSIN_DB",
-    help="The PostgreSQL that has the ledger, if the data directory has none.",
 )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from tocsin.cli.client import config_option, data_option, reach, server_options
+from tocsin.cli.client import config_option, data_option, db_option, reach, server_options
 from tocsin.cli.exits import NOT_FOUND, USAGE, Failure, told
 from tocsin.cli.plain import plain
 from tocsin.cli.show import can_ask, confirm, console, facts, output_option, show_json, wants_json
@@ -79,26 +79,27 @@ def _listed(numbers: list[int], mark: str = "") -> str:
 @click.command()
 @click.option("--reason", required=True, help="Why an older state is meant; it is recorded.")
 @data_option
+@db_option
 @config_option
 @output_option
-def fork(reason: str, data: Path, config: Path | None, output: str | None) -> None:
+def fork(reason: str, data: Path, db: str, config: Path | None, output: str | None) -> None:
     """Let the ledger go on from an older state, under another name.
 
-    For a data directory that was put back by other means than `tocsin restore`: a server refuses to start on it,
-    because checkpoints of entries were signed that it does not have. No server may run.
+    For a data directory, or a PostgreSQL, that was put back by other means than `tocsin restore`: a server refuses to
+    start on it, because checkpoints of entries were signed that it does not have. No server may run.
     """
     with told():
         from tocsin.cli.local import user_name
-        from tocsin.wiring import fork_ledger, open_store, read_configuration
+        from tocsin.wiring import fork_ledger, is_on_server, open_ledger, opened_store, read_configuration
 
-        if not os.path.exists(data / "tocsin.db"):
+        on_server = is_on_server(data, db)
+        if on_server:
+            open_ledger(data, db).close()  # It says so if there is none, instead of making one.
+        elif not os.path.exists(data / "tocsin.db"):
             raise Failure(f"There is no ledger in {data}. Name the data directory: --data.", NOT_FOUND)
         settings = read_configuration(config, data)
-        store = open_store(data)
-        try:
+        with opened_store(data, db if on_server else "") as store:
             made = fork_ledger(settings, store, data, reason=reason, actor=f"os:{user_name()}")
-        finally:
-            store.close()
     answer = {"origin": made.origin, "known_size": made.known_size, "known_root": made.known_root}
     if wants_json(output):
         show_json(answer)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tocsin.cli.client import db_option
 from tocsin.cli.exits import VERIFICATION_FAILED, Failure, told
 from tocsin.cli.ledger import data_option, watched
 from tocsin.cli.plain import plain
@@ -15,8 +16,9 @@ from tocsin.cli.show import output_option, show_json, wants_json
 
 @click.command()
 @data_option
+@db_option
 @output_option
-def replay(data: Path, output: str | None) -> None:
+def replay(data: Path, db: str, output: str | None) -> None:
     """Read the ledger again from its first entry, and compare what it says with the tables.
 
     The ledger is verified first. Works on a copy, beside a running server; needs room for twice the database where
@@ -30,7 +32,7 @@ def replay(data: Path, output: str | None) -> None:
     began = clock.now()
     with told(), tempfile.TemporaryDirectory(prefix="tocsin-replay-") as folder:
         try:
-            found, total, size = replay_ledger(data, Path(folder), watched)
+            found, total, size = replay_ledger(data, Path(folder), watched, db)
         except Damaged as error:
             raise Failure(
                 f"The ledger is not sound, so nothing can be compared with it: {error}. "

@@ -43,12 +43,12 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "backup": (
         "tocsin.cli.backup",
         "backup",
-        "Write everything in the data directory to FILE, and verify it.",
+        "Write everything that is stored to FILE, and verify it.",
     ),
     "restore": (
         "tocsin.cli.backup",
         "restore",
-        "Fill a data directory from FILE, which `tocsin backup` wrote.",
+        "Fill a data directory, or a PostgreSQL, from FILE, which `tocsin backup` wrote.",
     ),
     "migrate-store": (
         "tocsin.cli.migrate",
@@ -58,7 +58,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "doctor": (
         "tocsin.cli.doctor",
         "doctor",
-        "Look at everything that Tocsin stands on: versions, disk, ledger, clock, channels, and the server.",
+        "Look at everything that Tocsin stands on: versions, store, ledger, clock, channels, and the server.",
     ),
     "gate": (
         "tocsin.cli.gate",

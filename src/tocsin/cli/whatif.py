@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tocsin.cli.client import db_option
 from tocsin.cli.exits import (
     DIFFERENCES,
     PARTLY_DONE,
@@ -22,7 +23,7 @@ from tocsin.cli.exits import (
     problem_of,
     told,
 )
-from tocsin.cli.ledger import data_option, db_option
+from tocsin.cli.ledger import data_option
 from tocsin.cli.plain import plain
 from tocsin.cli.show import console, labels, moment, several, zone
 from tocsin.cli.times import PAST, Moment

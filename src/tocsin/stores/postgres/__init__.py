@@ -8,33 +8,27 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib import resources
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from tocsin.core.engine.state import Counters, LiveAlert
-from tocsin.core.ledger.merkle import EMPTY_ROOT
+from tocsin.core.engine.state import LiveAlert
 from tocsin.core.model.notification import DeliveryState
 from tocsin.ports import Batch, Begun, Memory, StoreFailed, StoreRefused
 from tocsin.stores.postgres.changes import changed_by, encode_changed, news_of
 from tocsin.stores.postgres.dialect import adapt, in_postgres
-from tocsin.stores.postgres.writing import Connection, columns_of, run_many
-from tocsin.stores.tables.asking import GIVEN, Question, numbers
+from tocsin.stores.postgres.preparing import STEPS, Connection, Step, prepare
+from tocsin.stores.postgres.writing import columns_of, run_many
+from tocsin.stores.tables.asking import GIVEN, Question, insert, numbers
 from tocsin.stores.tables.chains import Chains
-from tocsin.stores.tables.decoding import HEAD, encode, head_of
+from tocsin.stores.tables.decoding import HEAD, head_of
 from tocsin.stores.tables.keeping import Keeping
 from tocsin.stores.tables.loading import leases, load, recall
 from tocsin.stores.tables.readers import Readers
 from tocsin.stores.tables.reading import Reading
 from tocsin.stores.tables.rows import PUT_EVALUATION, statements
-
-SCHEMA_VERSION = 1
-OLDEST_SERVER = 140_000
-SCHEMA_LOCK = 0x746F6373696E
-"""Held by whoever makes or changes the tables, so that nodes that start together do it once."""
 
 CONNECTING_S = 10
 LOCKING_MS = 5000
@@ -56,6 +50,8 @@ HEAD_AND_TIME = HEAD.replace(
     "SELECT ", "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT), "
 )
 
+INSERT_OWNED = insert("owned", "delivery", "node")
+
 logging.getLogger("psycopg").setLevel(logging.ERROR)
 """It warns of what fails after a failure, of which we tell."""
 
@@ -66,8 +62,11 @@ class PostgresStore(Reading, Keeping):
     node_id: tells the nodes apart that write there, and is never that of another one.
     url: `postgresql://user@host/database`, or what else libpq takes; its password may come from where libpq looks.
     Raises: StoreRefused if the server cannot promise what Tocsin promises, or the database is somebody else's or of a
-    newer schema; StoreFailed if it cannot be reached.
+    newer schema; StoreFailed if it cannot be reached, or its tables cannot be led to this program's schema.
     """
+
+    steps: ClassVar[Sequence[Step]] = STEPS
+    """The migrations that this program knows."""
 
     def __init__(self, url: str, *, node_id: str = "alone") -> None:
         self.url = url
@@ -91,7 +90,7 @@ class PostgresStore(Reading, Keeping):
         with self._told("cannot be opened"):
             self._pumps = writer = self._connect(writes=True)
             try:
-                self._prepare(writer)
+                prepare(writer, self.name, self.steps)
                 self._columns = columns_of(writer)
                 self._side = self._connect(writes=True)
             except BaseException:
@@ -126,51 +125,6 @@ class PostgresStore(Reading, Keeping):
         )
         adapt(connection)
         return connection
-
-    def _prepare(self, writer: Connection) -> None:
-        """Look at the server, and make the tables if there are none."""
-        weak = _weaknesses(
-            dict(
-                _rows(
-                    writer,
-                    "SELECT name, setting FROM pg_settings WHERE name IN ('server_version_num', 'server_encoding', "
-                    "'fsync', 'full_page_writes', 'synchronous_commit') "
-                    "UNION ALL SELECT 'recovery', CAST(pg_is_in_recovery() AS TEXT)",
-                )
-            )
-        )
-        if weak:
-            raise StoreRefused(f"{self.name} {weak}")
-        with writer.transaction():
-            writer.execute("SELECT pg_advisory_xact_lock($1)", (SCHEMA_LOCK,))
-            tables = [
-                name
-                for (name,) in _rows(
-                    writer,
-                    "SELECT CAST(table_name AS TEXT) FROM information_schema.tables "
-                    "WHERE table_schema = current_schema() ORDER BY 1",
-                )
-            ]
-            if "head" in tables and "meta" in tables:
-                ((version,),) = _rows(writer, "SELECT value FROM meta WHERE key = 'schema'") or [(b"0",)]
-                if int(version) != SCHEMA_VERSION:
-                    raise StoreRefused(
-                        f"{self.name} has schema {int(version)}; this program knows {SCHEMA_VERSION}. "
-                        "Start the newer Tocsin that wrote it."
-                    )
-                return
-            if tables:
-                raise StoreRefused(
-                    f"{self.name} is somebody else's: it has tables that Tocsin did not make, such as "
-                    f"{tables[0]}. Make a database of its own for Tocsin."
-                )
-            writer.execute(
-                resources.files(__name__).joinpath("schema.sql").read_text().encode(), prepare=False
-            )
-            writer.execute("INSERT INTO meta VALUES ('schema', $1)", (str(SCHEMA_VERSION).encode(),))
-            writer.execute(
-                "INSERT INTO head VALUES (1, 0, $1, $2, 0, 0, $3, 0)", (EMPTY_ROOT, b"", encode(Counters()))
-            )
 
     def reopen(self) -> None:
         """Begin anew after a failure; readers too, when they are next asked. Raises: StoreFailed."""
@@ -334,7 +288,7 @@ class PostgresStore(Reading, Keeping):
         known = [row.delivery.number for row in batch.deliveries if row.state is DeliveryState.PENDING]
         ended = [row.delivery.number for row in batch.deliveries if row.state is not DeliveryState.PENDING]
         if pending:
-            self._run_many("INSERT INTO owned VALUES (?, ?)", [(n, self.node_id) for n in pending])
+            self._run_many(INSERT_OWNED, [(n, self.node_id) for n in pending])
             owned.update(pending)
         if any(number not in owned for number in known):
             owned.update(
@@ -484,28 +438,6 @@ def _rows(connection: Connection, sql: str, bindings: tuple[Any, ...] = ()) -> l
         if type(value) is int and not -HALF <= value < HALF:
             raise OverflowError(f"{value} is no BIGINT")
     return connection.execute(sql.encode(), bindings, binary=True).fetchall()
-
-
-def _weaknesses(settings: Mapping[str, str]) -> str:
-    """Say why a server with these settings cannot promise what Tocsin promises, "" if it can."""
-    if int(settings["server_version_num"]) < OLDEST_SERVER:
-        return f"is PostgreSQL {int(settings['server_version_num']) // 10_000}; Tocsin needs 14 or newer. Upgrade it."
-    if settings["recovery"] == "true":
-        return "is a replica, which takes no writes. Name the primary."
-    if settings["server_encoding"] != "UTF8":
-        return f"is encoded as {settings['server_encoding']}. Make a database with ENCODING 'UTF8'."
-    for name in ("fsync", "full_page_writes"):
-        if settings[name] != "on":
-            return (
-                f"runs with {name} = {settings[name]}, so a loss of power may lose what was accepted. "
-                f"Set it to on, and restart PostgreSQL."
-            )
-    if settings["synchronous_commit"] != "on":
-        return (
-            f"insists on synchronous_commit = {settings['synchronous_commit']} instead of on, so what is accepted "
-            "might be lost. Take that from the settings of the role or the database."
-        )
-    return ""
 
 
 def database_name(url: str) -> str:

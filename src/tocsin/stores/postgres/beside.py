@@ -6,8 +6,9 @@ import psycopg
 
 from tocsin.core.model.errors import NotFound
 from tocsin.ports import StoreFailed, StoreRefused
-from tocsin.stores.postgres import CONNECTING_S, SCHEMA_VERSION, database_name
+from tocsin.stores.postgres import CONNECTING_S, database_name
 from tocsin.stores.postgres.dialect import in_postgres
+from tocsin.stores.postgres.preparing import SCHEMA_VERSION, schema_of
 from tocsin.stores.tables.ledger import LedgerRows
 
 
@@ -34,12 +35,9 @@ class LedgerReader(LedgerRows):
             )
             if not there:
                 raise NotFound(f"There is no ledger in {self._name}. Start a node on it once.")
-            ((version,),) = self._ask("SELECT value FROM meta WHERE key = 'schema'")
-            if int(version) != SCHEMA_VERSION:
-                raise StoreRefused(
-                    f"{self._name} has schema {int(version)}; this program knows {SCHEMA_VERSION}. "
-                    "Use the Tocsin that wrote it."
-                )
+            # The ledger's own tables are the same in all that went before.
+            if refused := schema_of(self._connection).refuses(SCHEMA_VERSION):
+                raise StoreRefused(f"{self._name} {refused} Use the newer Tocsin that wrote it.")
         except BaseException:
             self.close()
             raise

@@ -1,6 +1,6 @@
 """Filling: all rows of another store, put into an empty one at once or not at all."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -8,7 +8,9 @@ import psycopg
 from tocsin.core.ledger.verify import Damaged, verify
 from tocsin.ports import Head, StoreFailed, StoreRefused
 from tocsin.stores.postgres import PostgresStore
+from tocsin.stores.postgres.copying import holds_nothing
 from tocsin.stores.postgres.dialect import adapt
+from tocsin.stores.postgres.preparing import SCHEMA_VERSION, schema_of
 
 OF_NODES = ("changes", "nodes", "owned")
 """Tables that an embedded store does not have."""
@@ -17,23 +19,34 @@ Rows = Callable[[str, Sequence[str]], Iterator[tuple[Any, ...]]]
 """Gives the rows of a table, with these columns."""
 
 
-def fill(url: str, rows: Rows, told: Callable[[str], None]) -> Head:
+def fill(
+    url: str, rows: Rows, told: Callable[[str], None], secrets: Mapping[str, bytes] | None = None
+) -> Head:
     """Put all rows into a database that holds nothing yet, and verify its ledger. told: is given each table's name.
 
+    secrets: what is put in besides, by name.
     Returns: where the ledger ends. Raises: StoreRefused if there is something already; StoreFailed; Damaged if what
     arrived is not sound; drop the database then.
     """
     store = PostgresStore(url, node_id="migration")
     try:
-        if store.head().size or store.tokens() or store.secret("id_key"):
+        if not holds_nothing(store):
             raise StoreRefused(
                 "The database holds a Tocsin's data already. Name an empty one, or drop and create it."
             )
         with psycopg.connect(url) as connection:
+            if schema_of(connection).version != SCHEMA_VERSION:
+                raise StoreRefused(
+                    "The database has the tables of a newer Tocsin. Migrate with that one, or drop and create it."
+                )
             try:
                 _copy(connection, rows, told)
+                for name, value in (secrets or {}).items():
+                    connection.execute("INSERT INTO meta VALUES (%s, %s)", (f"secret:{name}", value))
             except psycopg.Error as error:
-                raise StoreFailed(f"The database took nothing: {error}") from error
+                # Only its first line: others may quote what should have been stored.
+                said = str(error).strip().split("\n")[0]
+                raise StoreFailed(f"The database took nothing: {said}") from error
         head = store.head()
         told("verifying")
         verdict = verify(store.segments(), size=head.size, root=head.root, edge=head.edge, at=head.at)

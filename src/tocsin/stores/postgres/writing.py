@@ -8,15 +8,13 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import psycopg
-
 from tocsin.stores.postgres.dialect import in_postgres
+from tocsin.stores.postgres.preparing import Connection
 
-Connection = psycopg.Connection[tuple[Any, ...]]
 Columns = Mapping[str, Mapping[str, str]]
-"""Table -> its columns in their order -> type."""
+"""Table -> column -> type."""
 
-_INSERT = re.compile(r"INSERT INTO (\w+) VALUES \(([?, ]+)\)( ON CONFLICT \(([\w, ]+)\).*)?")
+_INSERT = re.compile(r"INSERT INTO (\w+) \(([\w, ]+)\) VALUES \([?, ]+\)( ON CONFLICT \(([\w, ]+)\).*)?")
 _UPDATE = re.compile(r"UPDATE (\w+) SET (.*) WHERE (\w+) = \?1")
 _GIVEN = re.compile(r"\?(\d+)")
 _COLUMN = re.compile(r"(\w+) = (?:coalesce\()?\?(\d+)")
@@ -30,13 +28,13 @@ class _Bulk(NamedTuple):
 
 
 def columns_of(connection: Connection) -> Columns:
-    """Ask which columns there are; a newer release may have added some at the end."""
+    """Ask of which type each column is."""
     found: dict[str, dict[str, str]] = {}
     for table, column, type_ in connection.execute(
         b"SELECT CAST(c.relname AS TEXT), CAST(a.attname AS TEXT), format_type(a.atttypid, NULL) "
         b"FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid "
         b"WHERE c.relkind = 'r' AND c.relnamespace = CAST(current_schema() AS REGNAMESPACE) "
-        b"AND a.attnum > 0 AND NOT a.attisdropped ORDER BY c.relname, a.attnum"
+        b"AND a.attnum > 0 AND NOT a.attisdropped ORDER BY 1, a.attnum"
     ):
         found.setdefault(table, {})[column] = type_
     return found
@@ -68,10 +66,9 @@ def _bulk(sql: str, columns: Columns) -> _Bulk | None:
 def _insert(sql: str, columns: Sequence[tuple[str, str]]) -> _Bulk:
     insert = _INSERT.fullmatch(sql)
     assert insert is not None
-    table, marks, conflict, key = insert.groups()
-    given = columns[: marks.count("?")]
-    names = ", ".join(name for name, _ in given)
-    arrays = _arrays([type_ for _, type_ in given])
+    table, names, conflict, key = insert.groups()
+    types = dict(columns)
+    arrays = _arrays([types[name] for name in names.split(", ")])
     said = f"INSERT INTO {table} ({names}) SELECT * FROM unnest({arrays}){conflict or ''}"
     return _Bulk(said.encode(), len(key.split(",")) if key else 0)
 

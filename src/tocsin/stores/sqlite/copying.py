@@ -138,13 +138,18 @@ def read_restored(directory: Path, size: int) -> StoreRestored | None:
     """
     path = directory / RESTORED
     try:
-        restored = msgspec.json.decode(path.read_bytes(), type=Restored)
+        return restored_of(path.read_bytes(), size)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise StoreRefused(
             f"{path} cannot be read ({error}). Restore again, or remove it; then the ledger will not say that it was."
         ) from error
+
+
+def restored_of(said: bytes, size: int) -> StoreRestored | None:
+    """Say the same of what RESTORED holds. Raises: msgspec.MsgspecError."""
+    restored = msgspec.json.decode(said, type=Restored)
     if restored.size != size:
         return None
     made_at = (restored.made_at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

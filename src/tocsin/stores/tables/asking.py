@@ -67,20 +67,24 @@ def count(part: Part) -> Question:
     return f"SELECT count(*) FROM {part.source} WHERE {part.where}", part.bindings
 
 
+def insert(table: str, *columns: str) -> str:
+    """Ask to insert a row. Its columns are named, since a newer program's table may have more."""
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+
+
 def put(table: str, key: str, *others: str) -> str:
-    """Ask to insert a row, or to replace the one with its key. key: the columns of it, which are a table's first."""
+    """Ask to insert a row, or to replace the one with its key. key: the columns of it."""
     changes = ", ".join(f"{column} = excluded.{column}" for column in others)
-    return _upsert(table, key, len(others), changes)
+    return _upsert(table, key, *others, changes=changes)
 
 
 def add(table: str, key: str, count: str = "n") -> str:
     """Ask to insert a row, or to add its count to the one with its key."""
-    return _upsert(table, key, 1, f"{count} = {table}.{count} + excluded.{count}")
+    return _upsert(table, key, count, changes=f"{count} = {table}.{count} + excluded.{count}")
 
 
-def _upsert(table: str, key: str, others: int, changes: str) -> str:
-    values = ", ".join("?" * (len(key.split(", ")) + others))
-    return f"INSERT INTO {table} VALUES ({values}) ON CONFLICT ({key}) DO UPDATE SET {changes}"
+def _upsert(table: str, key: str, *others: str, changes: str) -> str:
+    return f"{insert(table, *key.split(', '), *others)} ON CONFLICT ({key}) DO UPDATE SET {changes}"
 
 
 def marks(values: Sequence[Any]) -> str:

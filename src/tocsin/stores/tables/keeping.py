@@ -5,7 +5,7 @@ from typing import Any
 
 from tocsin.core.model.access import Token
 from tocsin.stores.tables.records import token_row
-from tocsin.stores.tables.rows import PUT_CHECKPOINT, PUT_TOKEN
+from tocsin.stores.tables.rows import KEEP_SECRET, PUT_CHECKPOINT, PUT_TOKEN
 
 
 class Keeping(ABC):
@@ -19,7 +19,7 @@ class Keeping(ABC):
         self._write(PUT_CHECKPOINT, (size, note))
 
     def keep_secret(self, name: str, value: bytes) -> None:
-        self._write("INSERT INTO meta VALUES (?, ?)", (f"secret:{name}", value))
+        self._write(KEEP_SECRET, (f"secret:{name}", value))
 
     def put_token(self, token: Token) -> None:
         self._write(PUT_TOKEN, token_row(token))

@@ -11,11 +11,29 @@ from tocsin.core.engine.state import LiveIncident
 from tocsin.core.model.alert import severity_rank
 from tocsin.ports import Batch, DeliveryRow
 from tocsin.stores.tables import erasing, summaries
-from tocsin.stores.tables.asking import add, put
+from tocsin.stores.tables.asking import add, insert, put
 from tocsin.stores.tables.chains import Chains
 from tocsin.stores.tables.decoding import encode, encode_json
 from tocsin.stores.tables.records import token_row
 from tocsin.stores.tables.summaries import Ask, Rows
+
+NEW_SEGMENT = insert("segments", "first_seq", "count", "root", "data")
+NEW_TILE = insert("tiles", "level", "number", "hash")
+NEW_SIGNER = insert("signers", "vkey", "adopted_seq")
+NEW_ORIGIN = insert("origins", "seq", "origin")
+NEW_ALERT = insert("alerts", "number", "id", "live", "body", "seen_at")
+NEW_MEMBER = insert("members", "number", "alert", "before")
+NEW_INCIDENT = insert(
+    "incidents", "number", "id", "live", "state", "severity", "rule_id", "opened_at", "updated_at", "resolved_at",
+    "title", "labels", "last_member", "body", "acked_at",
+)  # fmt: skip
+NEW_NOTIFICATION = insert("notifications", "number", "id", "incident", "kind", "at", "message")
+NEW_DELIVERY = insert(
+    "deliveries", "number", "notification", "incident", "kind", "channel", "key",
+    "state", "attempts", "at", "due", "why", "body",
+)  # fmt: skip
+NEW_POLICY = insert("policies", "version", "digest", "body", "at", "actor")
+KEEP_SECRET = insert("meta", "key", "value")
 
 PUT_LEASE = put("leases", "number", "repeats", "seen_at", "lease")
 PUT_RATE = put("rates", "rule_id", "body")
@@ -24,10 +42,11 @@ PUT_SILENCE = put("silences", "number", "began", "body", "ended_at")
 PUT_MAINTENANCE = put("maintenances", "number", "next_at", "ended", "body")
 PUT_CHECKPOINT = put("checkpoints", "size", "note")
 PUT_EVALUATION = put("evaluations", "rule_id", "body")
-PUT_TOKEN = put(
-    "tokens", "id",
+TOKEN = (
     "name", "role", "hash", "created_at", "revoked_at", "scopes", "per_minute", "expires_at", "created_by",
 )  # fmt: skip
+NEW_TOKEN = insert("tokens", "id", *TOKEN)
+PUT_TOKEN = put("tokens", "id", *TOKEN)
 
 
 def statements(batch: Batch, chains: Chains, ask: Ask) -> Iterator[tuple[str, Rows]]:
@@ -38,9 +57,9 @@ def statements(batch: Batch, chains: Chains, ask: Ask) -> Iterator[tuple[str, Ro
     links, ends = chains.link(batch)
     if batch.segment is not None:
         one = batch.segment
-        yield "INSERT INTO segments VALUES (?, ?, ?, ?)", [(one.first_seq, one.count, one.root, one.data)]
+        yield NEW_SEGMENT, [(one.first_seq, one.count, one.root, one.data)]
     if batch.tiles:
-        yield "INSERT INTO tiles VALUES (?, ?, ?)", list(batch.tiles)
+        yield NEW_TILE, list(batch.tiles)
     if batch.leases:
         yield (
             PUT_LEASE,
@@ -48,7 +67,7 @@ def statements(batch: Batch, chains: Chains, ask: Ask) -> Iterator[tuple[str, Ro
         )
     if batch.alerts:
         yield from _alerts(batch)
-        yield "INSERT INTO members VALUES (?, ?, ?)", links
+        yield NEW_MEMBER, links
     if batch.incidents:
         yield from summaries.past_incidents(batch, ask)
         yield from _incidents(batch, ends)
@@ -58,7 +77,7 @@ def statements(batch: Batch, chains: Chains, ask: Ask) -> Iterator[tuple[str, Ro
         yield "UPDATE incidents SET last_member = ?2 WHERE number = ?1", list(ends.items())
     if batch.notifications:
         yield (
-            "INSERT INTO notifications VALUES (?, ?, ?, ?, ?, ?)",
+            NEW_NOTIFICATION,
             [(n.number, n.id, n.incident, n.kind.value, n.at, n.message) for n in batch.notifications],
         )
     if batch.new_deliveries or batch.deliveries:
@@ -109,12 +128,12 @@ def _records(batch: Batch) -> Iterator[tuple[str, Rows]]:
     if batch.policy is not None:
         one = batch.policy
         yield (
-            "INSERT INTO policies VALUES (?, ?, ?, ?, ?)",
+            NEW_POLICY,
             [(one.version, one.digest, encode_json(one.policy), one.at, one.actor)],
         )
     if batch.tokens:
         yield (
-            "INSERT INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            NEW_TOKEN,
             [token_row(token) for token in batch.tokens],
         )
     if batch.revoked:
@@ -128,7 +147,7 @@ def _proof(batch: Batch, ask: Ask) -> Iterator[tuple[str, Rows]]:
     """Give what concerns the ledger itself."""
     if batch.signers:
         yield (
-            "INSERT INTO signers VALUES (?, ?, NULL)",
+            NEW_SIGNER,
             [(one.vkey, one.adopted_seq) for one in batch.signers if one.adopted_seq is not None],
         )
         yield (
@@ -136,7 +155,7 @@ def _proof(batch: Batch, ask: Ask) -> Iterator[tuple[str, Rows]]:
             [(one.vkey, one.retired_seq) for one in batch.signers if one.retired_seq is not None],
         )
     if batch.origins:
-        yield "INSERT INTO origins VALUES (?, ?)", list(batch.origins)
+        yield NEW_ORIGIN, list(batch.origins)
     if batch.redacted is not None:
         yield from erasing.redaction(batch.redacted)
     if batch.pruned:
@@ -145,7 +164,7 @@ def _proof(batch: Batch, ask: Ask) -> Iterator[tuple[str, Rows]]:
 
 def _alerts(batch: Batch) -> Iterator[tuple[str, Rows]]:
     yield (
-        "INSERT INTO alerts VALUES (?, ?, ?, ?, ?)",
+        NEW_ALERT,
         [
             (r.alert.number, r.alert.id, int(r.live), encode(r.alert), 0 if r.live else r.alert.seen_at)
             for r in batch.alerts
@@ -168,7 +187,7 @@ def _alerts(batch: Batch) -> Iterator[tuple[str, Rows]]:
 
 def _incidents(batch: Batch, ends: dict[int, int]) -> Iterator[tuple[str, Rows]]:
     yield (
-        "INSERT INTO incidents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        NEW_INCIDENT,
         [
             (
                 r.incident.number,
@@ -217,7 +236,7 @@ def _incident_columns(incident: LiveIncident) -> tuple[Any, ...]:
 
 def _deliveries(batch: Batch, ask: Ask) -> Iterator[tuple[str, Rows]]:
     yield (
-        "INSERT INTO deliveries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        NEW_DELIVERY,
         [
             (
                 r.delivery.number,
