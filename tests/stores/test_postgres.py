@@ -79,10 +79,16 @@ def test_a_database_of_somebody_else_is_left_alone(url: str) -> None:
     assert tables == [("customers",)]
 
 
-def test_a_newer_schema_is_refused(url: str) -> None:
+@pytest.mark.parametrize(
+    "oldest",
+    ["UPDATE meta SET value = '99' WHERE key = 'oldest'", "DELETE FROM meta WHERE key = 'oldest'"],
+    ids=["said", "not said"],
+)
+def test_a_newer_schema_is_refused(url: str, oldest: str) -> None:
     PostgresStore(url).close()
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("UPDATE meta SET value = '99' WHERE key IN ('schema', 'oldest')")
+        connection.execute("UPDATE meta SET value = '99' WHERE key = 'schema'")
+        connection.execute(oldest.encode())
 
     with pytest.raises(StoreRefused, match=r"has schema 99; this program knows 1\. Start the newer Tocsin"):
         PostgresStore(url)

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -11,10 +12,11 @@ from tests.support.databases import VERSIONS, a_database, drop
 from tests.support.fakes import NOON
 
 from tocsin.ports import Batch, IncidentFilter, StoreFailed, StoreRefused
+from tocsin.stores import postgres
 from tocsin.stores.postgres import PostgresStore, preparing
 from tocsin.stores.postgres.beside import LedgerReader
 from tocsin.stores.postgres.filling import fill
-from tocsin.stores.postgres.preparing import Schema, schema_of
+from tocsin.stores.postgres.preparing import Schema, Step, schema_of
 
 THIS, EXPANDED, CONTRACTED = Schema(1, 1), Schema(2, 1), Schema(3, 2)
 
@@ -86,7 +88,7 @@ def together(*calls: Callable[[], object]) -> list[Exception]:
     return raised
 
 
-def wait_for_a_lock(url: str, count: int = 1) -> None:
+def wait_for_locks(url: str, count: int) -> None:
     """Come back once so many sessions wait for a lock there."""
     with psycopg.connect(url, autocommit=True) as connection:
         for _ in range(100_000):
@@ -95,7 +97,7 @@ def wait_for_a_lock(url: str, count: int = 1) -> None:
             )
             if waiting >= count:
                 return
-    raise AssertionError("nobody waits for a lock")
+    raise AssertionError(f"there were never {count} that wait for a lock")
 
 
 def test_a_new_database_says_its_schema_and_the_oldest_that_may_write_there(url: str) -> None:
@@ -143,14 +145,22 @@ def test_the_program_before_goes_on_while_and_after_the_tables_are_expanded(url:
     reader.close()
 
 
-def test_a_turn_is_not_met_halfway(url: str) -> None:
+def test_a_turn_is_not_met_halfway_not_even_by_what_it_does_not_touch(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "IDLE_MS", 60_000)
+    (tmp_path / "0002_table.sql").write_text("CREATE TABLE teams (number BIGINT PRIMARY KEY)")
+
+    class TableStore(PostgresStore):
+        steps = (Step(tmp_path / "0002_table.sql"),)
+
     before = PostgresStore(url)
     before.load()
     before.begin()
-    opening = threading.Thread(target=lambda: NextStore(url).close())
+    opening = threading.Thread(target=lambda: TableStore(url).close())
 
     opening.start()
-    wait_for_a_lock(url)
+    wait_for_locks(url, 1)
     assert schema(url) == THIS
     before.commit(turn(1))
     opening.join()
@@ -185,21 +195,28 @@ def test_turns_go_on_while_another_node_migrates(url: str) -> None:
     before.close()
 
 
-def test_nodes_that_start_together_migrate_once(url: str) -> None:
-    releases = [NextStore] * 5 + [PostgresStore] * 2
+def test_nodes_that_start_together_migrate_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres, "LOCKING_MS", 60_000)
     stores: list[PostgresStore] = []
+    turn_of_another = psycopg.connect(url)
+    turn_of_another.execute("SELECT 1 FROM head FOR UPDATE")
+
+    def end_it() -> None:
+        wait_for_locks(url, 5)
+        turn_of_another.close()
 
     raised = together(
+        end_it,
         *(
-            lambda release=release, number=number: stores.append(release(url, node_id=f"node-{number}"))
-            for number, release in enumerate(releases)
-        )
+            lambda number=number: stores.append(NextStore(url, node_id=f"node-{number}"))
+            for number in range(5)
+        ),
     )
 
     for store in stores:
         store.close()
     assert raised == []
-    assert len(stores) == len(releases)
+    assert len(stores) == 5
     assert schema(url) == EXPANDED
     with psycopg.connect(url) as connection:
         assert connection.execute("SELECT number FROM teams").fetchall() == [(1,)]
