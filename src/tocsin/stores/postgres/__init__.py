@@ -19,7 +19,7 @@ from tocsin.core.model.notification import DeliveryState
 from tocsin.ports import Batch, Begun, Memory, StoreFailed, StoreRefused
 from tocsin.stores.postgres.changes import changed_by, encode_changed, news_of
 from tocsin.stores.postgres.dialect import adapt, in_postgres
-from tocsin.stores.postgres.preparing import STEPS, Connection, Step, prepare
+from tocsin.stores.postgres.preparing import STEPS, Connection, Step, prepare, said
 from tocsin.stores.postgres.writing import columns_of, run_many
 from tocsin.stores.tables.asking import GIVEN, Question, insert, numbers
 from tocsin.stores.tables.chains import Chains
@@ -389,7 +389,7 @@ class PostgresStore(Reading, Keeping):
         try:
             yield
         except (psycopg.Error, psycopg.Warning) as error:
-            raise StoreFailed(f"{self.name} {what}: {_said(error)}") from error
+            raise StoreFailed(f"{self.name} {what}: {said(error)}") from error
 
 
 class _Reader:
@@ -449,10 +449,6 @@ def database_name(url: str) -> str:
             "The URL of the database cannot be read. Write postgresql://user@host/database."
         ) from error
     return f"PostgreSQL {parts.get('host', 'localhost')}/{parts.get('dbname', parts.get('user', ''))}"
-
-
-def _said(error: psycopg.Error | psycopg.Warning) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__
 
 
 __all__ = ["PostgresStore"]

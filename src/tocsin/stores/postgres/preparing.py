@@ -57,7 +57,8 @@ class Step(NamedTuple):
 
 
 STEPS: tuple[Step, ...] = ()
-"""From schema 1 on, each leads to the next. Whoever adds one says the same in schema.sql."""
+"""From schema 1 on, each leads to the next: Step(_HERE / "migrations" / "0002_teams.sql"), and so on. Whoever adds one
+says the same in schema.sql."""
 
 
 class Schema(NamedTuple):
@@ -87,10 +88,10 @@ SCHEMA_VERSION = version_after(STEPS)
 
 def schema_of(connection: Connection) -> Schema:
     """Read which one it is. Its tables must be there."""
-    said = dict(_rows(connection, "SELECT key, value FROM meta WHERE key IN ('schema', 'oldest')"))
-    version = int(said.get("schema", b"0"))
-    # Databases of the first programs do not say it.
-    return Schema(version, int(said.get("oldest", b"%d" % version)))
+    noted = dict(_rows(connection, "SELECT key, value FROM meta WHERE key IN ('schema', 'oldest')"))
+    version = int(noted.get("schema", b"0"))
+    # The first programs did not note the oldest.
+    return Schema(version, int(noted.get("oldest", b"%d" % version)))
 
 
 def prepare(writer: Connection, name: str, steps: Sequence[Step] = STEPS) -> None:
@@ -150,7 +151,7 @@ def _migrate(writer: Connection, name: str, schema: Schema, steps: Sequence[Step
             except LockNotAvailable:
                 raise
             except psycopg.Error as error:
-                raise StoreFailed(f"{failed}: {str(error).strip()}. Nothing was changed.") from error
+                raise StoreFailed(f"{failed}: {said(error)}. Nothing was changed.") from error
             _note(writer, target)
             return
     raise StoreFailed(
@@ -210,6 +211,11 @@ def weaknesses(settings: Mapping[str, str]) -> list[str]:
             "might be lost. Take that from the settings of the role or the database."
         )
     return weak
+
+
+def said(error: psycopg.Error | psycopg.Warning) -> str:
+    """Give what PostgreSQL said, without the lines that may quote a row."""
+    return str(error).strip().split("\n")[0] or type(error).__name__
 
 
 def _rows(connection: Connection, sql: str) -> list[Any]:
