@@ -322,6 +322,7 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
     taken: deliveries that were another node's, which is gone, and are ours now.
     leads: of all nodes this one does what only one needs to do.
     dispossessed: this node was gone, and what was its own may be others' now.
+    holds: false if no turn began, since there was too much to catch up with; that is known now, so begin again.
     """
 
     at: int
@@ -331,6 +332,7 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
     leads: bool = True
     taken: Sequence[int] = ()
     dispossessed: bool = False
+    holds: bool = True
 
 
 class Shared(Protocol):

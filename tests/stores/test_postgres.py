@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
-from tests.contracts.rows import NOON, a_batch, a_delivery, a_head, a_segment
+from tests.contracts.rows import NOON, a_batch, a_delivery, a_head, a_segment, opened
 from tests.support.databases import VERSIONS, a_database, drop
 from tests.support.postgres import PASSWORD, Installed, a_postgres, chosen, why_not
 
@@ -254,3 +254,38 @@ def test_a_turn_that_failed_was_never_there(url: str) -> None:
             one.commit(a_batch(head=a_head(number + 1), segment=a_segment(number)))
         assert other.head().size == 10
         assert other.deliveries_of(1) == []
+
+
+def test_a_node_that_missed_much_holds_up_nobody_while_it_catches_up(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "HELD_UP_MAX", 3)
+    with two_nodes(url) as (one, other):
+        other.load()
+        for number in range(7):
+            one.commit(
+                a_batch(head=a_head(number + 1), segment=a_segment(number), incidents=[opened(number + 1)])
+            )
+
+        begun = other.begin()
+
+        assert not begun.holds
+        assert begun.news is not None
+        assert [incident.number for incident in begun.news.incidents] == [*range(1, 8)]
+        assert begun.news.head.size == 7
+        one.commit(a_batch(head=a_head(8), segment=a_segment(7)))  # It waits for nobody.
+        begun = other.begin()
+        assert begun.holds
+        assert begun.news is not None
+        assert begun.news.head.size == 8
+        other.commit(a_batch(head=a_head(9), segment=a_segment(8)))
+
+
+def test_whoever_only_commits_catches_up_too(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres, "HELD_UP_MAX", 1)
+    with two_nodes(url) as (one, other):
+        other.load()
+        for number in range(3):
+            one.commit(a_batch(head=a_head(number + 1), segment=a_segment(number)))
+        other.commit(a_batch(head=a_head(4), segment=a_segment(3)))
+        assert one.head().size == 4

@@ -208,10 +208,12 @@ class Pump:
         self, requests: Sequence[Request], refused: dict[tuple[int, int], Exception]
     ) -> tuple[list[list[Result]], Committed]:
         state, now = self._ready(), self._clock.now()
-        if self._shared is not None:
+        while self._shared is not None:
             begun = self._shared.begin()
             self._compare_clocks(begun.at - now)
             state, now = self._begin(state, begun), begun.at
+            if begun.holds:
+                break
         at = max(now, state.at + 1)
         turn = Turn(
             state,
