@@ -1,6 +1,6 @@
 """Weather: the long form of everything that tries to break Tocsin, and the numbers for `docs/reliability.md`.
 
-    python -m tests.reliability.weather [--seeds 5000] [--kills 500] [--cuts 1000] [--rounds 6] [--examples 400]
+    python -m tests.reliability.weather [--seeds 5000] [--kills 500] [--cuts 1000] [--rounds 6] [--examples 400] [--hits 40]
 
 runs the simulator, the planted bugs, and the tests of the real process: kills, disks, networks, hostile input. If all
 of it passes, it writes what was done between the marks of the report; otherwise it writes nothing, and exits with 1.
@@ -62,6 +62,10 @@ ROWS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ("Hostile requests and bodies", "hostile re", (("requests", "requests"), ("bodies", "bodies"))),
     ("Hostile answers of receivers", "hostile answers", (("answers", "answers"),)),
     ("Fuzzed inputs of parsers", "fuzzed inputs", (("inputs", "inputs"),)),
+    ("Three nodes on one PostgreSQL", "nodes", (
+        ("hits", "kills, stops, cuts and crashes"), ("answered", "looks answered"), ("deliveries", "deliveries"),
+        ("duplicates", "arrived twice"), ("operations", "answers to people that one server could have given"),
+    )),
     ("Addresses that lead inside", "denied", (("spellings", "spellings"), ("addresses", "addresses"))),
     ("Planted secrets", "planted secrets", (("secrets", "secrets"), ("places", "places searched"))),
 )  # fmt: skip
@@ -102,7 +106,14 @@ def table(numbers: Numbers) -> str:
 def main() -> int:
     """See the module."""
     parser = argparse.ArgumentParser(prog="python -m tests.reliability.weather")
-    for name, usual in (("seeds", 5_000), ("kills", 500), ("cuts", 1_000), ("rounds", 6), ("examples", 400)):
+    for name, usual in (
+        ("seeds", 5_000),
+        ("kills", 500),
+        ("cuts", 1_000),
+        ("rounds", 6),
+        ("examples", 400),
+        ("hits", 40),
+    ):
         parser.add_argument(f"--{name}", type=int, default=usual)
     parser.add_argument("--jobs", default="auto")
     given = parser.parse_args()
@@ -115,6 +126,7 @@ def main() -> int:
             "TOCSIN_TEST_CUTS": str(given.cuts),
             "TOCSIN_TEST_NETWORK_ROUNDS": str(given.rounds),
             "TOCSIN_TEST_FUZZ_EXAMPLES": str(given.examples),
+            "TOCSIN_TEST_NODE_HITS": str(given.hits),
         }
         command = [
             sys.executable,
@@ -125,6 +137,8 @@ def main() -> int:
             given.jobs,
             "--dist",
             "worksteal",
+            "-o",
+            "faulthandler_timeout=3000",  # What is long here would have hung there.
             "--seeds",
             str(given.seeds),
             *TESTS,
