@@ -61,5 +61,5 @@ EXPERIMENTS = (
     experiment(64, 64_000, new=(1.0, 1.4), repeated=(3.0, 6.0)),
     experiment(1000, 100_000, new=(1.2, 1.8), repeated=(3.0, 8.0)),
     on_postgres("postgres-1", "one node on PostgreSQL", OneNode, new=(0.5, 0.7), repeated=(0.5, 0.7)),
-    on_postgres("postgres-3", "three nodes on PostgreSQL", ThreeNodes, new=(0.3, 0.5), repeated=(0.3, 0.5)),
+    on_postgres("postgres-3", "three nodes on PostgreSQL", ThreeNodes, new=(0.2, 0.3), repeated=(0.2, 0.3)),
 )
