@@ -246,6 +246,24 @@ def test_a_node_that_says_nothing_is_taken_for_dead(url: str) -> None:
         assert other.owns(1)
 
 
+def test_what_a_node_leaves_when_it_stops_is_taken_over_at_the_next_sign_of_life(url: str) -> None:
+    with two_nodes(url) as (stops, other):
+        for node in (stops, other):
+            node.time = lambda: NOON
+        stops.begin()
+        stops.commit(a_batch(head=a_head(1), segment=a_segment(0), new_deliveries=[a_delivery(1)]))
+        other.begin()
+        other.release()
+
+        stops.close()
+        other.time = lambda: NOON + VOUCH_EVERY
+        begun = other.begin()
+
+        assert begun.taken == [1]
+        assert begun.leads
+        other.release()
+
+
 def test_a_turn_that_failed_was_never_there(url: str) -> None:
     with two_nodes(url) as (one, other):
         for number in range(10):  # More than it takes until psycopg prepares what it is asked.
