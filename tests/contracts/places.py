@@ -4,9 +4,12 @@ A new kind of store joins the contract by one more entry in PLACES.
 """
 
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 from tests.support.databases import a_database
+from tests.support.fakes import NOON
+from tests.support.shared import Rows, SharedMemory
 
 from tocsin.ports import Store
 from tocsin.stores.memory import MemoryStore
@@ -51,4 +54,15 @@ def postgres(_: Path) -> Place:
     return Place(lambda: PostgresStore(url))
 
 
-PLACES: dict[str, Callable[[Path], Place]] = {"memory": memory, "sqlite": sqlite, "postgres": postgres}
+def shared(_: Path) -> Place:
+    """Give a place in memory that several nodes could share."""
+    rows, numbers = Rows(), count(1)
+    return Place(lambda: SharedMemory(rows, node_id=f"node-{next(numbers)}", time=lambda: NOON))
+
+
+PLACES: dict[str, Callable[[Path], Place]] = {
+    "memory": memory,
+    "shared": shared,
+    "sqlite": sqlite,
+    "postgres": postgres,
+}

@@ -18,7 +18,8 @@ from tocsin.core.ledger.merkle import EMPTY_ROOT
 from tocsin.core.model.access import Token
 from tocsin.core.model.incident import IncidentState, IncidentView
 from tocsin.core.model.notification import DeliveryState, Message
-from tocsin.core.model.silence import Maintenance
+from tocsin.core.model.policy import Policy
+from tocsin.core.model.silence import Maintenance, Silence
 from tocsin.ports import (
     Attempt,
     Batch,
@@ -293,38 +294,41 @@ class MemoryStore:
 
     def load(self) -> Memory:
         with self._lock:
-            alerts = []
-            for number, row in sorted(self._alerts.items()):
-                if row.live:
-                    alert = decode_alert(row.body)
-                    lease = self._leases.get(number)
-                    if lease is not None and lease.seen_at > alert.seen_at:
-                        alert.repeats, alert.seen_at, alert.lease = lease.repeats, lease.seen_at, lease.lease
-                    alerts.append(alert)
             return Memory(
                 head=self.head(),
-                policies=[(row.version, row.policy) for row in reversed(self.policies(None, 1 << 62))],
+                policies=self._loaded_policies(),
                 incidents=[
                     decode_incident(row.body) for _, row in sorted(self._incidents.items()) if row.live
                 ],
-                alerts=alerts,
+                alerts=[
+                    self._loaded_alert(number) for number, row in sorted(self._alerts.items()) if row.live
+                ],
                 deliveries=[
                     decode_delivery(row.body)
                     for _, row in sorted(self._deliveries.items())
                     if row.state is DeliveryState.PENDING
                 ],
                 rates=[(rule, decode_rate(body)) for rule, body in sorted(self._rates.items())],
-                silences=[
-                    (decode_silence(row.body), row.began)
-                    for _, row in sorted(self._silences.items())
-                    if row.ended_at is None
-                ],
-                maintenances=[
-                    (decode_maintenance(row.body), row.next_at)
-                    for _, row in sorted(self._maintenances.items())
-                    if not row.is_over
-                ],
+                silences=self._loaded_silences(),
+                maintenances=self._loaded_maintenances(),
             )
+
+    def _loaded_alert(self, number: int) -> LiveAlert:
+        alert, lease = decode_alert(self._alerts[number].body), self._leases.get(number)
+        if lease is not None and lease.seen_at > alert.seen_at:
+            alert.repeats, alert.seen_at, alert.lease = lease.repeats, lease.seen_at, lease.lease
+        return alert
+
+    def _loaded_policies(self) -> list[tuple[int, Policy]]:
+        return [(row.version, row.policy) for row in reversed(self.policies(None, 1 << 62))]
+
+    def _loaded_silences(self) -> list[tuple[Silence, bool]]:
+        rows = sorted(self._silences.items())
+        return [(decode_silence(row.body), row.began) for _, row in rows if row.ended_at is None]
+
+    def _loaded_maintenances(self) -> list[tuple[Maintenance, int]]:
+        rows = sorted(self._maintenances.items())
+        return [(decode_maintenance(row.body), row.next_at) for _, row in rows if not row.is_over]
 
     def recall(self, ids: Sequence[bytes]) -> list[LiveAlert]:
         wanted = {*ids}
