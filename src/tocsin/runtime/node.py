@@ -24,6 +24,7 @@ from tocsin.runtime.housekeeper import Housekeeper
 from tocsin.runtime.metrics import Figures, Metrics
 from tocsin.runtime.names import Names
 from tocsin.runtime.pump import Pump, Request
+from tocsin.runtime.shared_clock import SharedClock
 from tocsin.runtime.simulations import Simulations
 from tocsin.runtime.turn import Result
 
@@ -66,7 +67,8 @@ class Node:
         read_rules: ReadRules | None = None,
     ) -> None:
         self.store = store
-        self.clock = clock
+        is_alone = shared(store) is None
+        self.clock = clock if is_alone else SharedClock(clock, lambda: self._pump.ahead)
         self.ids = ids
         self.names = Names(store)
         self.channels = channels
@@ -88,15 +90,15 @@ class Node:
         self.gate = Gate(clock, self.metrics)
         self.feed = Feed()
         self.heartbeat = Heartbeat(self.unwell, clock, self.metrics)
-        self.leads = shared(store) is None
+        self.leads = is_alone
         """Whether this node does what only one needs to do, of all that share a store."""
-        self.evaluator = Evaluator(store, clock, self.gate.submit, self.metrics, self.leads)
+        self.evaluator = Evaluator(store, self.clock, self.gate.submit, self.metrics, self.leads)
         self.housekeeper = Housekeeper(
-            store, clock, self._keep_house, lambda: self.policy.keep if self.leads else 0
+            store, self.clock, self._keep_house, lambda: self.policy.keep if self.leads else 0
         )
         self.gate.watch(self._noticed)
         self.dispatcher = Dispatcher(
-            channels, self.gate, store, clock, self.metrics, dry_run=dry_run, failpoint=failpoint
+            channels, self.gate, store, self.clock, self.metrics, dry_run=dry_run, failpoint=failpoint
         )
         self._pump = Pump(
             store, clock, ids, origin=origin, on_committed=self.gate.on_committed, failpoint=failpoint
