@@ -357,6 +357,10 @@ class Shared(Protocol):
         """Say whether this node is to attempt a pending delivery, as of its last commit or `begin`."""
         ...
 
+    def sign_off(self) -> None:
+        """Say that this node lives no more, so that the others take over without waiting. Raises: StoreFailed."""
+        ...
+
 
 def shared(store: "Store") -> Shared | None:
     """Give what a store can do besides if several nodes write to it, None if only one does."""

@@ -5,10 +5,13 @@ A new kind of store joins the contract by one more entry in PLACES.
 
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 from tests.stores.releases import NextStore
 from tests.support.databases import VERSIONS, a_database, drop
+from tests.support.fakes import NOON
+from tests.support.shared import Rows, SharedMemory
 
 from tocsin.ports import Store
 from tocsin.stores.memory import MemoryStore
@@ -67,8 +70,15 @@ def expanded(_: Path) -> Place:
     return Place(lambda: PostgresStore(url), lambda: drop(url))
 
 
+def shared(_: Path) -> Place:
+    """Give a place in memory that several nodes could share."""
+    rows, numbers = Rows(), count(1)
+    return Place(lambda: SharedMemory(rows, node_id=f"node-{next(numbers)}", time=lambda: NOON))
+
+
 PLACES: dict[str, Callable[[Path], Place]] = {
     "memory": memory,
+    "shared": shared,
     "sqlite": sqlite,
     **{version: partial(postgres, version) for version in VERSIONS},
     f"{VERSIONS[-1]}-expanded": expanded,

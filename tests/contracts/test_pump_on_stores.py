@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from tests.contracts.places import PLACES, Place
 from tests.support.fakes import NOON, SECOND, FakeClock, FakeIds
+from tests.support.shared import SharedMemory
 
 from tocsin.core.ledger.encoding import unpack
 from tocsin.core.model.alert import Alert, Severity, Status
@@ -51,7 +52,7 @@ class Driven:
     def restart(self) -> None:
         """End the process and begin another one at the same moment."""
         self.store = self.place.open()
-        if isinstance(self.store, PostgresStore):
+        if isinstance(self.store, PostgresStore | SharedMemory):
             self.store.time = self.clock.now
         self.pump = Pump(
             self.store, self.clock, self.ids, origin="tocsin-test", on_committed=lambda committed: None

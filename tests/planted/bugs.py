@@ -21,6 +21,7 @@ from tocsin.ports import StoreFailed
 from tocsin.runtime import pump as pump_module
 from tocsin.runtime.dispatcher import Dispatcher
 from tocsin.runtime.pump import Pump
+from tocsin.runtime.shared_clock import SharedClock
 from tocsin.runtime.world import MachineClock
 
 
@@ -144,6 +145,51 @@ def forgets_what_a_lost_answer_decided() -> Iterator[None]:
         return silent
 
     with _instead(Pump, "_ready", make):
+        yield
+
+
+# Several nodes
+
+
+@bug("a node goes on deciding by what it knew, and reads nothing of what the others decided")
+def never_catches_up() -> Iterator[None]:
+    with patch.object(Pump, "_catch_up", lambda self, state, news: None):
+        yield
+
+
+@bug("a node that was taken for dead goes on sending what others took over")
+def sends_after_its_lease() -> Iterator[None]:
+    def make(begin: Any) -> Any:
+        def deaf(self: Pump, state: State, begun: Any) -> Any:
+            return begin(self, state, msgspec.structs.replace(begun, dispossessed=False))
+
+        return deaf
+
+    with _instead(Pump, "_begin", make):
+        yield
+
+
+@bug("what a dead node was to send is taken over by nobody")
+def takes_nothing_over() -> Iterator[None]:
+    def make(begin: Any) -> Any:
+        def idle(self: Pump, state: State, begun: Any) -> Any:
+            return begin(self, state, msgspec.structs.replace(begun, taken=()))
+
+        return idle
+
+    with _instead(Pump, "_begin", make):
+        yield
+
+
+@bug("every node sends what any of them decided")
+def sends_what_is_anothers() -> Iterator[None]:
+    with patch.object(Pump, "_is_ours", lambda self, delivery: True):
+        yield
+
+
+@bug("attempts are due by each node's own clock")
+def trusts_its_own_clock() -> Iterator[None]:
+    with patch.object(SharedClock, "now", lambda self: self._own.now()):
         yield
 
 

@@ -32,7 +32,7 @@ Numbers = Mapping[str, Counter[str]]
 
 ROWS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ("Simulated stories", "simulated stories", (
-        ("stories", "stories"), ("hours", "simulated hours"), ("starts", "starts of a node"),
+        ("stories", "stories"), ("several", "of them with several nodes"), ("hours", "simulated hours"), ("starts", "starts of a node"),
         ("entries", "entries decided"), ("answered", "looks answered"), ("arrived", "messages arrived"),
         ("repeated", "of them again"),
     )),

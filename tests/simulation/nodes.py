@@ -1,4 +1,7 @@
-"""Nodes: the real node in virtual time: its pump on the loop instead of a thread, its disk in memory, both breakable."""
+"""Nodes: the real node in virtual time: its pump on the loop instead of a thread, its disk in memory, both breakable.
+
+What several nodes share is told in `shelf`.
+"""
 
 import asyncio
 import contextvars
@@ -7,14 +10,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tests.simulation.sinks import SimChannel, Sink
-from tests.simulation.virtual import PROCESS, Killed, Process
+from tests.simulation.virtual import PROCESS, Killed, Process, VirtualLoop
 from tests.support.fakes import FakeIds
 
 from tocsin.core.model.errors import Unavailable
 from tocsin.core.model.input import Input
 from tocsin.core.model.policy import Policy
 from tocsin.ports import Batch, Store, StoreFailed
-from tocsin.runtime.gate import AFTER_FAILURE_S, INPUTS_A_TURN, Gate
+from tocsin.runtime.gate import AFTER_FAILURE_S, INPUTS_A_TURN, LOOK_EVERY_S, Gate
+from tocsin.runtime.metrics import Metrics
 from tocsin.runtime.node import Node
 from tocsin.runtime.pump import Pump, Request
 from tocsin.runtime.turn import Result
@@ -27,6 +31,9 @@ ORIGIN = "simulated"
 IDLE_S = 20.0
 """How often a turn is taken if nobody asks; the real gate takes one four times as often, to no other effect."""
 
+LOCKING_S = 5.0
+"""So long a node waits for another one's turn to end."""
+
 HOPS_S = (0.0, 0.0001, 0.001, 0.01)
 """How long a request waits until the pump takes it."""
 
@@ -34,19 +41,29 @@ HOPS_S = (0.0, 0.0001, 0.001, 0.01)
 class Faults:
     """What may go wrong at a step of a node, with what probability. calm: nothing does any more.
 
-    kills: at a named step; fails, lies: a commit fails before it took effect, or after; delays: it takes long.
+    kills, stands: at a named step it dies, or stands still; fails, lies: a commit fails before it took effect, or
+    after; delays: it takes long; loses: it stands still in the middle of a turn, which it loses by that.
     """
 
     def __init__(
-        self, chance: random.Random, *, kills: float, fails: float, lies: float, delays: float
+        self,
+        chance: random.Random,
+        *,
+        kills: float,
+        fails: float,
+        lies: float,
+        delays: float,
+        stands: float = 0.0,
+        loses: float = 0.0,
     ) -> None:
         self._chance = chance
         self.kills, self.fails, self.lies, self.delays = kills, fails, lies, delays
+        self.stands, self.loses = stands, loses
         self.counted: dict[str, int] = {}
 
     def calm(self) -> None:
         """Let nothing go wrong any more."""
-        self.kills = self.fails = self.lies = self.delays = 0.0
+        self.kills = self.fails = self.lies = self.delays = self.stands = self.loses = 0.0
 
     def step(self, name: str) -> None:
         """Come by a named step. Raises: Killed."""
@@ -55,10 +72,18 @@ class Faults:
             self.count(f"kill at {name}")
             process.kill()
             raise Killed
+        if self.stands and process is not None and self._chance.random() < self.stands:
+            self.count(f"stood still at {name}")
+            process.stand(a_standstill(self._chance))
 
     def commit(self, commit: Callable[[], None]) -> None:
         """Make a commit, or not. Raises: StoreFailed, Killed."""
         self.step("before commit")
+        process = PROCESS.get()
+        if self.loses and process is not None and self._chance.random() < self.loses:
+            self.count("stood still in its turn")
+            process.stand(a_standstill(self._chance))
+            raise TurnLost("It stood still in the middle of a turn.")
         if self.fails and self._chance.random() < self.fails:
             self.count("commit failed")
             raise StoreFailed("The disk is full.")
@@ -78,6 +103,15 @@ class Faults:
     def count(self, name: str) -> None:
         """Count a fault."""
         self.counted[name] = self.counted.get(name, 0) + 1
+
+
+def a_standstill(chance: random.Random) -> float:
+    """Draw for how many seconds a process stands still: shorter or longer than others take it for alive."""
+    return chance.choice((3.0, 20.0, 35.0, 90.0))
+
+
+class TurnLost(StoreFailed):
+    """The database ended the session of a node that stood still."""
 
 
 class Disk:
@@ -100,6 +134,17 @@ class Disk:
             self._watch(batch)
 
         self._faults.commit(commit)
+
+    def free_at(self) -> float:
+        """Say when nobody else holds it any more."""
+        return 0.0
+
+    def turned(self, pump: Pump) -> None:
+        """Hear that a turn is over."""
+
+    def owns_key(self, key: str) -> bool:
+        """Say whether what has this key is this process's to send."""
+        return True
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -149,8 +194,13 @@ class SimGate(Gate):
     def _go(self) -> None:
         assert self._loop is not None
         self._plan = None
-        if self._loop.time() < self._busy_until:
-            self._plan = self._loop.call_at(self._busy_until, self._go)
+        disk, now = self._pump._store, self._loop.time()
+        assert isinstance(disk, Disk)
+        until = self._busy_until
+        if until <= now < (free_at := disk.free_at()) <= now + LOCKING_S:
+            until = free_at
+        if now < until:
+            self._plan = self._loop.call_at(until, self._go)
             return
         requests: list[Request] = []
         while not self._queue.empty() and sum(len(one.inputs) for one in requests) < INPUTS_A_TURN:
@@ -158,7 +208,15 @@ class SimGate(Gate):
             assert request is not None
             requests.append(request)
         self._turn(self._pump, requests)
+        disk.turned(self._pump)
         self._set_alarm()
+
+    def nudge(self) -> None:
+        """Look within a second what another node decided; the real gate looks every second, whether any did or not."""
+        assert self._loop is not None
+        if self._alarm is not None and self._alarm.when() > self._loop.time() + LOOK_EVERY_S:
+            self._alarm.cancel()
+            self._alarm = self._loop.call_later(self._chance.uniform(0, LOOK_EVERY_S), self._go)
 
     def _set_alarm(self) -> None:
         assert self._loop is not None
@@ -170,26 +228,34 @@ class SimGate(Gate):
 
 
 class House:
-    """One node after the other over the same disk, and whoever wants to speak to the one that lives."""
+    """One node after the other in one place, and whoever wants to speak to the one that lives.
+
+    open_disk: what a process of a name finds in this house; ids: tells apart what chance gives to each process.
+    """
 
     def __init__(
         self,
-        disk: Store,
+        name: str,
+        open_disk: "Callable[[House, str], Disk]",
         sinks: Sequence[Sink],
         policy: Policy,
         faults: Faults,
-        watch: Callable[[Batch], None],
-        seed: int,
+        ids: str,
     ) -> None:
-        self.disk = Disk(disk, faults, watch)
+        self.name = name
         self.faults = faults
         self.policy = policy
         self.starts = 0
         self.wall_off = 0.0
+        self.cut_until = 0.0
+        self.is_gone = False
         self.process: Process | None = None
         self.node: Node | None = None
+        self.disk: Disk | None = None
+        self._open_disk = open_disk
         self._sinks = sinks
-        self._seed = seed
+        self._ids = ids
+        self._metrics = Metrics()  # Of all its processes: to make them takes a while, and decides nothing.
 
     def is_up(self) -> bool:
         """Say whether a node lives."""
@@ -204,25 +270,30 @@ class House:
         """Begin a process that opens the house and listens; it may die or fail at that."""
         self.starts += 1
         self.node = None
-        self.process = contextvars.copy_context().run(Process, f"node-{self.starts}")
+        self.process = contextvars.copy_context().run(Process, f"{self.name}-{self.starts}")
         self.process.spawn(self._run(self.process))
 
     async def _run(self, process: Process) -> None:
         loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
         boot = 1_000.0 * self.starts  # Each process has a monotonic clock of its own.
         clock = MachineClock(
-            lambda: int((loop.time() + boot) * 1e9),
-            lambda: int((START + loop.time() + self.wall_off) * 1e9),
+            lambda: int((loop.now + boot) * 1e9),
+            lambda: int((START + loop.now + self.wall_off) * 1e9),
         )
-        channels = {sink.name: SimChannel(sink, process.name, self.faults.step) for sink in self._sinks}
+        disk = self.disk = self._open_disk(self, process.name)
+        channels = {
+            sink.name: SimChannel(sink, process.name, self.faults.step, disk.owns_key) for sink in self._sinks
+        }
         node = Node(
-            store=self.disk,  # type: ignore[arg-type]
+            store=disk,  # type: ignore[arg-type]
             clock=clock,
-            ids=FakeIds(f"{self._seed}/{self.starts}"),
+            ids=FakeIds(f"{self._ids}/{self.starts}"),
             channels=channels,
             policy=self.policy,
             origin=ORIGIN,
             failpoint=self.faults.step,
+            metrics=self._metrics,
         )
         try:
             node.open(accept_clock=True)
@@ -234,3 +305,25 @@ class House:
             return
         node.start()
         self.node = node
+
+
+class Street:
+    """All houses of a story, and what stands between them and people: each request goes to one that is up."""
+
+    def __init__(self, houses: Sequence[House], faults: Faults, chance: random.Random) -> None:
+        self.houses = houses
+        self.faults = faults
+        self._chance = chance
+
+    def up(self) -> list[House]:
+        """Give the houses in which a node lives; it may stand still."""
+        return [house for house in self.houses if house.is_up()]
+
+    def find(self) -> House | None:
+        """Find a house in which a node lives."""
+        up = self.up()
+        return up[0] if len(up) == 1 else self._chance.choice(up) if up else None
+
+    def owes(self) -> bool:
+        """Say whether something is still to be delivered."""
+        return any(house.owes() for house in self.up())

@@ -5,7 +5,7 @@ import json
 import random
 from typing import Any, NamedTuple
 
-from tests.simulation.nodes import START, House
+from tests.simulation.nodes import START, Street
 
 from tocsin.core.model.alert import idempotency_key
 from tocsin.core.model.errors import TocsinError
@@ -34,8 +34,8 @@ class Said(NamedTuple):
 class Senders:
     """Monitoring that looks at its alerts, and sends each look until somebody says that it is stored."""
 
-    def __init__(self, house: House, chance: random.Random) -> None:
-        self._house = house
+    def __init__(self, street: Street, chance: random.Random) -> None:
+        self._street = street
         self._chance = chance
         self.answered: list[Said] = []
         self.unanswered = 0
@@ -106,23 +106,26 @@ class Senders:
     async def _post(self, body: bytes) -> Any:
         """Send a request once. None: there was no 2xx, whatever became of it."""
         await asyncio.sleep(self._chance.choice((0.0, 0.001, 0.05)))
-        house = self._house
-        if not house.is_up():
+        house = self._street.find()
+        if house is None:
             return None
-        assert house.process is not None
-        node = house.node
+        process, node = house.process, house.node
+        assert process is not None
         assert node is not None
-        parsed = native.parse(body, node.clock.now())
-        assert not parsed.problems, parsed.problems
         try:
-            future = house.process.call(node.gate.submit, parsed.alerts, "token:sender")
+            if process.stands:
+                async with asyncio.timeout(PATIENCE_S):
+                    await process.hears()
+            parsed = native.parse(body, node.clock.now())
+            assert not parsed.problems, parsed.problems
+            future = process.call(node.gate.submit, parsed.alerts, "token:sender")
             future.add_done_callback(_seen)
             async with asyncio.timeout(PATIENCE_S):
                 results = await asyncio.shield(future)
         except (TocsinError, TimeoutError):
             return None
         await asyncio.sleep(self._chance.choice((0.0, 0.001, 0.05)))
-        if self._chance.random() < house.faults.lies or any(one.refused for one in results):
+        if self._chance.random() < self._street.faults.lies or any(one.refused for one in results):
             return None  # The answer was lost on its way.
         return results
 
@@ -141,8 +144,8 @@ def hash_of(text: str) -> int:
 class Crew:
     """Those on duty: they do what people do, and often what cannot be."""
 
-    def __init__(self, house: House, chance: random.Random) -> None:
-        self._house = house
+    def __init__(self, street: Street, chance: random.Random) -> None:
+        self._street = street
         self._chance = chance
         self.did = 0
 
@@ -155,8 +158,8 @@ class Crew:
 
     async def act(self) -> None:
         """Do something."""
-        house = self._house
-        if not house.is_up():
+        house = self._street.find()
+        if house is None:
             return
         node, process = house.node, house.process
         assert node is not None
@@ -183,6 +186,9 @@ class Crew:
             )
         )
         try:
+            if process.stands:
+                async with asyncio.timeout(PATIENCE_S):
+                    await process.hears()
             future = process.call(node.gate.submit, (given,), "user:anna")
             future.add_done_callback(_seen)
             async with asyncio.timeout(PATIENCE_S):

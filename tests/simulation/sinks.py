@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
+from tests.simulation.virtual import PROCESS
 
 from tocsin.core.model.notification import (
     Accepted,
@@ -24,7 +25,10 @@ MOODS = ("well", "accepts", "busy", "later", "redirects", "refuses", "hangs", "s
 
 
 class Arrived(NamedTuple):
-    """Something reached a sink. at: virtual seconds; attempt: the process that sent it."""
+    """Something reached a sink. at: virtual seconds; process: that sent it.
+
+    owned: it was that process's to send. One that stood still may not know that it is another's by now.
+    """
 
     at: float
     channel: str
@@ -34,16 +38,22 @@ class Arrived(NamedTuple):
     incident: int
     body: bytes
     process: str
+    owned: bool
 
 
 class Asked(NamedTuple):
-    """Somebody began to speak to a sink. mood: what the sink was like; after_s: what it asked for with HTTP 429."""
+    """Somebody began to speak to a sink. mood: what the sink was like; after_s: what it asked for with HTTP 429.
+
+    owned: see Arrived. went_on_at: when the process last went on after it had stood still, 0 if it never did.
+    """
 
     at: float
     process: str
     key: str
     mood: str
     after_s: int
+    owned: bool
+    went_on_at: float
 
 
 class Sink:
@@ -69,11 +79,16 @@ class Sink:
         """Be well for good."""
         self._calm, self.mood = True, "well"
 
-    async def take(self, message: Message, target: Target, key: str, process: str) -> Outcome:
-        """Be spoken to."""
+    async def take(
+        self, message: Message, target: Target, key: str, process: str, owns: Callable[[str], bool]
+    ) -> Outcome:
+        """Be spoken to. owns: says whether what has a key is the process's to send."""
         chance, mood = self._chance, self.mood
         after_s = chance.choice((1, 30, 3600)) if mood == "later" else 0
-        self.asked.append(Asked(asyncio.get_running_loop().time(), process, key, mood, after_s))
+        here = PROCESS.get()
+        assert here is not None
+        now = asyncio.get_running_loop().time()
+        self.asked.append(Asked(now, process, key, mood, after_s, owns(key), here.went_on_at))
         await asyncio.sleep(chance.choice((0.001, 0.01, 0.2)))
         if mood == "resets":
             return Retry(why="connection reset")
@@ -90,6 +105,7 @@ class Sink:
             incident,
             body,
             process,
+            owns(key),
         )
         if mood in ("well", "accepts", "hangs", "slow", "loses"):
             self.arrived.append(arrived)
@@ -119,18 +135,21 @@ class SimChannel:
 
     kind = "sim"
 
-    def __init__(self, sink: Sink, process: str, step: Callable[[str], None]) -> None:
+    def __init__(
+        self, sink: Sink, process: str, step: Callable[[str], None], owns: Callable[[str], bool]
+    ) -> None:
         self.name = sink.name
         self.addresses = (sink.name,)
         self._sink = sink
         self._process = process
         self._step = step
+        self._owns = owns
 
     async def send(self, message: Message, target: Target, *, key: str, at: int, dry_run: bool) -> Outcome:
         if dry_run:
             return DryRun()
         self._step("before-send")
-        outcome = await self._sink.take(message, target, key, self._process)
+        outcome = await self._sink.take(message, target, key, self._process, self._owns)
         self._step("after-answer")
         return outcome
 

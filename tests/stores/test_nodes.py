@@ -1,15 +1,17 @@
-"""Several nodes on one PostgreSQL: whoever decides knows what all decided before, and each delivery is one node's.
+"""Several nodes on one database: whoever decides knows what all decided before, and each delivery is one node's.
 
 One thread plays all of them, in an order and at moments that the seed draws, so that a seed that fails fails again.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-import psycopg
-from tests.support.databases import a_database
-from tests.support.fakes import SECOND, FakeClock, FakeIds
+import pytest
+from tests.contracts.rows import a_batch, a_head, a_segment
+from tests.stores.shelves import SHELVES, InMemory, OnPostgres
+from tests.support.fakes import NOON, SECOND, FakeClock, FakeIds
 from tests.support.world import SEEN_WITHOUT_ENTRY, dump
 
 from tocsin.core.engine.restore import restore
@@ -33,10 +35,12 @@ from tocsin.core.model.policy import HOUR, MINUTE, Policy, RateLimit, Route
 from tocsin.core.model.silence import Matcher
 from tocsin.core.simulation.fold import Fold
 from tocsin.intake.native import received
+from tocsin.ports import StoreFailed
 from tocsin.runtime.committed import Committed, Dispatch
 from tocsin.runtime.pump import Pump, Request
 from tocsin.runtime.turn import Result
-from tocsin.stores.postgres import LEASE, PostgresStore
+from tocsin.stores import postgres
+from tocsin.stores.postgres import LEASE
 
 SEEDS = 4
 STEPS = 120
@@ -64,8 +68,8 @@ STRICTER = Policy(routes=POLICY.routes, targets=POLICY.targets, rate_limit=RateL
 class Node:
     """A store, a pump, and what its dispatcher would hold. It begins anew after each death."""
 
-    def __init__(self, url: str, name: str, clock: FakeClock) -> None:
-        self._url, self.name, self._clock = url, name, clock
+    def __init__(self, shelf: OnPostgres | InMemory, name: str, clock: FakeClock) -> None:
+        self._shelf, self.name, self._clock = shelf, name, clock
         self._lives = 0
         self.is_cut_off = False
         self.begin()
@@ -74,8 +78,7 @@ class Node:
         """Begin a life."""
         self._lives += 1
         self.held: dict[int, Dispatch] = {}
-        self.store = PostgresStore(self._url, node_id=f"{self.name}-{self._lives}")
-        self.store.time = self._clock.now
+        self.store = self._shelf.open(f"{self.name}-{self._lives}")
         self.pump = Pump(
             self.store,
             self._clock,
@@ -108,13 +111,13 @@ class Node:
 class Story:
     """Some nodes, and what a seed lets happen to them. troubled: they die, and are cut off."""
 
-    def __init__(self, seed: int, names: Sequence[str] = NODES, *, troubled: bool = True) -> None:
+    def __init__(self, on: str, seed: int, names: Sequence[str] = NODES, *, troubled: bool = True) -> None:
         self.troubled = troubled
         self.chance = random.Random(f"nodes {seed}")
         self.who = random.Random(f"who {seed}")
         self.clock = FakeClock()
-        self.url = a_database()
-        self.nodes = [Node(self.url, name, self.clock) for name in names]
+        self.shelf = SHELVES[on](self.clock.now)
+        self.nodes = [Node(self.shelf, name, self.clock) for name in names]
         self.answered: dict[tuple[str, int], str] = {}
         self.looks = 0
         assert not isinstance(self.nodes[0].take(PolicyChanged(policy=POLICY)), Exception)
@@ -158,7 +161,7 @@ class Story:
         return []
 
     def _pending(self) -> list[LiveDelivery]:
-        observer = PostgresStore(self.url, node_id="observer")
+        observer = self.shelf.open("observer")
         try:
             return [one for one in observer.load().deliveries if one.due <= self.clock.now()]
         finally:
@@ -211,22 +214,20 @@ class Story:
         return Acted(action=action, incident=number, note="because", until=until)
 
     def _trouble(self, node: Node) -> None:
-        """A node dies and begins anew, or its connections do."""
+        """A node stops or dies and begins anew, or its connections do."""
         if self.chance.random() < 0.5:
+            if self.chance.random() < 0.5:
+                node.store.sign_off()
             node.end()
             node.begin()
         else:
-            with psycopg.connect(self.url, autocommit=True) as connection:
-                connection.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                    "WHERE application_name = 'tocsin' AND datname = current_database()"
-                )
+            self.shelf.cut_off()
             for one in self.nodes:
                 one.is_cut_off = True
 
     def _check(self, node: Node) -> None:
         """The node knows what is stored; and each pending delivery is held by whoever owns it."""
-        observer = PostgresStore(self.url, node_id="observer")
+        observer = self.shelf.open("observer")
         try:
             memory = observer.load()
             state = node.pump.state
@@ -237,7 +238,7 @@ class Story:
                 assert is_[name] == value, f"{node.name} has other {name}:\n{is_[name]}\n{value}"
             keys = [one.key for one in state.incidents.values() if one.state is not IncidentState.RESOLVED]
             assert len(keys) == len(set(keys))
-            owners = dict(observer._ask("SELECT delivery, node FROM owned"))
+            owners = self.shelf.owners()
             assert sorted(owners) == sorted(state.deliveries)
             mine = {number for number, owner in owners.items() if owner == node.store.node_id}
             assert {number for number in state.deliveries if node.store.owns(number)} == mine
@@ -246,8 +247,9 @@ class Story:
             observer.close()
 
 
-def test_every_node_knows_what_all_of_them_decided(seed: int) -> None:
-    story = Story(seed)
+@pytest.mark.parametrize("on", SHELVES)
+def test_every_node_knows_what_all_of_them_decided(on: str, seed: int) -> None:
+    story = Story(on, seed)
     try:
         story.play()
 
@@ -266,15 +268,34 @@ def test_every_node_knows_what_all_of_them_decided(seed: int) -> None:
         assert folded == is_
         assert head.size > STEPS
         assert sum(store.counts().values()) == head.counters.intents
-        owners = {owner for (owner,) in store._ask("SELECT node FROM owned")}
-        assert owners <= {node.store.node_id for node in story.nodes}, "what a dead node owned was taken over"
+        assert {*story.shelf.owners().values()} <= {node.store.node_id for node in story.nodes}, (
+            "what a dead node owned was taken over"
+        )
     finally:
         story.close()
 
 
-def test_three_nodes_decide_what_one_would() -> None:
+def test_nodes_decide_the_same_over_either(seed: int) -> None:
+    def played(on: str) -> Any:
+        story = Story(on, seed)
+        try:
+            story.play()
+            store = story.nodes[0].store
+            memory = store.load()
+            return [bytes(one.data) for one in store.segments()], memory, story.shelf.owners(), store.counts()
+        finally:
+            story.close()
+
+    here, there = played("memory"), played("postgres")
+
+    assert len(here[0]) > 40
+    assert here == there
+
+
+@pytest.mark.parametrize("on", SHELVES)
+def test_three_nodes_decide_what_one_would(on: str) -> None:
     def told(*names: str) -> list[Any]:
-        story = Story(1, names, troubled=False)
+        story = Story(on, 1, names, troubled=False)
         try:
             story.play()
             return [
@@ -291,3 +312,61 @@ def test_three_nodes_decide_what_one_would() -> None:
 
     assert len(alone) > 20
     assert told(*NODES) == alone
+
+
+@contextmanager
+def two_nodes(on: str) -> Iterator[tuple[Any, Any]]:
+    """Open what nodes share twice, as two of them do."""
+    shelf = SHELVES[on](FakeClock().now)
+    one, other = shelf.open("one"), shelf.open("other")
+    try:
+        yield one, other
+    finally:
+        one.close()
+        other.close()
+
+
+@pytest.mark.parametrize("on", SHELVES)
+def test_a_node_that_stands_still_in_its_turn_loses_it(on: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres, "IDLE_MS", 100)
+    with two_nodes(on) as (slow, other):
+        slow.begin()
+        other.begin()  # On PostgreSQL it waits until that has ended the other's turn.
+        other.commit(a_batch(head=a_head(1), segment=a_segment(0)))
+
+        with pytest.raises(StoreFailed, match="did not commit"):
+            slow.commit(a_batch(head=a_head(1), segment=a_segment(0)))
+
+        slow.reopen()
+        assert slow.load().head.size == 1
+
+
+@pytest.mark.parametrize("on", SHELVES)
+def test_a_node_that_missed_more_than_is_kept_is_told_so(on: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres, "CHANGES_KEPT", 3)
+    with two_nodes(on) as (one, other):
+        other.load()
+        for number in range(7):
+            one.commit(a_batch(head=a_head(number + 1), segment=a_segment(number)))
+
+        begun = other.begin()
+
+        assert begun.is_behind
+        assert begun.news is None
+        other.release()
+        assert not other.begin().is_behind
+
+
+@pytest.mark.parametrize("on", SHELVES)
+def test_what_a_turn_did_before_it_failed_was_never_there(on: str) -> None:
+    with two_nodes(on) as (one, other):
+        one.commit(a_batch(head=a_head(1), segment=a_segment(0)))
+
+        one.begin()
+        one.alive(NOON + SECOND)
+        with pytest.raises(StoreFailed):
+            one.commit(a_batch(head=a_head(2), segment=a_segment(0)))
+
+        begun = other.begin()
+        assert begun.alive_at == NOON
+        assert other.head().size == 1

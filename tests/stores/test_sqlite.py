@@ -458,7 +458,7 @@ def test_a_full_disk_refuses_without_half_a_turn_and_accepts_again_once_there_is
     assert told["size"] == told["entries"]
     assert told["root"]
     assert told["files"] == ["lock", "tocsin.db"]
-    assert "nothing was accepted" in ran.stderr
+    assert "nothing is accepted" in ran.stderr
 
 
 def test_a_lease_of_an_alert_that_was_never_stored_is_nobodys(store: SqliteStore):

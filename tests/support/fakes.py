@@ -45,9 +45,11 @@ class FakeIds:
 
     def random_bytes(self, length: int) -> bytes:
         """Give the next so many bytes of the stream that the seed stands for."""
-        while len(self._left) < length:
-            self._left += hashlib.sha512(b"%s %d" % (self._seed, self._block)).digest()
-            self._block += 1
+        missing = length - len(self._left)
+        if missing > 0:
+            first, self._block = self._block, self._block + -(-missing // 64)
+            blocks = [hashlib.sha512(b"%s %d" % (self._seed, n)).digest() for n in range(first, self._block)]
+            self._left = b"".join([self._left, *blocks])
         taken, self._left = self._left[:length], self._left[length:]
         return taken
 

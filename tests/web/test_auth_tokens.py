@@ -349,6 +349,9 @@ class OfSeveralNodes(MemoryStore):
     def owns(self, delivery: int) -> bool:
         raise NotImplementedError
 
+    def sign_off(self) -> None:
+        raise NotImplementedError
+
 
 def made_elsewhere(door: Door, name: str = "other") -> str:
     shown, token = make_token(

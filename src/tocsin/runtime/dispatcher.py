@@ -32,7 +32,8 @@ ATTEMPT_S = 60.0
 """How long one attempt may take before it counts as failed, whatever the channel thinks."""
 
 REPORT_AGAIN_S = 1.0
-"""After a store that failed: when the outcome is reported again."""
+READ_AGAIN_S = 1.0
+"""After a store that failed: when the outcome is reported again, and when a message is read again."""
 
 
 class Dispatcher:
@@ -59,6 +60,8 @@ class Dispatcher:
         self._committed = gate.listen()
         self._lanes = {name: Lane(self, channel) for name, channel in channels.items()}
         self._held: dict[int, Dispatch] = {}
+        # Which attempt of a delivery runs, or came to something that is not stored yet.
+        self._unsettled: dict[int, int] = {}
         self._failing: set[str] = set()
         self._last: dict[str, Outcome] = {}
         self._task: asyncio.Task[None] | None = None
@@ -134,18 +137,31 @@ class Dispatcher:
             if before is not None and (before.attempt, -before.due) >= (dispatch.attempt, -dispatch.due):
                 continue  # It is known already; one that somebody wants sooner takes its place.
             self._held[dispatch.delivery] = dispatch
-            lane = self._lanes.get(dispatch.channel)
-            if lane is None:
-                lane = self._lanes[dispatch.channel] = Lane(self, None)
-            lane.put(dispatch)
+            if dispatch.delivery not in self._unsettled:
+                self._lane(dispatch.channel).put(dispatch)
+
+    def _lane(self, channel: str) -> "Lane":
+        lane = self._lanes.get(channel)
+        if lane is None:
+            lane = self._lanes[channel] = Lane(self, None)
+        return lane
+
+    def _settle(self, delivery: int) -> None:
+        """An attempt is over and done with: make the next one, if it came while that ran."""
+        attempt, held = self._unsettled.pop(delivery), self._held.get(delivery)
+        if held is not None and held.attempt != attempt:
+            self._lane(held.channel).put(held)
 
     def is_current(self, dispatch: Dispatch) -> bool:
         """Say whether this attempt is still wanted."""
         return self._held.get(dispatch.delivery) is dispatch
 
-    async def attempt(self, channel: Channel | None, dispatch: Dispatch) -> Outcome:
-        """Make one attempt and report its outcome. channel: None if it is no longer configured."""
+    async def attempt(self, channel: Channel | None, dispatch: Dispatch) -> Outcome | None:
+        """Make one attempt and report its outcome; None if there was none. channel: None if it is not configured."""
+        if not self.is_current(dispatch):
+            return None  # What came with it said that it is over, or another's.
         self._failpoint("before-send")
+        self._unsettled[dispatch.delivery] = dispatch.attempt
         outcome: Outcome
         began = self._clock.now()
         if channel is None:
@@ -163,11 +179,16 @@ class Dispatcher:
                     if names_somebody(message):
                         message = await asyncio.to_thread(self._names.put_into, message)
                     outcome = await self._send(channel, dispatch, message)
+            except StoreFailed as failed:
+                log.info("what delivery %d says cannot be read now: %s", dispatch.delivery, failed)
+                self._settle(dispatch.delivery)
+                held = self._held.get(dispatch.delivery)
+                if held is not None and held.attempt == dispatch.attempt:
+                    # Nobody was asked, so it was no attempt: make it when the store may answer.
+                    self._lane(held.channel).put_off(held, READ_AGAIN_S)
+                return None
             except TimeoutError:
                 outcome = Retry(why=f"no answer within {ATTEMPT_S:.0f} s")
-            except StoreFailed as failed:
-                log.error("a delivery by channel %s waits: %s", channel.name, failed)
-                outcome = Retry(why="what it says could not be read from the store")
             except Exception as error:
                 log.exception("channel %s failed in a way that it should not", channel.name)
                 outcome = Retry(why=f"the channel failed: {type(error).__name__}")
@@ -220,6 +241,7 @@ class Dispatcher:
         if future.cancelled():
             return
         if future.exception() is None:
+            self._settle(report.delivery)
             self._failpoint("after-outcome")
         else:
             # The store failed. The attempt was made: keep asking until that is recorded.
@@ -244,7 +266,7 @@ class Lane:
         self._channel = channel
         self._due: list[tuple[bool, int, int, Dispatch]] = []
         self._later: list[tuple[int, int, Dispatch]] = []
-        self._running: set[asyncio.Task[Outcome]] = set()
+        self._running: set[asyncio.Task[Outcome | None]] = set()
         self._places = PLACES_AT_FIRST
         self._alarm: asyncio.TimerHandle | None = None
         self._stopped = False
@@ -257,6 +279,12 @@ class Lane:
         else:
             heapq.heappush(self._later, (dispatch.due, dispatch.delivery, dispatch))
             self._set_alarm()
+
+    def put_off(self, dispatch: Dispatch, seconds: float) -> None:
+        """Take a delivery whose attempt could not begin, for later."""
+        at = self._dispatcher._clock.now() + int(seconds * 1e6)
+        heapq.heappush(self._later, (at, dispatch.delivery, dispatch))
+        self._set_alarm()
 
     def due(self) -> list[int]:
         """Give the instants at which those that wait for a place were due."""
@@ -309,12 +337,14 @@ class Lane:
             self._running.add(task)
             task.add_done_callback(self._done)
 
-    def _done(self, task: asyncio.Task[Outcome]) -> None:
+    def _done(self, task: asyncio.Task[Outcome | None]) -> None:
         self._running.discard(task)
         if task.cancelled():
             pass
         elif task.exception() is not None:
             log.error("an attempt ended without an outcome", exc_info=task.exception())
+        elif task.result() is None:
+            pass
         elif isinstance(task.result(), Retry):
             self._places = max(PLACES_AT_FIRST, self._places // 2)
         else:

@@ -3,7 +3,9 @@
 Beside them whoever looks on: metrics, the feed of what is committed, the heartbeat. Nothing waits for these.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,7 @@ from tocsin.core.model.errors import Conflict, Invalid, Unavailable
 from tocsin.core.model.input import Input, KeysChanged, LedgerNamed, PolicyChanged
 from tocsin.core.model.policy import DAY, MINUTE, Policy
 from tocsin.core.model.rule import Rule
-from tocsin.ports import Channel, Clock, Head, Ids, Store, StoreRefused, shared
+from tocsin.ports import Channel, Clock, Head, Ids, Store, StoreFailed, StoreRefused, shared
 from tocsin.runtime.committed import Committed
 from tocsin.runtime.dispatcher import Dispatcher
 from tocsin.runtime.evaluator import Evaluator
@@ -24,6 +26,7 @@ from tocsin.runtime.housekeeper import Housekeeper
 from tocsin.runtime.metrics import Figures, Metrics
 from tocsin.runtime.names import Names
 from tocsin.runtime.pump import Pump, Request
+from tocsin.runtime.shared_clock import SharedClock
 from tocsin.runtime.simulations import Simulations
 from tocsin.runtime.turn import Result
 
@@ -66,7 +69,8 @@ class Node:
         read_rules: ReadRules | None = None,
     ) -> None:
         self.store = store
-        self.clock = clock
+        is_alone = shared(store) is None
+        self.clock = clock if is_alone else SharedClock(clock, lambda: self._pump.ahead)
         self.ids = ids
         self.names = Names(store)
         self.channels = channels
@@ -88,15 +92,15 @@ class Node:
         self.gate = Gate(clock, self.metrics)
         self.feed = Feed()
         self.heartbeat = Heartbeat(self.unwell, clock, self.metrics)
-        self.leads = shared(store) is None
+        self.leads = is_alone
         """Whether this node does what only one needs to do, of all that share a store."""
-        self.evaluator = Evaluator(store, clock, self.gate.submit, self.metrics, self.leads)
+        self.evaluator = Evaluator(store, self.clock, self.gate.submit, self.metrics, self.leads)
         self.housekeeper = Housekeeper(
-            store, clock, self._keep_house, lambda: self.policy.keep if self.leads else 0
+            store, self.clock, self._keep_house, lambda: self.policy.keep if self.leads else 0
         )
         self.gate.watch(self._noticed)
         self.dispatcher = Dispatcher(
-            channels, self.gate, store, clock, self.metrics, dry_run=dry_run, failpoint=failpoint
+            channels, self.gate, store, self.clock, self.metrics, dry_run=dry_run, failpoint=failpoint
         )
         self._pump = Pump(
             store, clock, ids, origin=origin, on_committed=self.gate.on_committed, failpoint=failpoint
@@ -170,6 +174,9 @@ class Node:
         await self.evaluator.stop()
         await self.dispatcher.stop(STOP_GRACE_S)
         await self.gate.stop()
+        if (store := shared(self.store)) is not None:
+            with suppress(StoreFailed):  # Then they wait, as for one that died.
+                await asyncio.to_thread(store.sign_off)
         if self._notary is not None:
             await self._notary.stop()
         if self._close is not None:

@@ -87,8 +87,11 @@ class Pump:
         self._alive_at = 0
         self._resumed = False
         self._is_opening = False
+        self._is_failing = False
         self._leads = self._shared is None
-        self._ahead = 0
+        self._learnt: list[Committed] = []
+        """What a turn learnt of other nodes when it began; it holds once the turn is over, and not if that fails."""
+        self.ahead = 0
         """How far the clock that all nodes share is before our own, microseconds."""
 
     # The life of the pump
@@ -119,9 +122,17 @@ class Pump:
 
     def _announce(self, state: State) -> None:
         """Tell whoever delivers of all that is pending in what is committed."""
+        self._on_committed(self._all_pending(state))
+
+    def _all_pending(self, state: State) -> Committed:
         pending = [dispatch(state, number) for number in state.deliveries if self._is_ours(number)]
-        self._on_committed(
-            Committed(dispatches=pending, ended=(), is_all=True, has_tokens=self._shared is not None)
+        return Committed(
+            dispatches=pending,
+            ended=(),
+            is_all=True,
+            size=self._edge.size,
+            at=state.at,
+            has_tokens=self._shared is not None,
         )
 
     def _is_ours(self, delivery: int) -> bool:
@@ -159,7 +170,7 @@ class Pump:
     def next_wakeup(self) -> int | None:
         """Say when `turn` wants to be called even if nothing waits (microseconds UTC, by this node's own clock)."""
         due = next_wakeup(self._state) if self._state is not None else None
-        return None if due is None else due - self._ahead
+        return None if due is None else due - self.ahead
 
     @property
     def state(self) -> State:
@@ -183,7 +194,9 @@ class Pump:
                 refused[poisoned.request, poisoned.position] = poisoned.cause
                 self._state = None
             except StoreFailed as failed:
-                log.error("nothing was accepted: %s", failed)
+                if not self._is_failing:
+                    log.error("nothing is accepted until the store works again: %s", failed)
+                self._is_failing = True
                 self._state = None
                 unavailable = Unavailable(
                     "Tocsin cannot store anything right now, so it accepted nothing. Try again."
@@ -195,6 +208,12 @@ class Pump:
             except Exception:
                 self._state = None  # Whatever it was, this state has seen half a turn.
                 raise
+        if self._is_failing:
+            self._is_failing = False
+            log.warning("the store works again; what could not be accepted meanwhile was answered so")
+        for learnt in self._learnt:
+            self._leads = self._leads if learnt.leads is None else learnt.leads
+            self._on_committed(learnt)
         self._failpoint("before-answer")
         answers, committed = turned
         for request, results in zip(requests, answers, strict=True):
@@ -208,9 +227,10 @@ class Pump:
         self, requests: Sequence[Request], refused: dict[tuple[int, int], Exception]
     ) -> tuple[list[list[Result]], Committed]:
         state, now = self._ready(), self._clock.now()
+        self._learnt = []
         while self._shared is not None:
             begun = self._shared.begin()
-            self._compare_clocks(begun.at - now)
+            self._compare_clocks(begun.at - self._clock.now())  # Before it began, it may have waited.
             state, now = self._begin(state, begun), begun.at
             if begun.holds:
                 break
@@ -252,13 +272,13 @@ class Pump:
         return answers, self._commit(turn, at)
 
     def _compare_clocks(self, ahead: int) -> None:
-        if abs(ahead) > SKEW_MAX >= abs(self._ahead):
+        if abs(ahead) > SKEW_MAX >= abs(self.ahead):
             log.warning(
                 "this machine's clock is %.0f s %s the database's, by which Tocsin goes; set both by NTP",
                 abs(ahead) / 1e6,
                 "behind" if ahead > 0 else "ahead of",
             )
-        self._ahead = ahead
+        self.ahead = ahead
 
     def _others_listened(self, at: int) -> bool:
         """Say whether it does not matter that this node was stopped, since others were not."""
@@ -268,10 +288,10 @@ class Pump:
         """Take over what other nodes did, before this one decides anything."""
         if begun.is_behind:
             state = self._load()
-            self._announce(state)
+            self._learnt.append(self._all_pending(state))
             return state
         self._alive_at = begun.alive_at
-        is_moved, self._leads = begun.leads is not self._leads, begun.leads
+        is_moved = begun.leads is not self._leads
         changed: Sequence[int] = ()
         ended: list[int] = []
         size = 0
@@ -279,15 +299,18 @@ class Pump:
             self._catch_up(state, news)
             changed, ended = [delivery.number for delivery in news.deliveries], list(news.ended)
             size = news.head.size
+        if begun.taken:
+            log.warning("%d deliveries of a node that is gone are this node's now", len(begun.taken))
         if begun.dispossessed:
-            self._announce(state)
+            log.warning("this node was silent for so long that others took over what it had to deliver")
+            self._learnt.append(self._all_pending(state))
         ours = [
             number
             for number in {**dict.fromkeys(changed), **dict.fromkeys(begun.taken)}
             if self._is_ours(number)
         ]
         if size or ours or is_moved:
-            self._on_committed(
+            self._learnt.append(
                 Committed(
                     dispatches=[dispatch(state, number) for number in ours if number in state.deliveries],
                     ended=ended,

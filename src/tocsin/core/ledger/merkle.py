@@ -40,6 +40,7 @@ class Frontier:
         self.completed: list[tuple[int, int, bytes]] = []
         self._heights: list[int] = []
         self._hashes: list[bytes] = []
+        self._root: bytes | None = None
 
     def append(self, leaf: bytes) -> None:
         """Add the hash of one leaf (32 bytes)."""
@@ -54,6 +55,7 @@ class Frontier:
         heights.append(height)
         hashes.append(leaf)
         self.size += 1
+        self._root = None
 
     def extend(self, leaves: Iterable[bytes]) -> None:
         """Add the hashes of several leaves, in order."""
@@ -64,10 +66,12 @@ class Frontier:
         """Give the tree's root (32 bytes); of the empty tree, the hash of nothing."""
         if not self._hashes:
             return EMPTY_ROOT
-        root = self._hashes[-1]
-        for left in reversed(self._hashes[:-1]):
-            root = hash_node(left, root)
-        return root
+        if self._root is None:  # It is asked for at the end of one turn, and at the beginning of the next.
+            root = self._hashes[-1]
+            for left in reversed(self._hashes[:-1]):
+                root = hash_node(left, root)
+            self._root = root
+        return self._root
 
     def short(self) -> str:
         """Give the short form of a checkpoint: the size and the first 8 hex digits of the root, `1311:5bf7e44f`."""
@@ -77,6 +81,7 @@ class Frontier:
         """Give an independent copy."""
         other = Frontier()
         other.size, other._heights, other._hashes = self.size, self._heights.copy(), self._hashes.copy()
+        other._root = self._root
         return other
 
     def pack(self) -> bytes:

@@ -18,7 +18,8 @@ from tocsin.core.ledger.merkle import EMPTY_ROOT
 from tocsin.core.model.access import Token
 from tocsin.core.model.incident import IncidentState, IncidentView
 from tocsin.core.model.notification import DeliveryState, Message
-from tocsin.core.model.silence import Maintenance
+from tocsin.core.model.policy import Policy
+from tocsin.core.model.silence import Maintenance, Silence
 from tocsin.ports import (
     Attempt,
     Batch,
@@ -104,12 +105,10 @@ class MemoryStore:
     def commit(self, batch: Batch) -> None:
         """See `tocsin.ports.Store`, as for every method here."""
         with self._lock:
-            changes = self._changes(batch)
-            for change in changes:
-                change()
+            self._change(batch)()
 
-    def _changes(self, batch: Batch) -> list[Callable[[], object]]:
-        """Check and encode everything before anything changes.
+    def _change(self, batch: Batch) -> Callable[[], None]:
+        """Check and encode everything, and give what changes it all.
 
         Raises: StoreFailed; AssertionError for an update of what is not there, which a database would not notice.
         """
@@ -135,14 +134,14 @@ class MemoryStore:
             ("token", tokens, self._tokens, len(batch.tokens)),
         )
         for what, numbers, known, given in checks:
-            if len(numbers) < given or not numbers.keys().isdisjoint(known):
+            if given and (len(numbers) < given or not numbers.keys().isdisjoint(known)):
                 raise StoreFailed(f"The memory store did not commit: there is such a {what} already.")
         if any(segment.first_seq == one.first_seq for segment in segments for one in self._segments[-1:]):
             raise StoreFailed("The memory store did not commit: there is such a segment already.")
-        assert old_alerts.keys() <= self._alerts.keys() | new_alerts.keys(), "an unknown alert is updated"
-        assert old_deliveries.keys() <= self._deliveries.keys() | new_deliveries.keys(), (
-            "an unknown delivery is updated"
-        )
+        for number in old_alerts:
+            assert number in self._alerts or number in new_alerts, "an unknown alert is updated"
+        for number in old_deliveries:
+            assert number in self._deliveries or number in new_deliveries, "an unknown delivery is updated"
         for row in batch.incidents:
             assert row.live or row.incident.state is IncidentState.RESOLVED, (
                 f"incident {row.incident.number} leaves unresolved"
@@ -181,33 +180,34 @@ class MemoryStore:
                 if id_ in self._tokens and self._tokens[id_].revoked_at is None:
                     self._tokens[id_] = replace(self._tokens[id_], revoked_at=at)
 
-        def set_head() -> None:
+        def change() -> None:
+            self._segments += segments
+            self._alerts |= new_alerts
+            self._alerts |= old_alerts
+            join()
+            self._leases |= leases
+            drop_leases()
+            self._incidents |= new_incidents
+            self._incidents |= old_incidents
+            self._notifications |= notifications
+            self._deliveries |= new_deliveries
+            self._deliveries |= old_deliveries
+            self._rates |= rates
+            self._attempts |= attempts
+            self._silences |= silences
+            self._maintenances |= maintenances
+            self._policies |= policies
+            self._tokens |= tokens
+            end()
+            self._withheld.update(withheld)
+            self._tiles |= {(level, number): hash_ for level, number, hash_ in batch.tiles}
+            self._sign(batch)
+            self._origins.update(batch.origins)
+            self._redact(batch.redacted)
+            self._prune(batch.pruned)
             self._head = head
 
-        return [
-            lambda: self._segments.extend(segments),
-            lambda: self._alerts.update(new_alerts | old_alerts),
-            join,
-            lambda: self._leases.update(leases),
-            drop_leases,
-            lambda: self._incidents.update(new_incidents | old_incidents),
-            lambda: self._notifications.update(notifications),
-            lambda: self._deliveries.update(new_deliveries | old_deliveries),
-            lambda: self._rates.update(rates),
-            lambda: self._attempts.update(attempts),
-            lambda: self._silences.update(silences),
-            lambda: self._maintenances.update(maintenances),
-            lambda: self._policies.update(policies),
-            lambda: self._tokens.update(tokens),
-            end,
-            lambda: self._withheld.update(withheld),
-            lambda: self._tiles.update({(level, number): hash_ for level, number, hash_ in batch.tiles}),
-            lambda: self._sign(batch),
-            lambda: self._origins.update(batch.origins),
-            lambda: self._redact(batch.redacted),
-            lambda: self._prune(batch.pruned),
-            set_head,
-        ]
+        return change
 
     def _sign(self, batch: Batch) -> None:
         for row in batch.signers:
@@ -293,38 +293,41 @@ class MemoryStore:
 
     def load(self) -> Memory:
         with self._lock:
-            alerts = []
-            for number, row in sorted(self._alerts.items()):
-                if row.live:
-                    alert = decode_alert(row.body)
-                    lease = self._leases.get(number)
-                    if lease is not None and lease.seen_at > alert.seen_at:
-                        alert.repeats, alert.seen_at, alert.lease = lease.repeats, lease.seen_at, lease.lease
-                    alerts.append(alert)
             return Memory(
                 head=self.head(),
-                policies=[(row.version, row.policy) for row in reversed(self.policies(None, 1 << 62))],
+                policies=self._loaded_policies(),
                 incidents=[
                     decode_incident(row.body) for _, row in sorted(self._incidents.items()) if row.live
                 ],
-                alerts=alerts,
+                alerts=[
+                    self._loaded_alert(number) for number, row in sorted(self._alerts.items()) if row.live
+                ],
                 deliveries=[
                     decode_delivery(row.body)
                     for _, row in sorted(self._deliveries.items())
                     if row.state is DeliveryState.PENDING
                 ],
                 rates=[(rule, decode_rate(body)) for rule, body in sorted(self._rates.items())],
-                silences=[
-                    (decode_silence(row.body), row.began)
-                    for _, row in sorted(self._silences.items())
-                    if row.ended_at is None
-                ],
-                maintenances=[
-                    (decode_maintenance(row.body), row.next_at)
-                    for _, row in sorted(self._maintenances.items())
-                    if not row.is_over
-                ],
+                silences=self._loaded_silences(),
+                maintenances=self._loaded_maintenances(),
             )
+
+    def _loaded_alert(self, number: int) -> LiveAlert:
+        alert, lease = decode_alert(self._alerts[number].body), self._leases.get(number)
+        if lease is not None and lease.seen_at > alert.seen_at:
+            alert.repeats, alert.seen_at, alert.lease = lease.repeats, lease.seen_at, lease.lease
+        return alert
+
+    def _loaded_policies(self) -> list[tuple[int, Policy]]:
+        return [(row.version, row.policy) for row in reversed(self.policies(None, 1 << 62))]
+
+    def _loaded_silences(self) -> list[tuple[Silence, bool]]:
+        rows = sorted(self._silences.items())
+        return [(decode_silence(row.body), row.began) for _, row in rows if row.ended_at is None]
+
+    def _loaded_maintenances(self) -> list[tuple[Maintenance, int]]:
+        rows = sorted(self._maintenances.items())
+        return [(decode_maintenance(row.body), row.next_at) for _, row in rows if not row.is_over]
 
     def recall(self, ids: Sequence[bytes]) -> list[LiveAlert]:
         wanted = {*ids}

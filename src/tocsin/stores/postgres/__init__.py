@@ -7,7 +7,7 @@ one. Readers have connections of their own, and cannot write.
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import msgspec
@@ -207,6 +207,9 @@ class PostgresStore(Reading, Keeping):
     def owns(self, delivery: int) -> bool:
         return delivery in self._owned
 
+    def sign_off(self) -> None:
+        self._write("UPDATE nodes SET until_at = 0 WHERE id = ?", (self.node_id,))
+
     def _ask_owned(self) -> set[int]:
         return {
             number
@@ -394,15 +397,8 @@ class PostgresStore(Reading, Keeping):
     def close(self) -> None:
         """Let running questions end, and close all connections."""
         if not self._closed:
-            self._sign_off()
             self._closed = True
             self._close_all()
-
-    def _sign_off(self) -> None:
-        """Say that this node does not live any more, so that others need not wait to take over; if that can be said."""
-        if self._vouched_at:
-            with suppress(psycopg.Error), self._aside:
-                self._side.execute("UPDATE nodes SET until_at = 0 WHERE id = $1", (self.node_id,))
 
     @contextmanager
     def _told(self, what: str) -> Iterator[None]:
