@@ -4,6 +4,7 @@ Beside them whoever looks on: metrics, the feed of what is committed, the heartb
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -32,6 +33,8 @@ from tocsin.runtime.turn import Result
 
 if TYPE_CHECKING:
     from tocsin.runtime.notary import Notary
+
+log = logging.getLogger("tocsin.node")
 
 STOP_GRACE_S = 6.0
 """What is on its way gets so long to end; with the HTTP face's own grace this stays under 10 s."""
@@ -127,7 +130,10 @@ class Node:
         self._pump.open(first)
         self.evaluator.load()
         self._failpoint("before-policy")
-        self._record(PolicyChanged(policy=self.policy), POLICY_ACTOR)
+        is_first = not self.store.policies(None, 1)
+        outcome = self._record(PolicyChanged(policy=self.policy), POLICY_ACTOR)
+        if outcome != "unchanged" and not is_first and shared(self.store) is not None:
+            log.warning("the policy of this node's settings is another one than was in force; it is now, for all nodes")
         self._failpoint("after-policy")
         if self._notary is not None:
             self._introduce(self._notary)
@@ -142,19 +148,23 @@ class Node:
             self._record(KeysChanged(adopt=(vkey,)), SYSTEM)
         notary.keys_changed()
 
-    def _record(self, given: Input, actor: str) -> None:
-        """Take an input before anybody else can bring one. Raises: what it is refused for."""
+    def _record(self, given: Input, actor: str) -> str:
+        """Take an input before anybody else can bring one. Returns: its outcome. Raises: what it is refused for."""
         refused: list[Exception] = []
+        outcomes: list[str] = []
 
         def answer(_: Request, results: Sequence[Result] | Exception) -> None:
             if isinstance(results, Exception):
                 refused.append(results)
             elif results[0].refused is not None:
                 refused.append(results[0].refused)
+            else:
+                outcomes.append(results[0].outcome)
 
         self._pump.turn([Request((given,), actor, answer)])
         if refused:
             raise refused[0]
+        return outcomes[0]
 
     def start(self) -> None:
         """Begin to take inputs and to deliver; on the running event loop."""
