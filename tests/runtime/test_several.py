@@ -20,6 +20,7 @@ from tocsin.ports import StoreFailed
 from tocsin.runtime import dispatcher, node
 from tocsin.runtime.committed import Committed, dispatch
 from tocsin.runtime.pump import Pump, Request
+from tocsin.runtime.world import MachineClock
 from tocsin.stores.memory import MemoryStore
 
 POLICY = Policy(
@@ -157,3 +158,55 @@ def test_what_is_lost_and_taken_over_again_is_not_attempted_twice_at_once(
             assert len(sink.requests) == 2, "one for each incident"
 
     asyncio.run(scenario())
+
+
+def test_a_start_that_changes_the_policy_of_all_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    clock, rows = MachineClock(), Rows()
+
+    async def starts(policy: Policy) -> None:
+        async with a_house(SharedMemory(rows, node_id=f"node-{rows.turn}", time=clock.now), policy=policy):
+            pass
+
+    def said(policy: Policy) -> list[str]:
+        caplog.clear()
+        asyncio.run(starts(policy))
+        return [record.message for record in caplog.records if record.name == "tocsin.node"]
+
+    assert said(a_policy("hook")) == []
+    assert said(a_policy("hook")) == []
+    assert said(a_policy("other")) == [
+        "the policy of this node's settings is another one than was in force; it is now, for all nodes"
+    ]
+
+
+def test_a_house_that_is_stopped_signs_off() -> None:
+    clock, rows = MachineClock(), Rows()
+
+    async def scenario() -> None:
+        async with a_house(SharedMemory(rows, node_id="one", time=clock.now), policy=a_policy("hook")):
+            assert rows.lives_until["one"] > clock.now()
+
+    asyncio.run(scenario())
+    assert rows.lives_until["one"] == 0
+
+
+def test_a_store_that_fails_is_told_once_and_once_more_when_it_works(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock, rows = FakeClock(), Rows()
+    node = Node(rows, "a", clock)
+    node.take(PolicyChanged(policy=POLICY))
+    caplog.clear()
+
+    node.store.cut_off("the database is away")
+    real, node.store.reopen = node.store.reopen, lambda: None  # type: ignore[method-assign]
+    for host in ("db-1", "db-2", "db-3"):
+        assert isinstance(node.take(an_alert(host)), Exception)
+    node.store.reopen = real  # type: ignore[method-assign]
+    node.take(an_alert("db-4"))
+    node.take(an_alert("db-5"))
+
+    assert [record.message.split(":")[0] for record in caplog.records] == [
+        "nothing is accepted until the store works again",
+        "the store works again; what could not be accepted meanwhile was answered so",
+    ]
