@@ -10,6 +10,7 @@ import random
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from unittest.mock import patch
 
 from tests.simulation.checks import Watch, check_all
@@ -182,17 +183,25 @@ def _play_it(seed: int, hours: float, without: Collection[str]) -> Story:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Collect garbage once, at the end, and only a story's: the collector would walk over all else again and again."""
+    """Collect a story's garbage once, when the next one begins: the collector would look for it again and again.
+
+    At its end it may still be held by whoever asks how it went.
+    """
     was_enabled = gc.isenabled()
+    gc.collect()
+    _spare_what_is_there()
     gc.disable()
-    gc.freeze()
     try:
         yield
     finally:
-        gc.collect()
-        gc.unfreeze()
         if was_enabled:
             gc.enable()
+
+
+@cache
+def _spare_what_is_there() -> None:
+    """Let no collection walk over the modules; once, for what a story leaves must be found."""
+    gc.freeze()
 
 
 @contextmanager
