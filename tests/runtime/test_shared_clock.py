@@ -36,8 +36,18 @@ def test_a_little_is_waited_for_so_that_time_does_not_go_back() -> None:
     first = clock.now()
 
     ahead.by = 0
-    own.advance(SECOND)
+    own.advance(HELD_MAX // 2)
 
     assert clock.now() == first
     own.advance(HELD_MAX)
-    assert clock.now() == first + SECOND
+    assert clock.now() == NOON + HELD_MAX + HELD_MAX // 2
+
+
+def test_what_was_wrong_by_more_is_put_right_at_once() -> None:
+    own, ahead = FakeClock(), Ahead(SECOND)
+    clock = SharedClock(own, ahead)
+    clock.now()
+
+    ahead.by = 0
+
+    assert clock.now() == NOON

@@ -254,6 +254,7 @@ def _all_know_what_is_stored(street: Street) -> int:
     for house in street.up():
         assert house.node is not None
         assert isinstance(house.disk, SharedDisk)
+        house.node._pump.turn([])  # Since it looked last, others may have decided something.
         house.disk.check(house.node._pump.state)
         compared = house.disk._shelf.compared
     leads = [house.name for house in street.up() if house.node is not None and house.node.leads]

@@ -10,6 +10,7 @@ import heapq
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 
 from tocsin.core.model.errors import Unavailable
 from tocsin.core.model.input import OutcomeReported
@@ -32,7 +33,7 @@ ATTEMPT_S = 60.0
 """How long one attempt may take before it counts as failed, whatever the channel thinks."""
 
 REPORT_AGAIN_S = 1.0
-READ_AGAIN_S = 1.0
+READ_AGAIN_S = 5.0
 """After a store that failed: when the outcome is reported again, and when a message is read again."""
 
 
@@ -264,8 +265,10 @@ class Lane:
     def __init__(self, dispatcher: Dispatcher, channel: Channel | None) -> None:
         self._dispatcher = dispatcher
         self._channel = channel
-        self._due: list[tuple[bool, int, int, Dispatch]] = []
-        self._later: list[tuple[int, int, Dispatch]] = []
+        # Each with its place in the order in which they came, since a delivery may stand there more than once.
+        self._due: list[tuple[bool, int, int, int, Dispatch]] = []
+        self._later: list[tuple[int, int, int, Dispatch]] = []
+        self._order = count()
         self._running: set[asyncio.Task[Outcome | None]] = set()
         self._places = PLACES_AT_FIRST
         self._alarm: asyncio.TimerHandle | None = None
@@ -274,21 +277,25 @@ class Lane:
     def put(self, dispatch: Dispatch) -> None:
         """Take a delivery; it is attempted when it is due and a place is free."""
         if dispatch.due <= self._dispatcher._clock.now():
-            heapq.heappush(self._due, (not dispatch.urgent, dispatch.due, dispatch.delivery, dispatch))
+            self._wait(dispatch.due, dispatch)
             self.go()
         else:
-            heapq.heappush(self._later, (dispatch.due, dispatch.delivery, dispatch))
+            heapq.heappush(self._later, (dispatch.due, dispatch.delivery, next(self._order), dispatch))
             self._set_alarm()
 
     def put_off(self, dispatch: Dispatch, seconds: float) -> None:
         """Take a delivery whose attempt could not begin, for later."""
         at = self._dispatcher._clock.now() + int(seconds * 1e6)
-        heapq.heappush(self._later, (at, dispatch.delivery, dispatch))
+        heapq.heappush(self._later, (at, dispatch.delivery, next(self._order), dispatch))
         self._set_alarm()
+
+    def _wait(self, due: int, dispatch: Dispatch) -> None:
+        """Let a delivery that is due wait for a place."""
+        heapq.heappush(self._due, (not dispatch.urgent, due, dispatch.delivery, next(self._order), dispatch))
 
     def due(self) -> list[int]:
         """Give the instants at which those that wait for a place were due."""
-        return [due for _, due, _, dispatch in self._due if self._dispatcher.is_current(dispatch)]
+        return [due for _, due, _, _, dispatch in self._due if self._dispatcher.is_current(dispatch)]
 
     def use(self, channel: Channel | None) -> Coroutine[None, None, None]:
         """Attempt through this channel from now on.
@@ -318,8 +325,8 @@ class Lane:
     def _ring(self) -> None:
         now = self._dispatcher._clock.now()
         while self._later and self._later[0][0] <= now:
-            due, delivery, dispatch = heapq.heappop(self._later)
-            heapq.heappush(self._due, (not dispatch.urgent, due, delivery, dispatch))
+            due, _, _, dispatch = heapq.heappop(self._later)
+            self._wait(due, dispatch)
         self._alarm = None
         self._set_alarm()
         self.go()
@@ -327,7 +334,7 @@ class Lane:
     def go(self) -> None:
         """Begin what is due, as far as there are places."""
         while self._due and not self._stopped and not self._dispatcher.is_held_back:
-            dispatch = self._due[0][3]
+            dispatch = self._due[0][-1]
             if len(self._running) >= self._places + (PLACES_FOR_URGENT if dispatch.urgent else 0):
                 return
             heapq.heappop(self._due)

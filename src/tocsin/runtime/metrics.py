@@ -256,9 +256,9 @@ class Metrics:
         if times is None:
             name = self._known(channel)
             times = self._times[channel] = self._attempt.labels(name), self._delivery.labels(name)
-        times[0].observe(took / 1e6)
+        times[0].observe(max(took, 0) / 1e6)  # Among several nodes a clock may be put right meanwhile.
         if not isinstance(outcome, Retry):
-            times[1].observe(since / 1e6)
+            times[1].observe(max(since, 0) / 1e6)
 
     def refused(self, inputs: int) -> None:
         """Count inputs that the gate refused."""

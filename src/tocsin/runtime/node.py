@@ -133,7 +133,9 @@ class Node:
         is_first = not self.store.policies(None, 1)
         outcome = self._record(PolicyChanged(policy=self.policy), POLICY_ACTOR)
         if outcome != "unchanged" and not is_first and shared(self.store) is not None:
-            log.warning("the policy of this node's settings is another one than was in force; it is now, for all nodes")
+            log.warning(
+                "the policy of this node's settings is another one than was in force; it is now, for all nodes"
+            )
         self._failpoint("after-policy")
         if self._notary is not None:
             self._introduce(self._notary)

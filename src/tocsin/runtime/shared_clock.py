@@ -9,14 +9,15 @@ from collections.abc import Callable
 
 from tocsin.ports import Clock
 
-HELD_MAX = 5_000_000
+HELD_MAX = 20_000
+"""What two measurements differ by, microseconds; what was wrong by more is put right at once, so time may go back."""
 
 
 class SharedClock:
     """World time as all nodes that share a store go by it: this node's own, put right by what the store says.
 
     own: this node's; ahead: how far the store's is before it, microseconds, as it was last seen.
-    What comes a little too early is held until it is that late, so that time goes back only if it was badly wrong.
+    What comes a little too early is held until it is that late: so far time does not go back.
     """
 
     def __init__(self, own: Clock, ahead: Callable[[], int]) -> None:
