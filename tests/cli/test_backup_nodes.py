@@ -34,6 +34,7 @@ from tocsin.stores.postgres import PostgresStore
 from tocsin.stores.postgres import database_name as name_of
 from tocsin.stores.sqlite import SqliteStore
 from tocsin.stores.sqlite.comparing import NOT_COMPARED, TABLES
+from tocsin.web.pepper import FINGERPRINT, fingerprint
 
 PEPPER = bytes(range(32))
 
@@ -48,6 +49,7 @@ def an_hour_on(place: Place) -> None:
     store.keep_secret("origin", b"tocsin-test")
     store.put_evaluations({"disk": b"\0\xff", "load": b"kept"})
     store.put_checkpoint(3, b"a note\n")
+    store.put_secret(FINGERPRINT, fingerprint(PEPPER))
     place.close()
 
 
@@ -73,7 +75,13 @@ def opened(store: Store) -> Iterator[Store]:
 def everything_on(store: Store) -> dict[str, object]:
     with opened(store):
         checkpoints = store.checkpoints()
-        return all_of(store) | {"evaluations": store.evaluations(), "checkpoints": checkpoints}
+        of_pepper = store.secret(FINGERPRINT)
+        assert of_pepper == fingerprint(PEPPER)
+        return all_of(store) | {
+            "evaluations": store.evaluations(),
+            "checkpoints": checkpoints,
+            "of_pepper": of_pepper,
+        }
 
 
 def tables_of(url: str) -> list[str]:
@@ -444,12 +452,16 @@ def test_a_directory_with_other_keys_makes_no_backup(tmp_path: Path) -> None:
     with two_nodes(tmp_path, a_database()) as pair:
         other = shutil.copytree(pair.one.data, tmp_path / "copy")
         (other / "ledger.key").write_bytes(bytes(32))
+        salted = shutil.copytree(pair.one.data, tmp_path / "salted")
+        (salted / "pepper").write_bytes(bytes(32))
         (tmp_path / "empty").mkdir()
 
         wrong = run("backup", tmp_path / "b.tar", "--data", other, "--db", pair.url)
+        foreign = run("backup", tmp_path / "b.tar", "--data", salted, "--db", pair.url)
         none = run("backup", tmp_path / "b.tar", "--data", tmp_path / "empty", "--db", pair.url)
 
-    assert (wrong.code, none.code) == (3, 3)
+    assert (wrong.code, foreign.code, none.code) == (3, 3, 3)
+    assert "pepper is not the one that this store's tokens were hashed with" in foreign.err
     assert "has not the keys of this database" in wrong.err
     assert "key-encryption key" in wrong.err
     assert "pepper is missing" in none.err

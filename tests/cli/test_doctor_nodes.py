@@ -241,17 +241,21 @@ def test_keys_that_do_not_fit_the_database_fail(pair: Pair, data: Path, what: st
     assert (gate.code, expected in json.dumps(gate.answer)) == (7, True)
 
 
-def test_the_pepper_of_another_house_is_noticed_while_a_node_runs_there(pair: Pair) -> None:
-    path = pair.other.data / "pepper"
-    mine = path.read_bytes()
-    path.write_bytes(bytes(32))
-    try:
-        _, checks = look(pair.other.data, pair.url)
-    finally:
-        path.write_bytes(mine)
+def test_the_pepper_of_another_house_is_noticed_whether_a_node_runs_there_or_not(
+    pair: Pair, data: Path
+) -> None:
+    for there in (pair.other.data, data):
+        path = there / "pepper"
+        mine = path.read_bytes()
+        path.write_bytes(bytes(32))
+        try:
+            _, checks = look(there, pair.url)
+        finally:
+            path.write_bytes(mine)
 
-    assert checks["keys"]["state"] == "fail"
-    assert "is not the one that this store's tokens were hashed with" in checks["keys"]["said"]
+        assert checks["keys"]["state"] == "fail"
+        assert "is not the one that this store's tokens were hashed with" in checks["keys"]["said"]
+        assert "copy pepper and ledger.key" in checks["keys"]["step"]
 
 
 # The gate

@@ -19,6 +19,7 @@ from tocsin.runtime.committed import Committed
 from tocsin.runtime.pump import Pump
 from tocsin.stores.postgres import PostgresStore
 from tocsin.stores.sqlite import SqliteStore
+from tocsin.web.pepper import FINGERPRINT
 
 
 @pytest.fixture
@@ -27,6 +28,9 @@ def data(tmp_path: Path) -> Path:
     place = PLACES["sqlite"](tmp_path)
     an_eventful_hour(Driven(place))
     place.close()
+    store = SqliteStore(tmp_path / "data")
+    store.put_secret(FINGERPRINT, bytes(range(32)))
+    store.close()
     return tmp_path / "data"
 
 
@@ -51,6 +55,7 @@ def all_of(store: Store) -> dict[str, object]:
         "stats": store.stats(NOON - 7 * DAY, NOON + 7 * DAY),
         "counts": store.counts(),
         "secret": store.secret("id_key"),
+        "of_pepper": store.secret(FINGERPRINT),
         "tokens": store.tokens(),
     }
 
