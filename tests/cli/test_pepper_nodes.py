@@ -10,12 +10,16 @@ import psycopg
 import pytest
 from tests.cli.nodes import Pair, two_nodes
 from tests.cli.running import tocsin
+from tests.cli.test_backup import everything_in
 from tests.support.databases import a_database
 from tests.support.fakes import FakeIds
+from tests.support.postgres import PASSWORD
 
 from tocsin.core.model.errors import Conflict
 from tocsin.stores.postgres import PostgresStore, database_name
 from tocsin.web.pepper import FINGERPRINT, fingerprint, read_pepper
+
+SEND = ("send", "--rule-id", "x", "--severity", "info", "--message", "x")
 
 
 @pytest.fixture(scope="module")
@@ -141,3 +145,38 @@ def test_what_a_start_that_came_no_further_left_does_not_stop_a_restore(
     assert said.code == 0, said.err
     pepper = (tmp_path / "node" / "pepper").read_bytes()
     assert secrets_of(url)[f"secret:{FINGERPRINT}"] == fingerprint(pepper)
+
+
+# Verbs in the directory of a node that does not run
+
+
+def test_a_reset_is_refused_for_nodes_before_anything_is_changed(stopped: Pair) -> None:
+    before = everything_in(stopped.one.data)
+    meta = secrets_of(stopped.url)
+
+    for beside, settings in (((), {"DB": stopped.url}), (("--db", stopped.url), {}), ((), {})):
+        said = tocsin("token", "reset", "--yes", "--data", stopped.one.data, *beside, **settings)
+
+        assert (said.code, said.out) == (4, "")
+        assert "are not reset. Nothing was changed." in said.err
+        assert "copy pepper and ledger.key from the directory of another node" in said.err
+        assert PASSWORD not in said.err
+    assert everything_in(stopped.one.data) == before
+    assert secrets_of(stopped.url) == meta
+
+
+@pytest.mark.parametrize("verb", [("status",), ("status", "--watch"), ("token", "list"), SEND], ids=" ".join)
+def test_a_verb_where_no_node_runs_says_where_its_store_is_and_begins_none(
+    stopped: Pair, verb: tuple[str, ...]
+) -> None:
+    before = everything_in(stopped.one.data)
+
+    named = tocsin(*verb, "--data", stopped.one.data, DB=stopped.url)
+    unnamed = tocsin(*verb, "--data", stopped.one.data)
+
+    assert (named.code, unnamed.code) == (6, 6)
+    assert f"what it knows lies in {database_name(stopped.url)}. Ask another node (--url URL)" in named.err
+    assert f"start this one: tocsin serve --data {stopped.one.data}" in named.err
+    assert PASSWORD not in named.err
+    assert "has keys but no database, as a node's directory has. Ask another node" in unnamed.err
+    assert everything_in(stopped.one.data) == before
