@@ -18,6 +18,7 @@ import pytest
 from tests.cli.inside import Said, alert, run
 from tests.cli.nodes import join, two_nodes
 from tests.cli.running import COMMAND
+from tests.cli.terminal import terminal
 from tests.cli.test_backup import everything_in, flipped, members, mode
 from tests.cli.test_migrate import all_of
 from tests.contracts.places import PLACES, Place
@@ -172,7 +173,22 @@ def test_a_backup_of_an_embedded_store_may_be_put_on_postgresql(tmp_path: Path) 
     assert said.code == 0, said.err
     assert everything_on(PostgresStore(url)) == before
     assert f"{name_of(url)} holds the ledger as it was at" in said.out
+    assert "files    pepper\n" in said.out
+    assert said.err == ""
     assert "Start a node, then the others" in said.out
+
+
+def test_at_a_terminal_one_line_says_what_is_being_restored(lived: tuple[str, Path], tmp_path: Path) -> None:
+    kept(*lived, tmp_path / "b.tar")
+
+    with terminal("restore", tmp_path / "b.tar", "--data", tmp_path / "new", "--db", a_database()) as screen:
+        assert screen.end() == 0
+
+    shown, _, rest = screen.seen.partition(" holds the ledger as it was at")
+    assert "Restoring" in shown
+    assert shown.count("\r\n") == 1
+    assert "\x1b[1A\x1b[2KPostgreSQL" in shown, "what was shown meanwhile is to be gone"
+    assert "files    pepper, tocsin.yaml" in rest
 
 
 def test_a_store_of_the_directory_goes_before_a_postgresql_that_is_named(tmp_path: Path) -> None:
@@ -485,7 +501,7 @@ def test_a_server_that_does_not_answer_is_named_without_its_password(
     )
 
     assert said.code in (1, 7)
-    assert "127.0.0.1/tocsin" in said.err + said.out
+    assert "127.0.0.1:1/tocsin" in said.err + said.out
     assert "geheim" not in said.err + said.out
 
 

@@ -19,6 +19,7 @@ from tocsin.runtime.committed import Committed
 from tocsin.runtime.pump import Pump
 from tocsin.stores.postgres import PostgresStore
 from tocsin.stores.sqlite import SqliteStore
+from tocsin.stores.sqlite.beside import LedgerReader
 from tocsin.web.pepper import FINGERPRINT
 
 
@@ -70,7 +71,11 @@ def test_everything_arrives_and_goes_on(data: Path) -> None:
 
     assert moved.exit_code == 0, moved.output
     assert not (data / "tocsin.db").exists()
-    assert (data / "tocsin.db.moved").exists()
+    assert {path.name for path in data.iterdir()} == {"lock", "tocsin.db.moved"}
+    old = LedgerReader(data / "tocsin.db.moved")
+    assert old.end().size == before["memory"].head.size  # type: ignore[attr-defined]
+    old.close()
+    assert "incidents" not in moved.stderr
     arrived = PostgresStore(url, node_id="new")
     try:
         assert all_of(arrived) == before
