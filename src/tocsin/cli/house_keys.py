@@ -32,7 +32,10 @@ def wrong(data: Path, settings: Settings, store: Store) -> list[str]:
 def foreign(data: Path, settings: Settings, store: Store) -> list[str]:
     """Say which keys are not there, or not those of the store."""
     found = [*pepper(data, store)]
-    return [*found, *signs(data, settings, store)] if is_signed(store) else found
+    # Whoever signs closes a file that others may read, and here nothing is to be changed.
+    if is_signed(store) and not found and not any(modes(data)):
+        found += signs(data, settings, store)
+    return found
 
 
 def lost(data: Path, settings: Settings, store: Store) -> list[str]:
