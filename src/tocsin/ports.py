@@ -499,6 +499,10 @@ class Store(Protocol):
         """Keep a secret, once. Raises: StoreFailed if there is one of that name."""
         ...
 
+    def put_secret(self, name: str, value: bytes) -> None:
+        """Keep a secret, or replace the one of that name. Raises: StoreFailed."""
+        ...
+
     def put_token(self, token: Token) -> None:
         """Keep a token, or replace the one with its id. Safe from any thread. Raises: StoreFailed."""
         ...

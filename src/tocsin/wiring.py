@@ -58,7 +58,7 @@ from tocsin.stores.sqlite import SqliteStore, make_directory
 from tocsin.stores.sqlite.beside import LedgerReader, open_store_reader
 from tocsin.stores.sqlite.beside import open_reader as open_reader_of_sqlite
 from tocsin.stores.sqlite.comparing import Difference, compare
-from tocsin.stores.sqlite.copying import DATABASE, read_restored, restored_of
+from tocsin.stores.sqlite.copying import DATABASE, fold_database, read_restored, restored_of
 from tocsin.stores.sqlite.copying import DATABASE_FILES as DATABASE_FILES
 from tocsin.stores.sqlite.copying import RESTORED as RESTORED
 from tocsin.stores.sqlite.copying import check_database as check_database
@@ -124,12 +124,21 @@ def opened_store(
             f"migrate-store --data {directory} --db URL. Or choose another --data."
         )
     with hold_directory(directory):
-        name = f"{platform.node()[:64]}-{MachineIds().random_bytes(4).hex()}"
+        name = f"{_machine()}-{MachineIds().random_bytes(4).hex()}"
         on_server = PostgresStore(database, node_id=name)
         try:
             yield on_server
         finally:
             on_server.close()
+
+
+def _machine() -> str:
+    return platform.node()[:64]
+
+
+def is_this_machines(node: str) -> bool:
+    """Say whether a node, by its name, runs or ran on this machine, or on one of the same name."""
+    return node.rpartition("-")[0] == _machine()
 
 
 @contextmanager
@@ -169,6 +178,7 @@ def move_store(data: Path, database: str, told: Callable[[str], None]) -> Head:
             head = fill(database, source.rows, told)
         finally:
             source.close()
+        fold_database(data)
         (data / DATABASE).rename(data / MOVED)
     return head
 

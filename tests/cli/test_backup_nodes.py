@@ -18,6 +18,7 @@ import pytest
 from tests.cli.inside import Said, alert, run
 from tests.cli.nodes import join, two_nodes
 from tests.cli.running import COMMAND
+from tests.cli.terminal import terminal
 from tests.cli.test_backup import everything_in, flipped, members, mode
 from tests.cli.test_migrate import all_of
 from tests.contracts.places import PLACES, Place
@@ -34,6 +35,7 @@ from tocsin.stores.postgres import PostgresStore
 from tocsin.stores.postgres import database_name as name_of
 from tocsin.stores.sqlite import SqliteStore
 from tocsin.stores.sqlite.comparing import NOT_COMPARED, TABLES
+from tocsin.web.pepper import FINGERPRINT, fingerprint
 
 PEPPER = bytes(range(32))
 
@@ -48,6 +50,7 @@ def an_hour_on(place: Place) -> None:
     store.keep_secret("origin", b"tocsin-test")
     store.put_evaluations({"disk": b"\0\xff", "load": b"kept"})
     store.put_checkpoint(3, b"a note\n")
+    store.put_secret(FINGERPRINT, fingerprint(PEPPER))
     place.close()
 
 
@@ -73,7 +76,13 @@ def opened(store: Store) -> Iterator[Store]:
 def everything_on(store: Store) -> dict[str, object]:
     with opened(store):
         checkpoints = store.checkpoints()
-        return all_of(store) | {"evaluations": store.evaluations(), "checkpoints": checkpoints}
+        of_pepper = store.secret(FINGERPRINT)
+        assert of_pepper == fingerprint(PEPPER)
+        return all_of(store) | {
+            "evaluations": store.evaluations(),
+            "checkpoints": checkpoints,
+            "of_pepper": of_pepper,
+        }
 
 
 def tables_of(url: str) -> list[str]:
@@ -164,7 +173,22 @@ def test_a_backup_of_an_embedded_store_may_be_put_on_postgresql(tmp_path: Path) 
     assert said.code == 0, said.err
     assert everything_on(PostgresStore(url)) == before
     assert f"{name_of(url)} holds the ledger as it was at" in said.out
+    assert "files    pepper\n" in said.out
+    assert said.err == ""
     assert "Start a node, then the others" in said.out
+
+
+def test_at_a_terminal_one_line_says_what_is_being_restored(lived: tuple[str, Path], tmp_path: Path) -> None:
+    kept(*lived, tmp_path / "b.tar")
+
+    with terminal("restore", tmp_path / "b.tar", "--data", tmp_path / "new", "--db", a_database()) as screen:
+        assert screen.end() == 0
+
+    shown, _, rest = screen.seen.partition(" holds the ledger as it was at")
+    assert "Restoring" in shown
+    assert shown.count("\r\n") == 1
+    assert "\x1b[1A\x1b[2KPostgreSQL" in shown, "what was shown meanwhile is to be gone"
+    assert "files    pepper, tocsin.yaml" in rest
 
 
 def test_a_store_of_the_directory_goes_before_a_postgresql_that_is_named(tmp_path: Path) -> None:
@@ -444,12 +468,16 @@ def test_a_directory_with_other_keys_makes_no_backup(tmp_path: Path) -> None:
     with two_nodes(tmp_path, a_database()) as pair:
         other = shutil.copytree(pair.one.data, tmp_path / "copy")
         (other / "ledger.key").write_bytes(bytes(32))
+        salted = shutil.copytree(pair.one.data, tmp_path / "salted")
+        (salted / "pepper").write_bytes(bytes(32))
         (tmp_path / "empty").mkdir()
 
         wrong = run("backup", tmp_path / "b.tar", "--data", other, "--db", pair.url)
+        foreign = run("backup", tmp_path / "b.tar", "--data", salted, "--db", pair.url)
         none = run("backup", tmp_path / "b.tar", "--data", tmp_path / "empty", "--db", pair.url)
 
-    assert (wrong.code, none.code) == (3, 3)
+    assert (wrong.code, foreign.code, none.code) == (3, 3, 3)
+    assert "pepper is not the one that this store's tokens were hashed with" in foreign.err
     assert "has not the keys of this database" in wrong.err
     assert "key-encryption key" in wrong.err
     assert "pepper is missing" in none.err
@@ -473,7 +501,7 @@ def test_a_server_that_does_not_answer_is_named_without_its_password(
     )
 
     assert said.code in (1, 7)
-    assert "127.0.0.1/tocsin" in said.err + said.out
+    assert "127.0.0.1:1/tocsin" in said.err + said.out
     assert "geheim" not in said.err + said.out
 
 

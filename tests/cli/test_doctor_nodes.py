@@ -64,6 +64,7 @@ def test_nodes_that_are_well_have_nothing_that_fails(pair: Pair) -> None:
     # The servers of tests run without autovacuum.
     assert states == dict.fromkeys(NAMES, "ok") | {"autovacuum": checks["autovacuum"]["state"]}
     assert checks["nodes"]["said"].startswith("2 live: ")
+    assert checks["nodes"]["said"].count("(this machine's, for another ") == 2
     assert "ms (median)" in checks["commit"]["said"]
     assert "schema 1" in checks["database"]["said"].lower()
     assert checks["clock"]["state"] == "ok"
@@ -105,13 +106,17 @@ def test_a_node_that_died_is_told_apart_from_those_that_live(tmp_path: Path) -> 
     with psycopg.connect(url, autocommit=True) as connection:
         now = "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
         connection.execute(
-            f"INSERT INTO nodes VALUES ('ada', {now} + 20000000), ('bob', {now} - 90000000)".encode()
+            f"INSERT INTO nodes VALUES ('ada', {now} + 20000000), ('bob', {now} - 90000000), "
+            f"('cleo', {now} - 3700000000)".encode()
         )
 
     _, checks = look(tmp_path, url)
 
     assert checks["nodes"]["state"] == "ok"
-    assert "1 live: ada (for another 20 s). No longer: bob (9" in checks["nodes"]["said"]
+    assert (
+        "1 live: ada (for another 20 s). Of the last hour, and no longer: bob (9" in checks["nodes"]["said"]
+    )
+    assert "cleo" not in checks["nodes"]["said"]
 
 
 def test_a_database_without_a_tocsin_is_no_failure(tmp_path: Path) -> None:
@@ -241,17 +246,45 @@ def test_keys_that_do_not_fit_the_database_fail(pair: Pair, data: Path, what: st
     assert (gate.code, expected in json.dumps(gate.answer)) == (7, True)
 
 
-def test_the_pepper_of_another_house_is_noticed_while_a_node_runs_there(pair: Pair) -> None:
-    path = pair.other.data / "pepper"
-    mine = path.read_bytes()
-    path.write_bytes(bytes(32))
-    try:
-        _, checks = look(pair.other.data, pair.url)
-    finally:
-        path.write_bytes(mine)
+def test_the_pepper_of_another_house_is_noticed_whether_a_node_runs_there_or_not(
+    pair: Pair, data: Path
+) -> None:
+    for there in (pair.other.data, data):
+        path = there / "pepper"
+        mine = path.read_bytes()
+        path.write_bytes(bytes(32))
+        try:
+            _, checks = look(there, pair.url)
+        finally:
+            path.write_bytes(mine)
+
+        assert checks["keys"]["state"] == "fail"
+        assert "is not the one that this store's tokens were hashed with" in checks["keys"]["said"]
+        assert "copy pepper and ledger.key" in checks["keys"]["step"]
+
+
+def test_a_ledger_that_was_shortened_is_not_a_matter_of_keys(pair: Pair, data: Path) -> None:
+    mark = json.loads((data / "highwater.json").read_text())
+    (data / "highwater.json").write_text(json.dumps(mark | {"size": mark["size"] + 1000}))
+
+    _, checks = look(data, pair.url)
 
     assert checks["keys"]["state"] == "fail"
-    assert "is not the one that this store's tokens were hashed with" in checks["keys"]["said"]
+    assert f"a checkpoint of {mark['size'] + 1000} was signed" in checks["keys"]["said"]
+    assert checks["keys"]["step"] == ""
+    assert "copy pepper" not in checks["keys"]["said"]
+
+
+def test_a_database_that_does_not_answer_is_told_once_and_in_words(tmp_path: Path) -> None:
+    said, checks = look(tmp_path, "postgresql://anna:geheim@127.0.0.1:1/tocsin")
+
+    failed = [name for name, check in checks.items() if check["state"] == "fail"]
+    assert failed == ["postgresql"]
+    assert checks["postgresql"]["said"].startswith("PostgreSQL 127.0.0.1:1/tocsin cannot be looked at: ")
+    assert checks["postgresql"]["said"].endswith("Connection refused.")
+    assert checks["clock"]["state"] == "skipped"
+    for words in ("StoreFailed", "could not be looked at", "geheim", "?."):
+        assert words not in said.out
 
 
 # The gate

@@ -19,6 +19,8 @@ from tocsin.runtime.committed import Committed
 from tocsin.runtime.pump import Pump
 from tocsin.stores.postgres import PostgresStore
 from tocsin.stores.sqlite import SqliteStore
+from tocsin.stores.sqlite.beside import LedgerReader
+from tocsin.web.pepper import FINGERPRINT
 
 
 @pytest.fixture
@@ -27,6 +29,9 @@ def data(tmp_path: Path) -> Path:
     place = PLACES["sqlite"](tmp_path)
     an_eventful_hour(Driven(place))
     place.close()
+    store = SqliteStore(tmp_path / "data")
+    store.put_secret(FINGERPRINT, bytes(range(32)))
+    store.close()
     return tmp_path / "data"
 
 
@@ -51,6 +56,7 @@ def all_of(store: Store) -> dict[str, object]:
         "stats": store.stats(NOON - 7 * DAY, NOON + 7 * DAY),
         "counts": store.counts(),
         "secret": store.secret("id_key"),
+        "of_pepper": store.secret(FINGERPRINT),
         "tokens": store.tokens(),
     }
 
@@ -65,7 +71,11 @@ def test_everything_arrives_and_goes_on(data: Path) -> None:
 
     assert moved.exit_code == 0, moved.output
     assert not (data / "tocsin.db").exists()
-    assert (data / "tocsin.db.moved").exists()
+    assert {path.name for path in data.iterdir()} == {"lock", "tocsin.db.moved"}
+    old = LedgerReader(data / "tocsin.db.moved")
+    assert old.end().size == before["memory"].head.size  # type: ignore[attr-defined]
+    old.close()
+    assert "incidents" not in moved.stderr
     arrived = PostgresStore(url, node_id="new")
     try:
         assert all_of(arrived) == before

@@ -619,6 +619,18 @@ def test_a_secret_is_kept_once(place: Place):
     assert place.open().secret("id_key") == b"\x00\xff" * 16
 
 
+def test_a_secret_that_may_change_is_replaced(place: Place):
+    store = place.open()
+    store.put_secret("pepper_fingerprint", b"first")
+    store.put_secret("other", b"stays")
+
+    store.put_secret("pepper_fingerprint", b"\x00second")
+
+    assert store.secret("pepper_fingerprint") == b"\x00second"
+    assert place.open().secret("pepper_fingerprint") == b"\x00second"
+    assert place.open().secret("other") == b"stays"
+
+
 def test_tokens_are_kept_replaced_and_listed_oldest_first(place: Place):
     store = place.open()
     old = Token(id="zz", name="anna", role=Role.ADMIN, hash="h1", created_at=NOON)

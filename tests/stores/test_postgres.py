@@ -12,7 +12,7 @@ from tests.support.postgres import PASSWORD, Installed, a_postgres, chosen, why_
 
 from tocsin.ports import StoreFailed, StoreRefused
 from tocsin.stores import postgres
-from tocsin.stores.postgres import LEASE, VOUCH_EVERY, PostgresStore
+from tocsin.stores.postgres import LEASE, VOUCH_EVERY, PostgresStore, database_name
 from tocsin.stores.postgres.dialect import escape, in_postgres, unescape
 from tocsin.stores.tables.asking import GIVEN
 
@@ -106,7 +106,7 @@ def test_another_encoding_is_refused(url: str) -> None:
 
 
 def test_a_server_that_is_not_there_has_failed_and_its_password_is_not_told() -> None:
-    with pytest.raises(StoreFailed, match=r"127\.0\.0\.1/tocsin cannot be opened") as failed:
+    with pytest.raises(StoreFailed, match=r"127\.0\.0\.1:1/tocsin cannot be opened") as failed:
         PostgresStore("postgresql://anna:geheim@127.0.0.1:1/tocsin")
 
     assert "geheim" not in str(failed.value)
@@ -279,3 +279,20 @@ def test_whoever_only_commits_catches_up_too(url: str, monkeypatch: pytest.Monke
             one.commit(a_batch(head=a_head(number + 1), segment=a_segment(number)))
         other.commit(a_batch(head=a_head(4), segment=a_segment(3)))
         assert one.head().size == 4
+
+
+NAMED = [
+    ("postgresql://anna:geheim@db.example.org/tocsin", "db.example.org/tocsin"),
+    ("postgresql://anna:geheim@db.example.org:5432/tocsin", "db.example.org/tocsin"),
+    ("postgresql://anna@db.example.org:6543/tocsin", "db.example.org:6543/tocsin"),
+    ("postgresql://a:5432,b:6543/tocsin", "a,b:6543/tocsin"),
+    ("host=a,b port=6543 dbname=tocsin password=geheim", "a:6543,b:6543/tocsin"),
+    ("postgresql://[::1]:6543/tocsin", "[::1]:6543/tocsin"),
+    ("postgresql://anna@/", "localhost/anna"),
+    ("host=/run/postgresql port=6543 dbname=tocsin", "/run/postgresql:6543/tocsin"),
+]
+
+
+@pytest.mark.parametrize(("url", "name"), NAMED)
+def test_a_database_is_named_by_its_server_and_without_its_password(url: str, name: str) -> None:
+    assert database_name(url) == f"PostgreSQL {name}"

@@ -14,7 +14,7 @@ from tocsin.core.model.access import Role, Token
 from tocsin.core.model.errors import Conflict
 from tocsin.stores.memory import MemoryStore
 from tocsin.stores.sqlite import SqliteStore
-from tocsin.web.pepper import OPERATOR, read_pepper
+from tocsin.web.pepper import FINGERPRINT, OPERATOR, fingerprint, read_pepper
 
 
 def a_token(id_: str) -> Token:
@@ -67,6 +67,53 @@ def test_one_that_is_damaged_is_not_used(tmp_path: Path, content: bytes) -> None
         read_pepper(tmp_path, MemoryStore(), FakeIds())
 
 
+def test_the_store_knows_it_again_and_does_not_keep_it(tmp_path: Path) -> None:
+    store = MemoryStore()
+    made = read_pepper(tmp_path, store, FakeIds())
+
+    kept = store.secret(FINGERPRINT)
+
+    assert kept == fingerprint(made)
+    assert kept != made
+    assert read_pepper(tmp_path, store, FakeIds()) == made
+    assert store.secret(FINGERPRINT) == kept
+
+
+def test_that_of_another_store_is_refused_and_nothing_is_changed(tmp_path: Path) -> None:
+    store = MemoryStore()
+    made = read_pepper(tmp_path, store, FakeIds())
+    (tmp_path / "pepper").write_bytes(bytes(32))
+
+    with pytest.raises(
+        Conflict, match=r"is not the pepper with which the tokens of .* were hashed.*token reset"
+    ):
+        read_pepper(tmp_path, store, FakeIds())
+
+    assert store.secret(FINGERPRINT) == fingerprint(made)
+    assert (tmp_path / "pepper").read_bytes() == bytes(32)
+
+
+def test_a_store_of_an_older_program_knows_it_from_the_first_start_on(tmp_path: Path) -> None:
+    store = MemoryStore()
+    store.put_token(a_token("00000001"))
+    (tmp_path / "pepper").write_bytes(b"p" * 32)
+
+    assert read_pepper(tmp_path, store, FakeIds()) == b"p" * 32
+
+    assert store.secret(FINGERPRINT) == fingerprint(b"p" * 32)
+
+
+def test_one_that_is_made_anew_while_nobody_needs_it_is_known_from_then_on(tmp_path: Path) -> None:
+    store, ids = MemoryStore(), FakeIds()
+    first = read_pepper(tmp_path, store, ids)
+    (tmp_path / "pepper").unlink()
+
+    second = read_pepper(tmp_path, store, ids)
+
+    assert first != second
+    assert read_pepper(tmp_path, store, ids) == second
+
+
 def test_one_that_is_half_written_is_none(tmp_path: Path) -> None:
     (tmp_path / "pepper.new").write_bytes(b"half")
 
@@ -112,6 +159,25 @@ def test_a_lost_pepper_stops_the_start_and_a_reset_mends_it(tmp_path: Path) -> N
         assert {one["id"] for one in tokens if one["revoked_at"] is None} == {new.split("_")[1], OPERATOR}
         assert server.stop() == 0
     assert tocsin("ledger", "verify", "--data", str(data)).returncode == 0
+
+
+def test_a_pepper_of_another_house_stops_the_start_and_a_reset_mends_it(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with Server(data) as server:
+        old = server.token
+        assert server.stop() == 0
+    (data / "pepper").write_bytes(bytes(32))
+
+    refused = tocsin("serve", "--data", str(data), "--port", "0")
+    reset = tocsin("token", "reset", "--yes", "--data", str(data))
+
+    assert refused.returncode == 4
+    assert f"the tokens of {data} were hashed" in refused.stderr
+    assert reset.returncode == 0, reset.stderr
+    with server:
+        assert server.request("GET", "/api/v1/incidents", token=reset.stdout.strip())[0] == 200
+        assert server.request("GET", "/api/v1/incidents", token=old)[0] == 401
+        assert server.stop() == 0
 
 
 def test_a_stop_records_the_denials_that_were_only_counted(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ import click
 from tocsin.cli.client import DATA, db_option
 from tocsin.cli.exits import CONFLICT, NOT_FOUND, UNEXPECTED, VERIFICATION_FAILED, Failure, told
 from tocsin.cli.plain import plain
-from tocsin.cli.show import output_option, show_json, wants_json
+from tocsin.cli.show import doing, output_option, show_json, wants_json
 
 if TYPE_CHECKING:
     from tocsin.cli.archive import Archive
@@ -243,6 +243,7 @@ def _restore(file: Path, data: Path, db: str, replace: bool) -> dict[str, Any]:
                     _write(staging / RESTORED, note)
                     # The database comes last: while it is missing, the directory is not taken for a whole one.
                     names += [RESTORED, archive.DATABASE]
+                placed = [member.name for member in manifest.members if member.name in names]
                 moved_to = _move_aside(data, there, began) if there else None
                 for name in names:
                     _give_to_owner(staging / name, data)
@@ -255,7 +256,7 @@ def _restore(file: Path, data: Path, db: str, replace: bool) -> dict[str, Any]:
         "entries": manifest.size,
         "root": manifest.root,
         "made_at": manifest.made_at,
-        "members": [member.name for member in manifest.members],
+        "members": placed,
         "bytes": sum(member.bytes for member in manifest.members),
         "moved_to": None if moved_to is None else str(moved_to),
         "seconds": round((clock.now() - began) / 1_000_000, 3),
@@ -279,9 +280,8 @@ def _fill(db: str, name: str, staging: Path, note: dict[str, Any]) -> None:
     from tocsin.wiring import restore_into
 
     try:
-        head = restore_into(
-            db, staging, json.dumps(note).encode(), lambda what: click.echo(f"  {what}", err=True)
-        )
+        with doing("Restoring") as tell:
+            head = restore_into(db, staging, json.dumps(note).encode(), tell)
     except Damaged as error:
         raise Failure(
             f"What arrived in {name} is not sound ({error}). Drop that database.", VERIFICATION_FAILED

@@ -209,17 +209,41 @@ def reach(
     if server is not None:
         yield server, False
         return
-    if not creates and not (data / "tocsin.db").exists():
-        raise Failure(
-            f"There is no Tocsin: no server runs on {data}, and nothing is stored there. "
-            "Start one (tocsin serve), or say where it is: --url, --data.",
-            UNREACHABLE,
-        )
+    if not (data / "tocsin.db").exists():
+        _check_begins(data, creates)
     with told():
         from tocsin.cli.local import opened  # It brings the whole server, which a client can do without.
 
         with opened(data, writes=writes) as local:
             yield local, True
+
+
+def _check_begins(data: Path, creates: bool) -> None:
+    """See whether a store may begin in a directory that has none; not if it is a node's. Raises: Failure (6)."""
+    # As --db reads it, which this verb does not have.
+    database = click.Option(["--db"], envvar="TOCSIN_DB").resolve_envvar_value(click.get_current_context())
+    if database:
+        with told():
+            from tocsin.wiring import name_of_database
+
+            name = name_of_database(database)
+        raise Failure(
+            f"No node runs on {data}; what it knows lies in {name}. Ask another node (--url URL), or start this one: "
+            f"tocsin serve --data {data}",
+            UNREACHABLE,
+        )
+    if (data / "pepper").exists():
+        raise Failure(
+            f"No server runs on {data}, which has keys but no database, as a node's directory has. Ask another node "
+            f"(--url URL), or start this one: tocsin serve --data {data} --db URL",
+            UNREACHABLE,
+        )
+    if not creates:
+        raise Failure(
+            f"There is no Tocsin: no server runs on {data}, and nothing is stored there. "
+            "Start one (tocsin serve), or say where it is: --url, --data.",
+            UNREACHABLE,
+        )
 
 
 def find_server(data: Path, url: str | None, token: str | None) -> Server | None:

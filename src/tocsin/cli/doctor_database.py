@@ -4,18 +4,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tocsin.cli import house_keys
-from tocsin.cli.doctor_check import Check, checked
+from tocsin.cli.doctor_check import Check, checked, ended
 from tocsin.core.model.errors import TocsinError
-from tocsin.core.model.policy import SECOND
+from tocsin.core.model.policy import HOUR, SECOND
 from tocsin.ports import StoreFailed, StoreRefused
 from tocsin.runtime.pump import SKEW_MAX
 from tocsin.settings import read_settings
-from tocsin.wiring import look_at_server, open_beside
+from tocsin.wiring import is_this_machines, look_at_server, open_beside
 
 if TYPE_CHECKING:
     from tocsin.wiring import Looked
 
 COMMIT_WARN_MS = 50.0
+GONE_TOLD = HOUR
+"""A node that has not lived for longer is not told of."""
 CONNECTIONS_WARN = 20
 """A node takes two, and one more for each thread that reads."""
 
@@ -46,7 +48,7 @@ def _found(db: str) -> "Looked | Check":
         return look_at_server(db)
     except (TocsinError, StoreRefused, StoreFailed) as error:
         step = "Look at --db or TOCSIN_DB, at the way to the server, and at its log."
-        return Check("postgresql", "fail", str(error), step)
+        return Check("postgresql", "fail", ended(str(error)), step)
 
 
 def _server(found: "Looked") -> list[Check]:
@@ -105,9 +107,16 @@ def nodes(found: "Looked") -> Check:
     """Tell who says that they live, and until when."""
     if found.schema is None or found.refused:
         return Check("nodes", "skipped", NOT_BEGUN if found.schema is None else "Its tables are not known.")
-    live = [f"{name} (for another {left / SECOND:.0f} s)" for name, left in found.nodes if left >= 0]
-    gone = [f"{name} ({-left / SECOND:.0f} s ago)" for name, left in found.nodes if left < 0]
-    was = f" No longer: {', '.join(gone)}." if gone else ""
+    mine = {name: "this machine's, " if is_this_machines(name) else "" for name, _ in found.nodes}
+    live = [
+        f"{name} ({mine[name]}for another {left / SECOND:.0f} s)" for name, left in found.nodes if left >= 0
+    ]
+    gone = [
+        f"{name} ({mine[name]}{-left / SECOND:.0f} s ago)"
+        for name, left in found.nodes
+        if -GONE_TOLD <= left < 0
+    ]
+    was = f" Of the last hour, and no longer: {', '.join(gone)}." if gone else ""
     if not live:
         return Check("nodes", "warn", f"No node lives.{was}", START)
     return Check("nodes", "ok", f"{len(live)} live: {', '.join(live)}.{was}")
@@ -137,13 +146,16 @@ def keys(data: Path, db: str, config: Path | None) -> Check:
     settings = read_settings(config=config, data=data)
     store = open_beside(data, db)
     try:
-        wrong = house_keys.wrong(data, settings, store)
+        foreign = house_keys.foreign(data, settings, store)
+        wrong = [*house_keys.modes(data), *foreign, *house_keys.lost(data, settings, store)]
         signs = house_keys.is_signed(store)
     finally:
         store.close()
     if wrong:
+        # What else is wrong says itself what to do.
         step = "Every node needs the same two files: copy pepper and ledger.key from one that is well."
-        return Check("keys", "fail", ". ".join(one.rstrip(".") for one in wrong) + ".", step)
+        said = ". ".join(one.rstrip(".") for one in wrong) + "."
+        return Check("keys", "fail", said, step if foreign else "")
     if not signs:
         return Check("keys", "skipped", "No key signs this ledger yet.", START)
     return Check(

@@ -16,6 +16,7 @@ from tocsin.cli.backup import LAST_BACKUP
 from tocsin.cli.doctor_check import Check, State, checked
 from tocsin.core.model.errors import NotFound
 from tocsin.core.model.policy import DAY, HOUR, MINUTE, SECOND
+from tocsin.ports import StoreFailed
 from tocsin.runtime.node import CLOCK_BEHIND_MAX
 from tocsin.wiring import build_clock, check_database, is_on_server, open_ledger, store_versions
 
@@ -203,6 +204,10 @@ def clock(data: Path, db: str = "") -> Check:
         reader = open_ledger(data, db)
     except NotFound:
         return Check("clock", "skipped", "There is no ledger to compare it with yet.")
+    except StoreFailed:
+        if not is_on_server(data, db):
+            raise
+        return Check("clock", "skipped", "The database, whose ledger it is compared with, is not to be had.")
     try:
         end = reader.end()
     finally:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tocsin.cli.archive import DATABASE
-from tocsin.cli.client import TOKEN_FILE, is_held
 from tocsin.core.ledger import checkpoint
 from tocsin.core.ledger.note import read_key
 from tocsin.core.model.errors import TocsinError
@@ -15,8 +14,8 @@ from tocsin.runtime import highwater, signing
 from tocsin.runtime.kek import KEY_FILE, read_key_file, read_key_text
 from tocsin.runtime.notary import Notary
 from tocsin.settings import Settings
-from tocsin.web.auth import PEPPER_BYTES, hash_token
-from tocsin.web.pepper import PEPPER_FILE, is_operators
+from tocsin.web.auth import PEPPER_BYTES
+from tocsin.web.pepper import FINGERPRINT, PEPPER_FILE, fingerprint, is_operators
 from tocsin.wiring import build_ids
 
 
@@ -27,13 +26,25 @@ def is_signed(store: Store) -> bool:
 
 def wrong(data: Path, settings: Settings, store: Store) -> list[str]:
     """Say all that is wrong with the keys of a data directory, a sentence each."""
-    found = [*_modes(data), *pepper(data, store)]
-    if is_signed(store) and not found:
-        found += [*signs(data, settings, store), *_mark(data, settings, store)]
+    return [*modes(data), *foreign(data, settings, store), *lost(data, settings, store)]
+
+
+def foreign(data: Path, settings: Settings, store: Store) -> list[str]:
+    """Say which keys are not there, or not those of the store."""
+    found = [*pepper(data, store)]
+    # Whoever signs closes a file that others may read, and here nothing is to be changed.
+    if is_signed(store) and not found and not any(modes(data)):
+        found += signs(data, settings, store)
     return found
 
 
-def _modes(data: Path) -> Iterator[str]:
+def lost(data: Path, settings: Settings, store: Store) -> list[str]:
+    """Say what was signed here and is not in the store any more."""
+    return [*_mark(data, settings, store)] if is_signed(store) else []
+
+
+def modes(data: Path) -> Iterator[str]:
+    """Say which files others may read."""
     for name in (DATABASE, PEPPER_FILE, KEY_FILE):
         path = data / name
         with contextlib.suppress(FileNotFoundError):
@@ -48,23 +59,13 @@ def pepper(data: Path, store: Store) -> Iterator[str]:
     try:
         there = path.read_bytes()
     except FileNotFoundError:
-        if not all(is_operators(token) for token in store.tokens()):
+        if store.secret(FINGERPRINT) or not all(is_operators(token) for token in store.tokens()):
             yield f"{path} is missing, so no token can be recognised: restore it from a backup"
         return
     if len(there) != PEPPER_BYTES:
         yield f"{path} has {len(there)} bytes instead of {PEPPER_BYTES}: restore it from a backup"
-    elif not _is_known(data, there, store):
+    elif store.secret(FINGERPRINT) not in (None, fingerprint(there)):
         yield f"{path} is not the one that this store's tokens were hashed with: restore it from a backup"
-
-
-def _is_known(data: Path, there: bytes, store: Store) -> bool:
-    """Compare with the one token that is known as it is: that of the server that runs on the directory."""
-    try:
-        token = (data / TOKEN_FILE).read_text(errors="replace").strip() if is_held(data) else ""
-    except FileNotFoundError:
-        token = ""
-    hashed = hash_token(token, there)
-    return all(row.hash == hashed for row in store.tokens() if token.startswith(f"toc_{row.id}_"))
 
 
 def signs(data: Path, settings: Settings, store: Store) -> Iterator[str]:

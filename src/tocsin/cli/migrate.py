@@ -7,7 +7,7 @@ import click
 from tocsin.cli.client import DATA
 from tocsin.cli.exits import NOT_FOUND, VERIFICATION_FAILED, Failure, told
 from tocsin.cli.plain import plain
-from tocsin.cli.show import output_option, show_json, wants_json
+from tocsin.cli.show import doing, output_option, show_json, wants_json
 
 
 @click.command("migrate-store")
@@ -34,7 +34,8 @@ def migrate_store(data: Path, db: str, output: str | None) -> None:
         raise Failure(f"There is no Tocsin in {data}. Name its data directory: --data DIR.", NOT_FOUND)
     with told():
         try:
-            head = move_store(data, db, lambda what: click.echo(f"  {what}", err=True))
+            with doing("Moving") as tell:
+                head = move_store(data, db, tell)
         except Damaged as error:
             raise Failure(
                 f"What arrived is not sound ({error}). Drop the database; {data} is as it was.",

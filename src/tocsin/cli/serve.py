@@ -143,34 +143,33 @@ async def _serve(
     stopping = Stopping(with_parent)
     settings = read()
     failpoint = build_failpoint(settings)
-    with opened_store(data, db, failpoint) as store:
+    with opened_store(data, db, failpoint) as store, _listening(host, port) as listener:
         pepper = read_pepper(data, store)
-        with _listening(host, port) as listener:
-            node = build_node(settings, store, data=data, failpoint=failpoint, accept_clock=accept_clock)
-            operator = make_operator_token(store, pepper, data)
-            url = _url(listener)
-            node.start()
+        node = build_node(settings, store, data=data, failpoint=failpoint, accept_clock=accept_clock)
+        operator = make_operator_token(store, pepper, data)
+        url = _url(listener)
+        node.start()
+        try:
+            if (first := make_first_token(store, pepper)) is not None:
+                token, stored = first
+                click.echo("This is the admin's token. It is shown only now; keep it:")
+                click.echo(token)
+                sys.stdout.flush()
+                failpoint("after-token")
+                store.put_token(stored)
+            doorkeeper = build_doorkeeper(settings, node, pepper)
+            reloader = Reloader(node, doorkeeper, settings, lambda: read(again=True))
+            node.reload = reloader.reload
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.on_signal)
             try:
-                if (first := make_first_token(store, pepper)) is not None:
-                    token, stored = first
-                    click.echo("This is the admin's token. It is shown only now; keep it:")
-                    click.echo(token)
-                    sys.stdout.flush()
-                    failpoint("after-token")
-                    store.put_token(stored)
-                doorkeeper = build_doorkeeper(settings, node, pepper)
-                reloader = Reloader(node, doorkeeper, settings, lambda: read(again=True))
-                node.reload = reloader.reload
-                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.on_signal)
-                try:
-                    with _found(data, url, operator):
-                        _welcome(node, url, data, settings.path)
-                        await _answer(node, doorkeeper, listener, stopping)
-                finally:
-                    await reloader.stop()
-                    await doorkeeper.close()
+                with _found(data, url, operator):
+                    _welcome(node, url, data, settings.path)
+                    await _answer(node, doorkeeper, listener, stopping)
             finally:
-                await node.stop()
+                await reloader.stop()
+                await doorkeeper.close()
+        finally:
+            await node.stop()
     click.echo("Tocsin has stopped.")
 
 

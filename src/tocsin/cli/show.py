@@ -7,7 +7,8 @@ rich as text, never as markup.
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -79,6 +80,16 @@ def console(*, stderr: bool = False) -> "Console":
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+@contextmanager
+def doing(what: str) -> Iterator[Callable[[str], None]]:
+    """Give whom to tell what is done now: at a terminal one line shows it until the end, elsewhere nothing does."""
+    if not sys.stderr.isatty():
+        yield lambda now: None
+        return
+    with console(stderr=True).status(text(what)) as line:
+        yield lambda now: line.update(text(f"{what}: {now}", "", 70))
 
 
 def text(value: object, style: str = "", length_max: int = 0, *, one_line: bool = False) -> "Text":

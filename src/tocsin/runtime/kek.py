@@ -42,7 +42,7 @@ def read_key_file(path: Path, ids: Ids, *, may_make: bool) -> bytes:
         if not may_make:
             raise Conflict(
                 f"The file {path} is missing, so the ledger's keys cannot be opened and nothing can be signed. Put it "
-                "back from a backup of this data directory.",
+                "back from a backup of this data directory; of several nodes, from the directory of another.",
                 state="locked",
             ) from None
         return _make(path, ids)

@@ -285,6 +285,10 @@ class MemoryStore:
                 raise StoreFailed(f"The memory store has a secret {name} already.")
             self._secrets[name] = bytes(value)
 
+    def put_secret(self, name: str, value: bytes) -> None:
+        with self._lock:
+            self._secrets[name] = bytes(value)
+
     def put_token(self, token: Token) -> None:
         with self._lock:
             self._tokens[token.id] = token

@@ -457,14 +457,25 @@ def _rows(connection: Connection, sql: str, bindings: tuple[Any, ...] = ()) -> l
 
 
 def database_name(url: str) -> str:
-    """Name a database without its password."""
+    """Name a database without its password: its host, with the port if that is not the usual one, and its name."""
     try:
         parts = conninfo_to_dict(url)
     except psycopg.Error as error:
         raise StoreRefused(
             "The URL of the database cannot be read. Write postgresql://user@host/database."
         ) from error
-    return f"PostgreSQL {parts.get('host', 'localhost')}/{parts.get('dbname', parts.get('user', ''))}"
+    hosts = str(parts.get("host", parts.get("hostaddr", "localhost"))).split(",")
+    ports = str(parts.get("port", "")).split(",")
+    if len(ports) < len(hosts):
+        ports *= len(hosts)  # One is that of all.
+    where = ",".join(map(_server_name, hosts, ports))
+    return f"PostgreSQL {where}/{parts.get('dbname', parts.get('user', ''))}"
+
+
+def _server_name(host: str, port: str) -> str:
+    if port in ("", "5432"):
+        return host
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 __all__ = ["PostgresStore"]

@@ -8,7 +8,7 @@ from tocsin.core.model.errors import NotFound
 from tocsin.ports import StoreFailed, StoreRefused
 from tocsin.stores.postgres import CONNECTING_S, database_name
 from tocsin.stores.postgres.dialect import in_postgres
-from tocsin.stores.postgres.preparing import SCHEMA_VERSION, schema_of
+from tocsin.stores.postgres.preparing import SCHEMA_VERSION, said, schema_of
 from tocsin.stores.tables.ledger import LedgerRows
 
 
@@ -28,7 +28,7 @@ class LedgerReader(LedgerRows):
                 options="-c default_transaction_read_only=on -c timezone=UTC",
             )
         except psycopg.Error as error:
-            raise StoreFailed(f"{self._name} cannot be opened: {str(error).strip()}") from error
+            raise StoreFailed(f"{self._name} cannot be opened: {said(error)}") from error
         try:
             ((there,),) = self._ask(
                 "SELECT to_regclass('meta') IS NOT NULL AND to_regclass('head') IS NOT NULL"
@@ -49,4 +49,4 @@ class LedgerReader(LedgerRows):
         try:
             return self._connection.execute(in_postgres(sql).encode(), bindings, binary=True).fetchall()
         except psycopg.Error as error:
-            raise StoreFailed(f"{self._name} cannot be read: {str(error).strip()}") from error
+            raise StoreFailed(f"{self._name} cannot be read: {said(error)}") from error

@@ -68,6 +68,8 @@ def _copy(connection: psycopg.Connection[Any], rows: Rows, told: Callable[[str],
             columns.setdefault(table, []).append(column)
     connection.execute("LOCK TABLE head")
     connection.execute("DELETE FROM head")
+    # Of a first start that came no further than the keys.
+    connection.execute("DELETE FROM meta WHERE key LIKE 'secret:%'")
     for table, names in columns.items():
         told(table)
         with connection.cursor().copy(f"COPY {table} ({', '.join(names)}) FROM STDIN".encode()) as copy:

@@ -12,7 +12,7 @@ import psycopg
 from tocsin.ports import Clock, StoreFailed
 from tocsin.stores.postgres import CONNECTING_S, database_name
 from tocsin.stores.postgres.dialect import adapt
-from tocsin.stores.postgres.preparing import SCHEMA_VERSION, schema_of, settings_of, weaknesses
+from tocsin.stores.postgres.preparing import SCHEMA_VERSION, said, schema_of, settings_of, weaknesses
 
 COMMITS = 30
 OTHER_SETTINGS = (
@@ -65,7 +65,7 @@ def look(url: str, clock: Clock) -> Looked:
             adapt(connection)
             return _look(name, connection, clock)
     except psycopg.Error as error:
-        raise StoreFailed(f"{name} cannot be looked at: {str(error).strip()}") from error
+        raise StoreFailed(f"{name} cannot be looked at: {said(error)}") from error
 
 
 def _look(name: str, connection: Connection, clock: Clock) -> Looked:

@@ -18,7 +18,7 @@ import msgspec
 from tocsin.core.ledger.verify import Damaged, verify
 from tocsin.core.model.input import StoreRestored
 from tocsin.ports import StoreFailed, StoreRefused
-from tocsin.stores.sqlite import SCHEMA_VERSION, lock_directory
+from tocsin.stores.sqlite import BUSY_MS, SCHEMA_VERSION, lock_directory
 from tocsin.stores.sqlite.beside import LedgerReader, open_reader
 
 DATABASE = "tocsin.db"
@@ -90,6 +90,24 @@ def copy_database(directory: Path, to: Path) -> None:
         ) from error
     finally:
         reader.close()
+
+
+def fold_database(directory: Path) -> None:
+    """Have the database be its one file, without a WAL and its index. Whoever asks holds the directory.
+
+    Raises: StoreFailed.
+    """
+    path = directory / DATABASE
+    try:
+        # Who closes a database last folds the WAL into it, but not if it may only read.
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        try:
+            connection.set_busy_timeout(BUSY_MS)
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            connection.close(True)
+    except apsw.Error as error:
+        raise StoreFailed(f"{path} could not be closed: {type(error).__name__}: {error}") from error
 
 
 def check_database(path: Path, *, quickly: bool = False) -> Copy:

@@ -5,7 +5,7 @@ from typing import Any
 
 from tocsin.core.model.access import Token
 from tocsin.stores.tables.records import token_row
-from tocsin.stores.tables.rows import KEEP_SECRET, PUT_CHECKPOINT, PUT_TOKEN
+from tocsin.stores.tables.rows import KEEP_SECRET, PUT_CHECKPOINT, PUT_SECRET, PUT_TOKEN
 
 
 class Keeping(ABC):
@@ -20,6 +20,9 @@ class Keeping(ABC):
 
     def keep_secret(self, name: str, value: bytes) -> None:
         self._write(KEEP_SECRET, (f"secret:{name}", value))
+
+    def put_secret(self, name: str, value: bytes) -> None:
+        self._write(PUT_SECRET, (f"secret:{name}", value))
 
     def put_token(self, token: Token) -> None:
         self._write(PUT_TOKEN, token_row(token))

@@ -34,6 +34,7 @@ NEW_DELIVERY = insert(
 )  # fmt: skip
 NEW_POLICY = insert("policies", "version", "digest", "body", "at", "actor")
 KEEP_SECRET = insert("meta", "key", "value")
+PUT_SECRET = put("meta", "key", "value")
 
 PUT_LEASE = put("leases", "number", "repeats", "seen_at", "lease")
 PUT_RATE = put("rates", "rule_id", "body")
