@@ -143,7 +143,7 @@ async def _serve(
     stopping = Stopping(with_parent)
     settings = read()
     failpoint = build_failpoint(settings)
-    with opened_store(data, db, failpoint) as store:
+    with opened_store(data, db, failpoint, settings=settings) as store:
         pepper = read_pepper(data, store)
         with _listening(host, port) as listener:
             node = build_node(settings, store, data=data, failpoint=failpoint, accept_clock=accept_clock)
