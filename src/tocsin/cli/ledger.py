@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -154,7 +155,7 @@ def _show_verdict(answer: dict[str, Any]) -> None:
         counted = "size    "
     elif answer["bad_seq"] is None:
         click.echo("The ledger is NOT sound: what was signed is not in it.")
-        click.echo(plain(answer["what"]))
+        click.echo(fill(plain(answer["what"]), 80, break_long_words=False, break_on_hyphens=False))
         click.echo("Its entries fit together, so it seems to be an older copy, or another one.")
         click.echo("Put the newer one back; or, if this is meant: tocsin ledger fork")
         counted = "size    "
