@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never, cast
@@ -18,14 +18,26 @@ from tocsin.channels.email import Email, EmailConfig
 from tocsin.channels.teams import Teams, TeamsConfig
 from tocsin.channels.webhook import Webhook, WebhookConfig
 from tocsin.core.ledger.encoding import Segment
-from tocsin.core.ledger.verify import Damaged, verify
+from tocsin.core.ledger.verify import Damaged, Verdict, verify
 from tocsin.core.model.access import Role, Token
-from tocsin.core.model.errors import Invalid
+from tocsin.core.model.errors import Invalid, NotFound, TocsinError
 from tocsin.core.model.input import Input, LedgerFork, StoreRestored
 from tocsin.core.model.notification import Target
 from tocsin.core.model.policy import ALL_LABELS, Policy, Route
 from tocsin.outbound import Failure, Outbound
-from tocsin.ports import Channel, Clock, Head, Ids, Source, Store, StoreHeld, StoreRefused, shared
+from tocsin.ports import (
+    Channel,
+    Clock,
+    Head,
+    Ids,
+    Source,
+    Store,
+    StoreFailed,
+    StoreHeld,
+    StoreRefused,
+    shared,
+)
+from tocsin.runtime import highwater
 from tocsin.runtime.committed import Committed
 from tocsin.runtime.house import House
 from tocsin.runtime.kek import KEY_FILE, read_key_file, read_key_text
@@ -98,14 +110,19 @@ def open_store(directory: Path, failpoint: Callable[[str], None] = lambda name: 
 
 @contextmanager
 def opened_store(
-    directory: Path, database: str = "", failpoint: Callable[[str], None] = lambda name: None
+    directory: Path,
+    database: str = "",
+    failpoint: Callable[[str], None] = lambda name: None,
+    *,
+    settings: Settings,
 ) -> Iterator[Store]:
     """Open the store: the one on a PostgreSQL if a database is named, else the embedded one; held until it is closed.
 
     directory: of the embedded store, and in any case of what is this machine's own; database: a URL for libpq.
-    Raises: StoreRefused, StoreFailed, Invalid.
+    Raises: StoreRefused, also if a ledger was signed here and there is none in the store; StoreFailed, Invalid.
     """
     if not database:
+        check_seen(settings, directory)
         store: Store = open_store(directory, failpoint)
         try:
             yield store
@@ -114,21 +131,24 @@ def opened_store(
         return
     with _driver():
         from tocsin.stores.postgres import PostgresStore
-    try:
-        make_directory(directory)
-    except OSError as error:
-        raise StoreRefused(f"{directory} cannot be made: {error}. Choose another --data.") from error
     if (directory / DATABASE).exists():
         raise StoreRefused(
             f"{directory} holds an embedded store, which nodes on PostgreSQL would leave behind. Move it: tocsin "
             f"migrate-store --data {directory} --db URL. Or choose another --data."
         )
+    check_seen(settings, directory, database)
+    try:
+        make_directory(directory)
+    except OSError as error:
+        raise StoreRefused(f"{directory} cannot be made: {error}. Choose another --data.") from error
     with hold_directory(directory):
         name = f"{_machine()}-{MachineIds().random_bytes(4).hex()}"
         on_server = PostgresStore(database, node_id=name)
         try:
             yield on_server
         finally:
+            with suppress(StoreFailed):  # Then the others hear of it when its time is over.
+                on_server.leave()
             on_server.close()
 
 
@@ -141,6 +161,43 @@ def is_this_machines(node: str) -> bool:
     return node.rpartition("-")[0] == _machine()
 
 
+def mark_of(settings: Settings, data: Path) -> Path:
+    """Name the file of the high-water mark."""
+    return data / (settings.highwater or highwater.FILE)
+
+
+def check_seen(settings: Settings, data: Path, database: str = "") -> None:
+    """See that a store has a ledger if one was signed here before; nothing is made. See `open_ledger`.
+
+    Raises: StoreRefused if it has none; StoreFailed, Invalid.
+    """
+    path = mark_of(settings, data)
+    mark = highwater.read(path)
+    if mark is None or _has_ledger(data, database):
+        return
+    raise StoreRefused(
+        f"The ledger {mark.origin} was signed here up to entry {mark.size - 1} ({path}), but there is none in "
+        f"{name_of_store(data, database)}. "
+        "If it is on PostgreSQL, name that: --db, or TOCSIN_DB. If it was lost, put it back: tocsin restore. If a new "
+        "one is meant, give it a new directory: --data."
+    )
+
+
+def _has_ledger(data: Path, database: str) -> bool:
+    try:
+        reader = open_ledger(data, database)
+    except NotFound:
+        return False
+    except Damaged:
+        return True  # Whoever opens it says what is wrong.
+    try:
+        return reader.end().size > 0
+    except Damaged:
+        return True
+    finally:
+        reader.close()
+
+
 @contextmanager
 def _driver() -> Iterator[None]:
     """Say what is missing if PostgreSQL's driver, which is imported meanwhile, is not here. Raises: Invalid."""
@@ -150,11 +207,6 @@ def _driver() -> Iterator[None]:
         raise Invalid(
             f"PostgreSQL needs a driver that is not here ({error}). Install it: pip install 'tocsin[postgres]'."
         ) from error
-
-
-def is_on_server(directory: Path, database: str) -> bool:
-    """Say whether to look into this PostgreSQL: one is named, and the directory has no store of its own."""
-    return bool(database) and not (directory / DATABASE).is_file()
 
 
 MOVED = f"{DATABASE}.moved"
@@ -181,6 +233,11 @@ def move_store(data: Path, database: str, told: Callable[[str], None]) -> Head:
         fold_database(data)
         (data / DATABASE).rename(data / MOVED)
     return head
+
+
+def name_of_store(directory: Path, database: str = "") -> str:
+    """Name a store for people, as `open_ledger` opens it. Raises: Invalid, StoreRefused."""
+    return name_of_database(database) if database else str(directory)
 
 
 def name_of_database(database: str) -> str:
@@ -234,11 +291,11 @@ def look_at_server(database: str) -> "Looked":
 
 
 def copy_database(data: Path, to: Path, database: str = "") -> None:
-    """Copy all that is stored to a new file of the embedded store, beside whoever writes it; see `is_on_server`.
+    """Copy all that is stored to a new file of the embedded store, beside whoever writes it; see `open_ledger`.
 
     Raises: as `open_reader`; StoreFailed if the copy cannot be written, and it is half a copy then.
     """
-    if not is_on_server(data, database):
+    if not database:
         copy_file(data, to)
         return
     with _driver():
@@ -253,7 +310,7 @@ def copy_database(data: Path, to: Path, database: str = "") -> None:
 
 def database_bytes(data: Path, database: str = "") -> int:
     """Say about how large a copy would be. Raises: as `open_reader`."""
-    if not is_on_server(data, database):
+    if not database:
         return file_bytes(data)
     with _driver():
         from tocsin.stores.postgres.copying import StoreReader
@@ -280,11 +337,11 @@ def open_reader(directory: Path) -> LedgerReader:
 
 
 def open_ledger(directory: Path, database: str = "") -> LedgerRows:
-    """Open the ledger in a directory or, if there is none and a database is named, in that PostgreSQL.
+    """Open the ledger in that PostgreSQL if a database is named, else the one in the directory.
 
     Raises: as `open_reader`.
     """
-    if not is_on_server(directory, database):
+    if not database:
         return open_reader(directory)
     with _driver():
         from tocsin.stores.postgres.beside import LedgerReader as LedgerOnPostgres
@@ -292,11 +349,11 @@ def open_ledger(directory: Path, database: str = "") -> LedgerRows:
 
 
 def open_beside(directory: Path, database: str = "") -> Store:
-    """Open the store for reading only, beside whoever writes it; what would write is not there. See `is_on_server`.
+    """Open the store for reading only, beside whoever writes it; what would write is not there. See `open_ledger`.
 
     Raises: as `open_reader`.
     """
-    if not is_on_server(directory, database):
+    if not database:
         return cast(Store, open_store_reader(directory))
     with _driver():
         from tocsin.stores.postgres.copying import StoreReader
@@ -632,13 +689,12 @@ def build_notary(
 ) -> "Notary":
     """Make who signs the checkpoints of the ledger in a data directory."""
     # Cryptography takes its time to load, and most verbs do without.
-    from tocsin.runtime.highwater import FILE
     from tocsin.runtime.notary import Notary
 
     def kek() -> bytes:
         return read_kek(settings, store, ids, data)
 
-    mark = data / (settings.highwater or FILE)
+    mark = mark_of(settings, data)
     return Notary(store, ids, origin=origin_of(store, ids), kek=kek, mark=mark, failpoint=failpoint)
 
 
@@ -649,20 +705,102 @@ def read_kek(settings: Settings, store: Store, ids: Ids, data: Path) -> bytes:
     return read_key_file(data / KEY_FILE, ids, may_make=not store.signers())
 
 
-def fork_ledger(settings: Settings, store: Store, data: Path, *, reason: str, actor: str) -> LedgerFork:
-    """Let the ledger of an older state of the store go on under another name, and say which.
+def fork_ledger(
+    settings: Settings, data: Path, database: str = "", *, reason: str, actor: str
+) -> tuple[LedgerFork, str]:
+    """Let the ledger of an older state of the store go on under another name.
 
-    Raises: StoreFailed, StoreRefused.
+    Returns: under which, and why that was not signed yet, "" if it was. All that can be known is looked at before.
+    Raises: Conflict if nothing is lost; NotFound; StoreFailed, StoreRefused. Nothing was changed then, unless the first
+    says that this is not known.
     """
+    if database:
+        _check_nobody_lives(database)  # First, because opening the store may change its tables.
     ids, clock = MachineIds(), MachineClock()
-    notary = build_notary(settings, store, ids, data)
-    fork = notary.fork(reason)
-    clock.not_before(store.head().at)
-    pump = Pump(store, clock, ids, origin=fork.origin, on_committed=lambda committed: None)
-    pump.open((fork,), actor=actor)
-    notary.origin = fork.origin
-    notary.latest()
-    return fork
+    with opened_store(data, database, settings=settings) as store:
+        notary = build_notary(settings, store, ids, data)
+        notary.check_fork()
+        fork = notary.fork(reason)
+        clock.not_before(store.head().at)
+        pump = Pump(store, clock, ids, origin=fork.origin, on_committed=lambda committed: None)
+        try:
+            pump.open((fork,), actor=actor)
+        except StoreFailed:
+            if not _is_called(store, fork.origin):
+                raise
+        notary.origin = fork.origin
+        try:
+            notary.latest()
+        except (TocsinError, StoreFailed, StoreRefused) as error:
+            return fork, str(error)
+        return fork, ""
+
+
+def _check_nobody_lives(database: str) -> None:
+    """See that no node lives on a PostgreSQL. Raises: StoreRefused if one does; as `open_ledger`."""
+    with _driver():
+        from tocsin.stores.postgres.beside import LedgerReader as LedgerOnPostgres
+    reader = LedgerOnPostgres(database)
+    try:
+        living = reader.living()
+    finally:
+        reader.close()
+    if living:
+        named = ", ".join(name for name, _ in living)
+        seconds = -(-max(left for _, left in living) // 1_000_000)
+        raise StoreRefused(
+            f"Nodes are running on {name_of_database(database)}, or were killed just now: {named}. Nothing was "
+            f"changed. Stop all of them (one that was killed counts as running for {seconds} s more), and do it again."
+        )
+
+
+def _is_called(store: Store, origin: str) -> bool:
+    """Say whether a fork took effect that seemed to fail: its answer may have been lost.
+
+    Raises: StoreFailed if that cannot be said.
+    """
+    reopen = getattr(store, "reopen", None)
+    try:
+        if reopen is not None:
+            reopen()
+        return any(name == origin for _, name in store.origins())
+    except StoreFailed as failed:
+        raise StoreFailed(
+            f"Whether the ledger was forked is not known: {failed} Do it again once the store can be read; if it was "
+            "done, that says so and changes nothing."
+        ) from failed
+
+
+def lost_by(
+    settings: Settings, data: Path, mark: highwater.HighWater, reader: LedgerRows, verdict: Verdict
+) -> str:
+    """Say what a sound ledger lacks of what was signed in a data directory, "" if nothing.
+
+    mark: as it was read before the ledger was, for servers go on meanwhile. verdict: over the ledger, and of the root
+    that it had at the mark. What was put back from a backup, and not started since, lacks nothing that it does not say.
+    Raises: StoreFailed, StoreRefused, Damaged.
+    """
+    if _put_back(data, reader, verdict.size) is not None:
+        return ""
+    return highwater.lost(
+        mark,
+        mark_of(settings, data),
+        names=[name for _, name in reader.origins()],
+        size=verdict.size,
+        root_of=lambda size: verdict.root_then,
+    )
+
+
+def _put_back(data: Path, reader: LedgerRows, size: int) -> StoreRestored | None:
+    """Say from which backup a ledger was put back; as `_restored`, for readers."""
+    if isinstance(reader, LedgerReader):
+        return read_restored(data, size)
+    from tocsin.stores.postgres.beside import LedgerReader as LedgerOnPostgres
+    from tocsin.stores.postgres.copying import RESTORED as NOTE
+
+    assert isinstance(reader, LedgerOnPostgres)
+    note = reader.secret(NOTE)
+    return restored_of(note, size) if note is not None else None
 
 
 def replay_ledger(
@@ -673,7 +811,7 @@ def replay_ledger(
 ) -> tuple[list[Difference], int, int]:
     """Read the ledger of a data directory, or of a PostgreSQL, again into an empty store, and compare the two.
 
-    folder: an empty one, for the copy and the store; database: see `is_on_server`.
+    folder: an empty one, for the copy and the store; database: see `open_ledger`.
     Returns: the first differences, how many there are, and the size.
     Raises: NotFound, StoreRefused, StoreFailed; Damaged, naming the entry, if the ledger itself is not sound.
     """

@@ -15,6 +15,7 @@ from typing import Any
 import apsw
 import psycopg
 import pytest
+from click.testing import CliRunner
 from tests.cli.inside import Said, alert, run
 from tests.cli.nodes import join, two_nodes
 from tests.cli.running import COMMAND
@@ -29,6 +30,7 @@ from tests.support.fakes import NOON
 from tests.support.postgres import PASSWORD
 from tests.support.server import Server, SinkThread
 
+from tocsin.cli.main import main
 from tocsin.core.model.access import Role, Token
 from tocsin.ports import Store
 from tocsin.stores.postgres import PostgresStore
@@ -191,14 +193,17 @@ def test_at_a_terminal_one_line_says_what_is_being_restored(lived: tuple[str, Pa
     assert "files    pepper, tocsin.yaml" in rest
 
 
-def test_a_store_of_the_directory_goes_before_a_postgresql_that_is_named(tmp_path: Path) -> None:
+def test_a_store_of_the_directory_goes_before_a_postgresql_of_the_environment_only(tmp_path: Path) -> None:
     an_hour_on(PLACES["sqlite"](tmp_path))
+    asked = "backup", str(tmp_path / "b.tar"), "--data", str(tmp_path / "data")
+    url = "postgresql://127.0.0.1:1/x"
 
-    said = run(
-        "backup", tmp_path / "b.tar", "--data", tmp_path / "data", "--db", "postgresql://127.0.0.1:1/x"
-    )
+    around = CliRunner().invoke(main, asked, env={"TOCSIN_DB": url})
+    said = run(*asked, "--force", "--db", url)
 
-    assert said.code == 0, said.err
+    assert around.exit_code == 0, around.output
+    assert said.code == 1
+    assert "127.0.0.1:1/x cannot be opened" in said.err
 
 
 def test_the_record_is_replayed_beside_the_nodes_as_on_an_embedded_store(
@@ -213,7 +218,8 @@ def test_the_record_is_replayed_beside_the_nodes_as_on_an_embedded_store(
         here = run("ledger", "replay", "--data", tmp_path / "here", "-o", "json")
         there = run("ledger", "replay", "--data", data, "--db", url, "-o", "json")
         assert here.code == there.code == (0 if here.answer["same"] else 7), there.err
-        return here.answer | {"seconds": 0}, there.answer | {"seconds": 0}
+        same = {"seconds": 0, "store": ""}
+        return here.answer | same, there.answer | same
 
     here, there = answers()
     assert here == there

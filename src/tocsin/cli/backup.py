@@ -69,20 +69,18 @@ def _back_up(file: Path, data: Path, db: str, force: bool) -> dict[str, Any]:
         check_database,
         copy_database,
         database_bytes,
-        is_on_server,
-        name_of_database,
+        name_of_store,
     )
 
     _check_target(file, force)
     clock = build_clock()
     began = clock.now()
-    on_server = is_on_server(data, db)
     # The copy, and the archive that it is then packed into.
     _check_room(file.parent, 2 * database_bytes(data, db))
     with _staging(file.parent, file.name) as staging:
         copies = {archive.DATABASE: staging / archive.DATABASE}
         copy_database(data, copies[archive.DATABASE], db)
-        if on_server:
+        if db:
             _check_keys(data, staging)
         for path in archive.found_beside(data):  # After the database, whose tokens need them.
             copies[path.name] = staging / path.name
@@ -113,7 +111,7 @@ def _back_up(file: Path, data: Path, db: str, force: bool) -> dict[str, Any]:
     _sync(file.parent)
     answer = {
         "file": str(file),
-        "of": name_of_database(db) if on_server else str(data),
+        "of": name_of_store(data, db),
         "short": f"{copied.size}:{copied.root.hex()[:8]}",
         "entries": copied.size,
         "root": copied.root.hex(),

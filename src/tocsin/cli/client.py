@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import wraps
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar, cast
 from urllib.parse import urlsplit
 
 import click
+from click.core import ParameterSource
 
 from tocsin.cli.answers import Api, Query, path_of, read_answer
 from tocsin.cli.exits import NOT_ALLOWED, UNEXPECTED, UNREACHABLE, USAGE, Failure, told
@@ -59,14 +61,25 @@ def data_option(command: _F) -> _F:
 
 
 def db_option(command: _F) -> _F:
-    """Add --db to a verb that reads what is stored."""
+    """Add --db to a verb that has --data and reads what is stored; it is "" if the data directory is to be read.
+
+    What stands in the environment is meant for all directories, so one with a store of its own goes before it.
+    """
+
+    @wraps(command)
+    def chosen(*, data: Path, db: str, **options: Any) -> Any:
+        is_said = click.get_current_context().get_parameter_source("db") is ParameterSource.COMMANDLINE
+        if db and not is_said and (data / "tocsin.db").is_file():
+            db = ""
+        return command(data=data, db=db, **options)
+
     return click.option(
         "--db",
         metavar="URL",
         default="",
         envvar="TOCSIN_DB",
-        help="The PostgreSQL that has the ledger, if the data directory has none.",
-    )(command)
+        help="The PostgreSQL that has the ledger. From TOCSIN_DB only if the data directory has none.",
+    )(cast(_F, chosen))
 
 
 def server_options(command: _F) -> _F:

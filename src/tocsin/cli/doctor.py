@@ -43,10 +43,9 @@ def doctor(
 
 def _look(data: Path, url: str | None, token: str | None, db: str, config: Path | None) -> "list[Check]":
     from tocsin.cli import doctor_house, doctor_network
-    from tocsin.wiring import is_on_server
 
     checks = doctor_house.look(data, db)
-    if is_on_server(data, db):
+    if db:
         from tocsin.cli import doctor_database
 
         checks += doctor_database.look(data, db, config)

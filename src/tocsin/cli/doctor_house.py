@@ -18,7 +18,7 @@ from tocsin.core.model.errors import NotFound
 from tocsin.core.model.policy import DAY, HOUR, MINUTE, SECOND
 from tocsin.ports import StoreFailed
 from tocsin.runtime.node import CLOCK_BEHIND_MAX
-from tocsin.wiring import build_clock, check_database, is_on_server, open_ledger, store_versions
+from tocsin.wiring import build_clock, check_database, open_ledger, store_versions
 
 PYTHON_MENDED = {(3, 11): 15, (3, 12): 13, (3, 13): 12, (3, 14): 3}
 """(major, minor) -> the first patch without CVE-2024-6923 and CVE-2026-1299: line breaks in the headers of e-mail."""
@@ -49,7 +49,7 @@ NETWORK_DISKS = (
 def look(data: Path, db: str = "") -> list[Check]:
     """Look at all of it. Every question about the directory is skipped while there is none.
 
-    db: see `is_on_server`; what lies there is another doctor's.
+    db: see `open_ledger`; what lies there is another doctor's.
     """
     checks = [checked("versions", versions), checked("python", python)]
     if not data.is_dir():
@@ -65,7 +65,7 @@ def look(data: Path, db: str = "") -> list[Check]:
         ("clock", lambda: clock(data, db)),
     )
     checks.append(checked("data", lambda: directory(data)))
-    if not is_on_server(data, db):
+    if not db:
         checks += [checked(name, lambda look=look: look(data)) for name, look in of_store]  # type: ignore[misc]
     checks += [checked(name, look) for name, look in of_all]
     return [*checks, checked("time service", time_service)]
@@ -188,7 +188,7 @@ def last_backup(data: Path, db: str = "") -> Check:
     """Tell the age of the last backup that was made here."""
     if not db and not (data / DATABASE).exists():
         return Check("backup", "skipped", f"Nothing is stored in {data} yet.")
-    step = f"Make one: tocsin backup FILE --data {data}{' --db URL' * is_on_server(data, db)}"
+    step = f"Make one: tocsin backup FILE --data {data}{' --db URL' * bool(db)}"
     try:
         made_at = microseconds(json.loads((data / LAST_BACKUP).read_text())["made_at"])
     except FileNotFoundError:
@@ -205,7 +205,7 @@ def clock(data: Path, db: str = "") -> Check:
     except NotFound:
         return Check("clock", "skipped", "There is no ledger to compare it with yet.")
     except StoreFailed:
-        if not is_on_server(data, db):
+        if not db:
             raise
         return Check("clock", "skipped", "The database, whose ledger it is compared with, is not to be had.")
     try:

@@ -10,7 +10,7 @@ VERDICTS: dict[State, str] = {"ok": "PASS", "warn": "WARN", "fail": "FAIL", "ski
 
 
 class Asked(NamedTuple):
-    """What the gate was asked to look at. data: of a live installation, None if there is none; db: see `is_on_server`.
+    """What the gate was asked to look at. data: of a live installation, None if there is none; db: see `open_ledger`.
 
     config, url, token: as the verb took them; quick: leave out what takes long on a large ledger.
     """

@@ -22,7 +22,7 @@ from tocsin.wiring import (
     SCHEMA_VERSION,
     build_clock,
     database_bytes,
-    is_on_server,
+    mark_of,
     open_beside,
     open_ledger,
     open_reader,
@@ -40,7 +40,7 @@ def _data(asked: Asked) -> Path:
 
 def schema(asked: Asked) -> Found:
     """Look whether every page is sound, and whether the tables are those that this program makes."""
-    if is_on_server(_data(asked), asked.db):
+    if asked.db:
         return worst(doctor_database.sound(asked.db))
     looked = doctor_house.database(_data(asked))
     if looked.state != "ok":
@@ -124,7 +124,7 @@ def keys(asked: Asked) -> Found:
         return Found("fail", f"{len(wrong)} things are wrong with the keys.", wrong=tuple(wrong))
     if not signs:
         return Found("warn", "No key signs this ledger yet.", "Start the server once: it makes one.")
-    mark = house_keys.mark_of(data, settings)
+    mark = mark_of(settings, data)
     if not mark.exists():
         said = f"{mark} is missing, so a database that was put back would not be noticed."
         return Found("warn", said, "Start the server: it writes it anew.")

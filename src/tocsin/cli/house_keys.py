@@ -10,13 +10,13 @@ from tocsin.core.ledger import checkpoint
 from tocsin.core.ledger.note import read_key
 from tocsin.core.model.errors import TocsinError
 from tocsin.ports import Store, StoreRefused
-from tocsin.runtime import highwater, signing
+from tocsin.runtime import signing
 from tocsin.runtime.kek import KEY_FILE, read_key_file, read_key_text
 from tocsin.runtime.notary import Notary
 from tocsin.settings import Settings
 from tocsin.web.auth import PEPPER_BYTES
 from tocsin.web.pepper import FINGERPRINT, PEPPER_FILE, fingerprint, is_operators
-from tocsin.wiring import build_ids
+from tocsin.wiring import build_ids, mark_of
 
 
 def is_signed(store: Store) -> bool:
@@ -91,15 +91,10 @@ def signs(data: Path, settings: Settings, store: Store) -> Iterator[str]:
     )
 
 
-def mark_of(data: Path, settings: Settings) -> Path:
-    """Name the file of the high-water mark."""
-    return data / (settings.highwater or highwater.FILE)
-
-
 def _mark(data: Path, settings: Settings, store: Store) -> Iterator[str]:
     """Compare the store with the high-water mark. A server beside us may sign in between, so twice if need be."""
     origin = store.origins()[-1][1]
-    notary = Notary(store, build_ids(), origin=origin, kek=bytes, mark=mark_of(data, settings))
+    notary = Notary(store, build_ids(), origin=origin, kek=bytes, mark=mark_of(settings, data))
     for is_last in (False, True):
         try:
             notary.check()

@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,8 +21,10 @@ from tocsin.cli.show import console, output_option, show_json, wants_json
 
 if TYPE_CHECKING:
     from tocsin.core.ledger.encoding import Segment
+    from tocsin.settings import Settings
 
 PARTS = ("header", "decision", "private")
+STORE_WIDTH = 72
 SHOWN_EVERY = 2000
 """Entries between two movements of the progress bar."""
 
@@ -76,25 +79,34 @@ def ledger() -> None:
 def verify(data: Path, db: str, output: str | None) -> None:
     """Recompute the whole ledger: was anything changed, moved or removed?
 
-    Exits 0 if it is sound, 7 if it is not. Compare the root with one that you kept from earlier: who can write the
-    data directory can rewrite all of it, and only an older root tells.
+    It is also compared with the newest checkpoint that was signed in this data directory. Exits 0 if it is sound, 7 if
+    it is not, or if something that was signed is not in it. Compare the root with one that you kept from earlier: who
+    can write the data directory can rewrite all of it, and only an older root tells.
     """
     from tocsin.core.ledger.merkle import EMPTY_ROOT
     from tocsin.core.ledger.verify import Damaged, Verdict
     from tocsin.core.ledger.verify import verify as verify_segments
-    from tocsin.wiring import build_clock, open_ledger
+    from tocsin.runtime import highwater
+    from tocsin.wiring import build_clock, lost_by, mark_of, name_of_store, open_ledger
 
     clock = build_clock()
     began = clock.now()
+    lost = ""
     with told():
+        settings = _settings(data)
+        mark = highwater.read(mark_of(settings, data))  # Before the ledger, which may grow meanwhile.
+        store = name_of_store(data, db)
         try:
             reader = open_ledger(data, db)
             try:
                 end = reader.end()
                 segments = watched(reader.segments(), end.size)
                 verdict = verify_segments(
-                    segments, size=end.size, root=end.root, edge=end.edge, at=end.at, later=reader.later()
-                )
+                    segments, size=end.size, root=end.root, edge=end.edge, at=end.at, later=reader.later(),
+                    then=mark.size if mark is not None else None,
+                )  # fmt: skip
+                if mark is not None and verdict.is_sound:
+                    lost = lost_by(settings, data, mark, reader, verdict)
             finally:
                 reader.close()
         except Damaged as error:
@@ -102,9 +114,10 @@ def verify(data: Path, db: str, output: str | None) -> None:
     seconds = (clock.now() - began) / 1_000_000
     root = verdict.root.hex()
     answer = {
-        "sound": verdict.is_sound,
+        "store": store,
+        "sound": verdict.is_sound and not lost,
         "bad_seq": verdict.bad_seq,
-        "what": verdict.what,
+        "what": verdict.what or lost,
         "size": verdict.size,
         "root": root,
         "short": f"{verdict.size}:{root[:8]}",
@@ -115,19 +128,43 @@ def verify(data: Path, db: str, output: str | None) -> None:
         show_json(answer)
     else:
         _show_verdict(answer)
-    if not verdict.is_sound:
+    if not answer["sound"]:
         sys.exit(VERIFICATION_FAILED)
+
+
+def _settings(data: Path) -> "Settings":
+    """Read the settings for where the high-water mark is; a copy of a directory may lack what they name."""
+    from tocsin.core.model.errors import Invalid
+    from tocsin.settings import Settings, read_settings
+
+    try:
+        return read_settings(data=data)
+    except Invalid:
+        return Settings()
+
+
+def stored_in(store: str) -> str:
+    """Say in a line which store was read; of a long path, its end."""
+    shown = plain(store)
+    return f"store   {shown if len(shown) <= STORE_WIDTH else '...' + shown[3 - STORE_WIDTH :]}"
 
 
 def _show_verdict(answer: dict[str, Any]) -> None:
     if answer["sound"]:
         click.echo("The ledger is sound: no entry was changed, moved or removed.")
         counted = "size    "
+    elif answer["bad_seq"] is None:
+        click.echo("The ledger is NOT sound: what was signed is not in it.")
+        click.echo(fill(plain(answer["what"]), 80, break_long_words=False, break_on_hyphens=False))
+        click.echo("Its entries fit together, so it seems to be an older copy, or another one.")
+        click.echo("Put the newer one back; or, if this is meant: tocsin ledger fork")
+        counted = "size    "
     else:
         click.echo(
             f"The ledger is NOT sound. First wrong entry: {answer['bad_seq']}: {plain(answer['what'])}."
         )
         counted = "read    "
+    click.echo(stored_in(answer["store"]))
     click.echo(f"{counted}{answer['size']} entries")
     click.echo(f"root    {answer['root']}")
     click.echo(f"short   {answer['short']}")

@@ -1,6 +1,5 @@
 """Changes to the record at the terminal: erasing private parts, and going on from an older state."""
 
-import os
 from pathlib import Path
 
 import click
@@ -86,20 +85,16 @@ def fork(reason: str, data: Path, db: str, config: Path | None, output: str | No
     """Let the ledger go on from an older state, under another name.
 
     For a data directory, or a PostgreSQL, that was put back by other means than `tocsin restore`: a server refuses to
-    start on it, because checkpoints of entries were signed that it does not have. No server may run.
+    start on it, because checkpoints of entries were signed that it does not have. Do it with the data directory of that
+    server. No server may run. Exits 4, and changes nothing, if nothing that was signed there is lost; 1 if one runs.
     """
     with told():
         from tocsin.cli.local import user_name
-        from tocsin.wiring import fork_ledger, is_on_server, open_ledger, opened_store, read_configuration
+        from tocsin.wiring import fork_ledger, open_ledger, read_configuration
 
-        on_server = is_on_server(data, db)
-        if on_server:
-            open_ledger(data, db).close()  # It says so if there is none, instead of making one.
-        elif not os.path.exists(data / "tocsin.db"):
-            raise Failure(f"There is no ledger in {data}. Name the data directory: --data.", NOT_FOUND)
+        open_ledger(data, db).close()  # It says so if there is none, instead of making one.
         settings = read_configuration(config, data)
-        with opened_store(data, db if on_server else "") as store:
-            made = fork_ledger(settings, store, data, reason=reason, actor=f"os:{user_name()}")
+        made, unsigned = fork_ledger(settings, data, db, reason=reason, actor=f"os:{user_name()}")
     answer = {"origin": made.origin, "known_size": made.known_size, "known_root": made.known_root}
     if wants_json(output):
         show_json(answer)
@@ -108,4 +103,8 @@ def fork(reason: str, data: Path, db: str, config: Path | None, output: str | No
         click.echo(
             f"The newest checkpoint that is known of before: {made.known_size}:{made.known_root[:8]}. What was after "
             "the state that was put back is lost; its first entry here says so."
+        )
+    if unsigned:
+        click.echo(
+            f"Only its first checkpoint was not signed; the next start does it. {plain(unsigned)}", err=True
         )

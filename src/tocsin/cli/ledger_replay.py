@@ -9,7 +9,7 @@ import click
 
 from tocsin.cli.client import db_option
 from tocsin.cli.exits import VERIFICATION_FAILED, Failure, told
-from tocsin.cli.ledger import data_option, watched
+from tocsin.cli.ledger import data_option, stored_in, watched
 from tocsin.cli.plain import plain
 from tocsin.cli.show import output_option, show_json, wants_json
 
@@ -26,11 +26,12 @@ def replay(data: Path, db: str, output: str | None) -> None:
     Exits 7 if anything differs. To send notifications again is another verb: tocsin replay.
     """
     from tocsin.core.ledger.verify import Damaged
-    from tocsin.wiring import build_clock, replay_ledger
+    from tocsin.wiring import build_clock, name_of_store, replay_ledger
 
     clock = build_clock()
     began = clock.now()
     with told(), tempfile.TemporaryDirectory(prefix="tocsin-replay-") as folder:
+        store = name_of_store(data, db)
         try:
             found, total, size = replay_ledger(data, Path(folder), watched, db)
         except Damaged as error:
@@ -40,6 +41,7 @@ def replay(data: Path, db: str, output: str | None) -> None:
                 VERIFICATION_FAILED,
             ) from error
     answer: dict[str, Any] = {
+        "store": store,
         "same": not total,
         "differences": total,
         "entries": size,
@@ -53,9 +55,11 @@ def replay(data: Path, db: str, output: str | None) -> None:
         show_json(answer)
     elif not total:
         click.echo(f"The tables are what the {size} entries of the ledger say.")
+        click.echo(stored_in(store))
         click.echo(f"time    {answer['seconds']:.2f} s")
     else:
         click.echo(f"The tables are NOT what the ledger says: {total} rows differ.")
+        click.echo(stored_in(store))
         for one in answer["first"]:
             where = (
                 "is missing"

@@ -28,7 +28,7 @@ from tocsin.web.app import build_app
 from tocsin.web.auth import Doorkeeper, Principal
 from tocsin.web.denials import Denials
 from tocsin.web.pepper import reset_tokens
-from tocsin.wiring import build_node, open_store, read_configuration, read_pepper
+from tocsin.wiring import build_node, check_seen, open_store, read_configuration, read_pepper
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -141,6 +141,7 @@ def opened(data: Path, *, writes: bool) -> Iterator[Local]:
     Raises: Failure (4) if the settings here would change the directory's policy; and as `build_node`.
     """
     settings = _settings(data, writes)
+    check_seen(settings, data)
     store = open_store(data)
     loop = asyncio.new_event_loop()
     try:

@@ -143,7 +143,7 @@ async def _serve(
     stopping = Stopping(with_parent)
     settings = read()
     failpoint = build_failpoint(settings)
-    with opened_store(data, db, failpoint) as store, _listening(host, port) as listener:
+    with opened_store(data, db, failpoint, settings=settings) as store, _listening(host, port) as listener:
         pepper = read_pepper(data, store)
         node = build_node(settings, store, data=data, failpoint=failpoint, accept_clock=accept_clock)
         operator = make_operator_token(store, pepper, data)

@@ -4,6 +4,7 @@ A database that was put back from an older state does not know what it lost; thi
 name would look like forgery to whoever holds a checkpoint of the other, so they must not come about unnoticed.
 """
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -33,6 +34,28 @@ def read(path: Path) -> HighWater | None:
             f"{path}, which says how far this ledger had come, cannot be read ({error}). Put it back from where it is "
             "kept; or remove it, if you know that the database is not an older state of itself."
         ) from error
+
+
+def lost(
+    mark: HighWater, path: Path, *, names: Sequence[str], size: int, root_of: Callable[[int], bytes | None]
+) -> str:
+    """Say what a ledger lacks of what was signed, "" if nothing.
+
+    path: of the mark; names: of the ledger, the present one last; root_of: gives the root over its first so many.
+    """
+    if not size:
+        return f"The ledger is empty, but a checkpoint of {mark.size} entries was signed ({path})."
+    name = names[-1] if names else "without a name"
+    if mark.origin != name:
+        if mark.origin in names:
+            return ""  # It had that name before.
+        return f"The database holds the ledger {name}, but a checkpoint of {mark.origin} was signed here ({path})."
+    if mark.size > size:
+        return f"The ledger has {size} entries, but a checkpoint of {mark.size} was signed ({path})."
+    root = root_of(mark.size)
+    if root is None or root.hex() != mark.root:
+        return f"The first {mark.size} entries of the ledger are others than those that were signed ({path})."
+    return ""
 
 
 def write(path: Path, mark: HighWater) -> None:

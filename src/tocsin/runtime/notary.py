@@ -15,7 +15,7 @@ from tocsin.core.ledger.checkpoint import Checkpoint
 from tocsin.core.ledger.note import Signer, read_key
 from tocsin.core.model.errors import Conflict, TocsinError
 from tocsin.core.model.input import LedgerFork
-from tocsin.ports import Head, Ids, SignerRow, Store, StoreFailed, StoreRefused
+from tocsin.ports import Ids, SignerRow, Store, StoreFailed, StoreRefused
 from tocsin.runtime import highwater, signing
 from tocsin.runtime.highwater import HighWater
 from tocsin.runtime.tree import reader
@@ -61,7 +61,7 @@ class Notary:
 
         Raises: StoreRefused if it is an older state than one of which a checkpoint was signed, or another ledger.
         """
-        why = self._behind(self._store.head())
+        why = self.lost()
         self._checked = not why
         if why:
             raise StoreRefused(
@@ -69,22 +69,38 @@ class Notary:
                 'goes on under another name: tocsin ledger fork --reason "..."'
             )
 
-    def _behind(self, head: Head) -> str:
+    def lost(self) -> str:
+        """Say what the ledger lacks of what was signed here, "" if nothing. Raises: StoreRefused, StoreFailed."""
         mark = self._read_mark()
-        if mark is None or not head.size:
+        if mark is None or self._mark is None:
             return ""
-        if mark.origin != self.origin:
-            if any(origin == mark.origin for _, origin in self._store.origins()):
-                return ""  # It had that name before.
-            return f"The database holds the ledger {self.origin}, but a checkpoint of {mark.origin} was signed here."
-        if mark.size > head.size:
-            return f"The ledger has {head.size} entries, but a checkpoint of {mark.size} was signed ({self._mark})."
-        if prove.root(mark.size, reader(self._store)).hex() != mark.root:
-            return f"The first {mark.size} entries of the ledger are others than those that were signed ({self._mark})."
-        return ""
+        return highwater.lost(
+            mark,
+            self._mark,
+            names=[*(name for _, name in self._store.origins()), self.origin],
+            size=self._store.head().size,
+            root_of=lambda size: prove.root(size, reader(self._store)),
+        )
 
     def _read_mark(self) -> HighWater | None:
         return highwater.read(self._mark) if self._mark is not None else None
+
+    def check_fork(self) -> None:
+        """See whether there is anything to fork for, and whether what a fork must sign can be signed.
+
+        Raises: Conflict if nothing that was signed here is lost, or if there is no key that opens; StoreRefused;
+        StoreFailed; signing.Locked.
+        """
+        mark = self._read_mark()
+        if mark is not None and not self.lost():
+            raise Conflict(
+                f"All that was signed here is in the ledger ({self._mark}: {mark.size} entries), so there is nothing "
+                "to fork for. If a node does not start, name its directory: --data.",
+                state="nothing lost",
+            )
+        self._active()
+        if mark is not None and self._mark is not None:
+            self._write_mark(self._mark, mark)  # As it is: so it is known that it can be written.
 
     def fork(self, reason: str) -> LedgerFork:
         """Say how the ledger goes on from a state that was put back: under which name, and what is known of before."""
@@ -178,17 +194,18 @@ class Notary:
         note = checkpoint.sign(Checkpoint(self.origin, head.size, head.root), signers)
         self._failpoint("before-mark")
         if self._mark is not None:
-            try:
-                highwater.write(
-                    self._mark, HighWater(origin=self.origin, size=head.size, root=head.root.hex())
-                )
-            except OSError as error:
-                raise StoreFailed(
-                    f"{self._mark} cannot be written ({error.strerror}), so nothing is signed. Mend it."
-                ) from error
+            self._write_mark(self._mark, HighWater(origin=self.origin, size=head.size, root=head.root.hex()))
         self._failpoint("after-mark")
         self._latest = head.size, note
         return self._latest
+
+    def _write_mark(self, path: Path, mark: HighWater) -> None:
+        try:
+            highwater.write(path, mark)
+        except OSError as error:
+            raise StoreFailed(
+                f"{path} cannot be written ({error.strerror}), so nothing is signed. Mend it."
+            ) from error
 
     def published(self) -> bytes:
         """Give the checkpoint that was signed last, or sign one. Raises: as `latest`."""

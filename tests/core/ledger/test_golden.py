@@ -68,7 +68,7 @@ def test_the_golden_ledger_is_sound(vectors):
 
     verdict = verify(segments, size=len(vectors), root=frontier.root(), edge=frontier.pack())
 
-    assert verdict == (len(vectors), bytes.fromhex(vectors[-1]["root"]), None, "")
+    assert verdict[:4] == (len(vectors), bytes.fromhex(vectors[-1]["root"]), None, "")
 
 
 def test_what_version_1_wrote_is_read_in_todays_form():

@@ -37,13 +37,14 @@ class Verdict(NamedTuple):
 
     size, root: of the entries that were read until then, all of them if none is wrong.
     bad_seq: the first wrong entry, None if none is. If only its segment can be told, the first of the segment.
-    what: in words.
+    what: in words. root_then: of as many entries as were asked about, None if none were or there are fewer.
     """
 
     size: int
     root: bytes
     bad_seq: int | None = None
     what: str = ""
+    root_then: bytes | None = None
 
     @property
     def is_sound(self) -> bool:
@@ -70,6 +71,7 @@ def verify(
     edge: bytes | None = None,
     at: int | None = None,
     later: Iterable[Segment] = (),
+    then: int | None = None,
 ) -> Verdict:
     """Recompute the ledger from its first entry.
 
@@ -77,8 +79,9 @@ def verify(
     size, root, edge, at: as the head says (see `End`), to be met exactly at the end; None for not to be checked.
     later: what was written behind it meanwhile; only asked, and checked as the rest, if it must be there that a
     private part was erased.
+    then: a size of which somebody knows what the root was; the verdict says what it is.
     """
-    walk = _Walk()
+    walk = _Walk(then)
     try:
         for segment in segments:
             wrong = _segment(walk, segment)
@@ -135,8 +138,10 @@ class _Walk:
     last) of runs.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, then: int | None) -> None:
         self.tree = Frontier()
+        self.then = then
+        self.root_then: bytes | None = None
         self.at = 0
         self.policy = 0
         self.incidents: dict[str, int] = {}
@@ -144,7 +149,7 @@ class _Walk:
         self.erased: list[tuple[int, int]] = []
 
     def verdict(self, bad_seq: int | None = None, what: str = "") -> Verdict:
-        return Verdict(self.tree.size, self.tree.root(), bad_seq, what)
+        return Verdict(self.tree.size, self.tree.root(), bad_seq, what, self.root_then)
 
 
 def _segment(walk: _Walk, segment: Segment) -> tuple[int, str] | None:
@@ -164,6 +169,8 @@ def _segment(walk: _Walk, segment: Segment) -> tuple[int, str] | None:
             if misfit is None and (what := _fit(walk, header)) is not None:
                 misfit = tree.size, what
             tree.append(hash_leaf(header_bytes))
+            if tree.size == walk.then:
+                walk.root_then = tree.root()
     except ValueError as error:
         return tree.size, str(error)
     found = tree.size - first

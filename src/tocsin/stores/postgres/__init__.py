@@ -394,6 +394,10 @@ class PostgresStore(Reading, Keeping):
             self._side.close()
         self._pumps.close()
 
+    def leave(self) -> None:
+        """Say that this node no longer lives: the others take over at once what it owned. Raises: StoreFailed."""
+        self._write("DELETE FROM nodes WHERE id = ?", (self.node_id,))
+
     def close(self) -> None:
         """Let running questions end, and close all connections."""
         if not self._closed:

@@ -42,6 +42,25 @@ class LedgerReader(LedgerRows):
             self.close()
             raise
 
+    def origins(self) -> list[tuple[int, str]]:
+        """See `LedgerRows`."""
+        first = self._ask("SELECT value FROM meta WHERE key = 'secret:origin'")
+        return [(0, name.decode()) for (name,) in first] + self._ask(
+            "SELECT seq, origin FROM origins ORDER BY seq"
+        )
+
+    def living(self) -> list[tuple[str, int]]:
+        """Name the nodes that count as living, each with how much longer it does if it says nothing, microseconds."""
+        return self._ask(
+            "SELECT id, left_us FROM (SELECT id, until_at - CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS "
+            "BIGINT) AS left_us FROM nodes) AS known WHERE left_us > 0 ORDER BY id"
+        )
+
+    def secret(self, name: str) -> bytes | None:
+        """Give a secret of the store, None if there is none."""
+        rows = self._ask("SELECT value FROM meta WHERE key = ?", (f"secret:{name}",))
+        return rows[0][0] if rows else None
+
     def close(self) -> None:
         self._connection.close()
 

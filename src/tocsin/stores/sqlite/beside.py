@@ -31,7 +31,7 @@ class LedgerReader(LedgerRows):
             self._connection = _open(path)
 
     def origins(self) -> list[tuple[int, str]]:
-        """Give (seq, name) of what the ledger is called from which entry on; what it was called first, from 0 on."""
+        """See `LedgerRows`."""
         first = self._ask("SELECT value FROM meta WHERE key = 'secret:origin'")
         named = [(0, name.decode()) for (name,) in first]
         if self._ask("SELECT 1 FROM sqlite_schema WHERE name = 'origins'"):

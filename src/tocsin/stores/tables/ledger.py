@@ -66,6 +66,10 @@ class LedgerRows(ABC):
         return None
 
     @abstractmethod
+    def origins(self) -> list[tuple[int, str]]:
+        """Give (seq, name) of what the ledger is called from which entry on; what it was called first, from 0 on."""
+
+    @abstractmethod
     def close(self) -> None:
         """Let it go."""
 
