@@ -148,7 +148,7 @@ def opened_store(
             yield on_server
         finally:
             with suppress(StoreFailed):  # Then the others hear of it when its time is over.
-                on_server.leave()
+                on_server.sign_off()
             on_server.close()
 
 

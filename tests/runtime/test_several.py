@@ -179,17 +179,6 @@ def test_a_start_that_changes_the_policy_of_all_says_so(caplog: pytest.LogCaptur
     ]
 
 
-def test_a_house_that_is_stopped_signs_off() -> None:
-    clock, rows = MachineClock(), Rows()
-
-    async def scenario() -> None:
-        async with a_house(SharedMemory(rows, node_id="one", time=clock.now), policy=a_policy("hook")):
-            assert rows.lives_until["one"] > clock.now()
-
-    asyncio.run(scenario())
-    assert rows.lives_until["one"] == 0
-
-
 def test_a_store_that_fails_is_told_once_and_once_more_when_it_works(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

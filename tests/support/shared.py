@@ -188,7 +188,7 @@ class SharedMemory(MemoryStore, Shared):
 
     def sign_off(self) -> None:
         self._reach("did not commit")
-        self._rows.lives_until[self.node_id] = 0
+        self._rows.lives_until.pop(self.node_id, None)
 
     def _end_turn(self) -> None:
         if self._undo is not None:

@@ -3,10 +3,8 @@
 Beside them whoever looks on: metrics, the feed of what is committed, the heartbeat. Nothing waits for these.
 """
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -16,7 +14,7 @@ from tocsin.core.model.errors import Conflict, Invalid, Unavailable
 from tocsin.core.model.input import Input, KeysChanged, LedgerNamed, PolicyChanged
 from tocsin.core.model.policy import DAY, MINUTE, Policy
 from tocsin.core.model.rule import Rule
-from tocsin.ports import Channel, Clock, Head, Ids, Store, StoreFailed, StoreRefused, shared
+from tocsin.ports import Channel, Clock, Head, Ids, Store, StoreRefused, shared
 from tocsin.runtime.committed import Committed
 from tocsin.runtime.dispatcher import Dispatcher
 from tocsin.runtime.evaluator import Evaluator
@@ -186,9 +184,6 @@ class Node:
         await self.evaluator.stop()
         await self.dispatcher.stop(STOP_GRACE_S)
         await self.gate.stop()
-        if (store := shared(self.store)) is not None:
-            with suppress(StoreFailed):  # Then they wait, as for one that died.
-                await asyncio.to_thread(store.sign_off)
         if self._notary is not None:
             await self._notary.stop()
         if self._close is not None:

@@ -208,7 +208,7 @@ class PostgresStore(Reading, Keeping):
         return delivery in self._owned
 
     def sign_off(self) -> None:
-        self._write("UPDATE nodes SET until_at = 0 WHERE id = ?", (self.node_id,))
+        self._write("DELETE FROM nodes WHERE id = ?", (self.node_id,))
 
     def _ask_owned(self) -> set[int]:
         return {
@@ -393,10 +393,6 @@ class PostgresStore(Reading, Keeping):
         with self._aside:
             self._side.close()
         self._pumps.close()
-
-    def leave(self) -> None:
-        """Say that this node no longer lives: the others take over at once what it owned. Raises: StoreFailed."""
-        self._write("DELETE FROM nodes WHERE id = ?", (self.node_id,))
 
     def close(self) -> None:
         """Let running questions end, and close all connections."""
