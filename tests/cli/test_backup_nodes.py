@@ -34,7 +34,7 @@ from tocsin.cli.main import main
 from tocsin.core.model.access import Role, Token
 from tocsin.ports import Store
 from tocsin.stores.postgres import PostgresStore
-from tocsin.stores.postgres import database_name as name_of
+from tocsin.stores.postgres.connecting import database_name as name_of
 from tocsin.stores.sqlite import SqliteStore
 from tocsin.stores.sqlite.comparing import NOT_COMPARED, TABLES
 from tocsin.web.pepper import FINGERPRINT, fingerprint

@@ -20,7 +20,7 @@ from tests.support.server import Server
 from tocsin.cli.main import main
 from tocsin.runtime import notary
 from tocsin.stores.postgres import PostgresStore
-from tocsin.stores.postgres import database_name as name_of
+from tocsin.stores.postgres.connecting import database_name as name_of
 from tocsin.stores.sqlite import SqliteStore
 
 

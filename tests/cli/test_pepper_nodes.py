@@ -16,7 +16,8 @@ from tests.support.fakes import FakeIds
 from tests.support.postgres import PASSWORD
 
 from tocsin.core.model.errors import Conflict
-from tocsin.stores.postgres import PostgresStore, database_name
+from tocsin.stores.postgres import PostgresStore
+from tocsin.stores.postgres.connecting import database_name
 from tocsin.web.pepper import FINGERPRINT, fingerprint, read_pepper
 
 SEND = ("send", "--rule-id", "x", "--severity", "info", "--message", "x")

@@ -12,7 +12,8 @@ from tests.support.postgres import PASSWORD, Installed, a_postgres, chosen, why_
 
 from tocsin.ports import StoreFailed, StoreRefused
 from tocsin.stores import postgres
-from tocsin.stores.postgres import LEASE, VOUCH_EVERY, PostgresStore, database_name
+from tocsin.stores.postgres import LEASE, VOUCH_EVERY, PostgresStore
+from tocsin.stores.postgres.connecting import database_name
 from tocsin.stores.postgres.dialect import escape, in_postgres, unescape
 from tocsin.stores.tables.asking import GIVEN
 

@@ -7,8 +7,8 @@ import psycopg
 import pytest
 from tests.support.databases import a_database
 
+from tocsin.stores.postgres.connecting import Connection
 from tocsin.stores.postgres.dialect import adapt, in_postgres
-from tocsin.stores.postgres.preparing import Connection
 from tocsin.stores.postgres.writing import columns_of, run_many
 from tocsin.stores.tables.asking import add, insert, put
 

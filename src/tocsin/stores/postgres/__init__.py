@@ -7,20 +7,20 @@ one. Readers have connections of their own, and cannot write.
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar
 
 import msgspec
 import psycopg
 from msgspec.structs import replace
-from psycopg.conninfo import conninfo_to_dict
 
 from tocsin.core.engine.state import LiveAlert
 from tocsin.core.model.notification import DeliveryState
 from tocsin.ports import Batch, Begun, Head, Memory, StoreFailed, StoreRefused
 from tocsin.stores.postgres.changes import changed_by, encode_changed, news_of
-from tocsin.stores.postgres.dialect import adapt, in_postgres
-from tocsin.stores.postgres.preparing import STEPS, Connection, Step, prepare, said
+from tocsin.stores.postgres.connecting import Connection, connect, database_name, told
+from tocsin.stores.postgres.dialect import in_postgres
+from tocsin.stores.postgres.preparing import STEPS, Step, prepare
 from tocsin.stores.postgres.writing import columns_of, run_many
 from tocsin.stores.tables.asking import GIVEN, Question, insert, numbers
 from tocsin.stores.tables.chains import Chains
@@ -31,12 +31,11 @@ from tocsin.stores.tables.readers import Readers
 from tocsin.stores.tables.reading import Reading
 from tocsin.stores.tables.rows import PUT_EVALUATION, statements
 
-CONNECTING_S = 10
 LOCKING_MS = 5000
 IDLE_MS = 2000
 """A node that stops in the middle of a turn holds up all others no longer than this."""
 SILENT_MS = 5000
-"""How long what was sent may stay unconfirmed by the other side's TCP before the connection counts as dead."""
+"""So does one that is cut off."""
 
 LEASE = 30_000_000
 """A node that has not said for so long that it lives is taken for dead."""
@@ -101,12 +100,11 @@ class PostgresStore(Reading, Keeping):
                 raise
 
     def _connect(self, *, writes: bool) -> Connection:
-        options = {
+        options: dict[str, str | int] = {
             "lock_timeout": LOCKING_MS,
             "idle_in_transaction_session_timeout": IDLE_MS,
             "synchronous_commit": "on",
             "client_min_messages": "error",
-            "timezone": "UTC",
         }
         if writes:
             # All that it asks for it names by number; a plan of when a table was small must not scan a large one.
@@ -116,18 +114,7 @@ class PostgresStore(Reading, Keeping):
                 "default_transaction_read_only": "on",
                 "default_transaction_isolation": "repeatable\\ read",
             }
-        connection = psycopg.connect(
-            self.url,
-            autocommit=True,
-            cursor_factory=psycopg.RawCursor,
-            connect_timeout=CONNECTING_S,
-            application_name="tocsin",
-            client_encoding="UTF8",
-            tcp_user_timeout=SILENT_MS,
-            options=" ".join(f"-c {name}={value}" for name, value in options.items()),
-        )
-        adapt(connection)
-        return connection
+        return connect(self.url, called="tocsin", settings=options, silent_ms=SILENT_MS)
 
     def reopen(self) -> None:
         """Begin anew after a failure; readers too, when they are next asked. Raises: StoreFailed."""
@@ -400,12 +387,8 @@ class PostgresStore(Reading, Keeping):
             self._closed = True
             self._close_all()
 
-    @contextmanager
-    def _told(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except (psycopg.Error, psycopg.Warning) as error:
-            raise StoreFailed(f"{self.name} {what}: {said(error)}") from error
+    def _told(self, what: str) -> AbstractContextManager[None]:
+        return told(self.name, what)
 
 
 class _Reader:
@@ -454,28 +437,6 @@ def _rows(connection: Connection, sql: str, bindings: tuple[Any, ...] = ()) -> l
         if type(value) is int and not -HALF <= value < HALF:
             raise OverflowError(f"{value} is no BIGINT")
     return connection.execute(sql.encode(), bindings, binary=True).fetchall()
-
-
-def database_name(url: str) -> str:
-    """Name a database without its password: its host, with the port if that is not the usual one, and its name."""
-    try:
-        parts = conninfo_to_dict(url)
-    except psycopg.Error as error:
-        raise StoreRefused(
-            "The URL of the database cannot be read. Write postgresql://user@host/database."
-        ) from error
-    hosts = str(parts.get("host", parts.get("hostaddr", "localhost"))).split(",")
-    ports = str(parts.get("port", "")).split(",")
-    if len(ports) < len(hosts):
-        ports *= len(hosts)  # One is that of all.
-    where = ",".join(map(_server_name, hosts, ports))
-    return f"PostgreSQL {where}/{parts.get('dbname', parts.get('user', ''))}"
-
-
-def _server_name(host: str, port: str) -> str:
-    if port in ("", "5432"):
-        return host
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 __all__ = ["PostgresStore"]

@@ -2,13 +2,11 @@
 
 from typing import Any
 
-import psycopg
-
 from tocsin.core.model.errors import NotFound
-from tocsin.ports import StoreFailed, StoreRefused
-from tocsin.stores.postgres import CONNECTING_S, database_name
+from tocsin.ports import StoreRefused
+from tocsin.stores.postgres.connecting import connect, database_name, told
 from tocsin.stores.postgres.dialect import in_postgres
-from tocsin.stores.postgres.preparing import SCHEMA_VERSION, said, schema_of
+from tocsin.stores.postgres.preparing import SCHEMA_VERSION, schema_of
 from tocsin.stores.tables.ledger import LedgerRows
 
 
@@ -17,18 +15,10 @@ class LedgerReader(LedgerRows):
 
     def __init__(self, url: str) -> None:
         self._name = database_name(url)
-        try:
-            self._connection = psycopg.connect(
-                url,
-                autocommit=True,
-                cursor_factory=psycopg.RawCursor,
-                connect_timeout=CONNECTING_S,
-                client_encoding="UTF8",
-                application_name="tocsin beside",
-                options="-c default_transaction_read_only=on -c timezone=UTC",
+        with told(self._name, "cannot be opened"):
+            self._connection = connect(
+                url, called="tocsin beside", settings={"default_transaction_read_only": "on"}
             )
-        except psycopg.Error as error:
-            raise StoreFailed(f"{self._name} cannot be opened: {said(error)}") from error
         try:
             ((there,),) = self._ask(
                 "SELECT to_regclass('meta') IS NOT NULL AND to_regclass('head') IS NOT NULL"
@@ -56,16 +46,9 @@ class LedgerReader(LedgerRows):
             "BIGINT) AS left_us FROM nodes) AS known WHERE left_us > 0 ORDER BY id"
         )
 
-    def secret(self, name: str) -> bytes | None:
-        """Give a secret of the store, None if there is none."""
-        rows = self._ask("SELECT value FROM meta WHERE key = ?", (f"secret:{name}",))
-        return rows[0][0] if rows else None
-
     def close(self) -> None:
         self._connection.close()
 
     def _ask(self, sql: str, bindings: tuple[Any, ...] = ()) -> list[Any]:
-        try:
+        with told(self._name, "cannot be read"):
             return self._connection.execute(in_postgres(sql).encode(), bindings, binary=True).fetchall()
-        except psycopg.Error as error:
-            raise StoreFailed(f"{self._name} cannot be read: {said(error)}") from error

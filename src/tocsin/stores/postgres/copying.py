@@ -5,16 +5,14 @@ clean up what is changed meanwhile.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-import psycopg
-
 from tocsin.core.model.errors import NotFound
-from tocsin.ports import StoreFailed, StoreRefused
-from tocsin.stores.postgres import CONNECTING_S, database_name
+from tocsin.ports import StoreRefused
 from tocsin.stores.postgres.beside import LedgerReader
-from tocsin.stores.postgres.dialect import adapt, in_postgres
+from tocsin.stores.postgres.connecting import connect, database_name, told
+from tocsin.stores.postgres.dialect import in_postgres
 from tocsin.stores.postgres.preparing import SCHEMA_VERSION, schema_of
 from tocsin.stores.tables.asking import Question
 from tocsin.stores.tables.reading import Reading
@@ -31,10 +29,7 @@ OPTIONS = {
     # Whatever the role is given: a copy of a large database may take its time.
     "statement_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
-    "timezone": "UTC",
 }
-
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 class StoreReader(Reading):
@@ -44,16 +39,7 @@ class StoreReader(Reading):
         LedgerReader(url).close()  # It says what is wrong with a database that is not this program's.
         self._name = database_name(url)
         with self._told():
-            self._connection: Connection = psycopg.connect(
-                url,
-                autocommit=True,
-                cursor_factory=psycopg.RawCursor,
-                connect_timeout=CONNECTING_S,
-                client_encoding="UTF8",
-                application_name="tocsin beside",
-                options=" ".join(f"-c {name}={value}" for name, value in OPTIONS.items()),
-            )
-        adapt(self._connection)
+            self._connection = connect(url, called="tocsin beside", settings=OPTIONS)
 
     def _ask_all(self, *questions: Question) -> list[list[Any]]:
         with self._told(), self._connection.transaction():
@@ -110,14 +96,8 @@ class StoreReader(Reading):
         """Let the database go."""
         self._connection.close()
 
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except psycopg.Error as error:
-            # Only its first line: others may quote what is stored.
-            said = str(error).strip().split("\n")[0] or type(error).__name__
-            raise StoreFailed(f"{self._name} cannot be read: {said}") from error
+    def _told(self) -> AbstractContextManager[None]:
+        return told(self._name, "cannot be read")
 
 
 def is_empty(url: str) -> bool:

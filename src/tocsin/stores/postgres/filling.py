@@ -8,6 +8,7 @@ import psycopg
 from tocsin.core.ledger.verify import Damaged, verify
 from tocsin.ports import Head, StoreFailed, StoreRefused
 from tocsin.stores.postgres import PostgresStore
+from tocsin.stores.postgres.connecting import said
 from tocsin.stores.postgres.copying import holds_nothing
 from tocsin.stores.postgres.dialect import adapt
 from tocsin.stores.postgres.preparing import SCHEMA_VERSION, schema_of
@@ -44,9 +45,7 @@ def fill(
                 for name, value in (secrets or {}).items():
                     connection.execute("INSERT INTO meta VALUES (%s, %s)", (f"secret:{name}", value))
             except psycopg.Error as error:
-                # Only its first line: others may quote what should have been stored.
-                said = str(error).strip().split("\n")[0]
-                raise StoreFailed(f"The database took nothing: {said}") from error
+                raise StoreFailed(f"The database took nothing: {said(error)}") from error
         head = store.head()
         told("verifying")
         verdict = verify(store.segments(), size=head.size, root=head.root, edge=head.edge, at=head.at)

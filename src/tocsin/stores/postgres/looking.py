@@ -7,19 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-import psycopg
 
-from tocsin.ports import Clock, StoreFailed
-from tocsin.stores.postgres import CONNECTING_S, database_name
-from tocsin.stores.postgres.dialect import adapt
-from tocsin.stores.postgres.preparing import SCHEMA_VERSION, said, schema_of, settings_of, weaknesses
+from tocsin.ports import Clock
+from tocsin.stores.postgres.connecting import Connection, connect, database_name, tables_of, told
+from tocsin.stores.postgres.preparing import SCHEMA_VERSION, schema_of, settings_of, weaknesses
 
 COMMITS = 30
 OTHER_SETTINGS = (
     "server_version", "autovacuum", "track_counts", "max_connections", "synchronous_standby_names",
 )  # fmt: skip
-
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 class Looked(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,20 +48,12 @@ class Looked(msgspec.Struct, frozen=True, kw_only=True):
 def look(url: str, clock: Clock) -> Looked:
     """Look at all of it. Raises: StoreRefused if the URL is none; StoreFailed."""
     name = database_name(url)
-    try:
-        with psycopg.connect(
-            url,
-            autocommit=True,
-            cursor_factory=psycopg.RawCursor,
-            connect_timeout=CONNECTING_S,
-            client_encoding="UTF8",
-            application_name="tocsin doctor",
-            options="-c synchronous_commit=on -c timezone=UTC",  # The first as a node has it.
-        ) as connection:
-            adapt(connection)
-            return _look(name, connection, clock)
-    except psycopg.Error as error:
-        raise StoreFailed(f"{name} cannot be looked at: {said(error)}") from error
+    with (
+        told(name, "cannot be looked at"),
+        # As a node has it.
+        connect(url, called="tocsin doctor", settings={"synchronous_commit": "on"}) as connection,
+    ):
+        return _look(name, connection, clock)
 
 
 def _look(name: str, connection: Connection, clock: Clock) -> Looked:
@@ -81,13 +69,7 @@ def _look(name: str, connection: Connection, clock: Clock) -> Looked:
         committed=[] if settings["recovery"] == "true" else _committed(connection, clock),
         disk_bytes=_one(connection, "SELECT pg_database_size(current_database())"),
     )
-    tables = [
-        str(table)
-        for (table,) in connection.execute(
-            b"SELECT CAST(table_name AS TEXT) FROM information_schema.tables "
-            b"WHERE table_schema = current_schema() ORDER BY 1"
-        )
-    ]
+    tables = tables_of(connection)
     if not {"head", "meta", "nodes"} <= {*tables}:
         return msgspec.structs.replace(found, stranger=tables[0] if tables else "")
     schema = schema_of(connection)

@@ -28,6 +28,7 @@ from psycopg.errors import LockNotAvailable
 from tocsin.core.engine.state import Counters
 from tocsin.core.ledger.merkle import EMPTY_ROOT
 from tocsin.ports import StoreFailed, StoreRefused
+from tocsin.stores.postgres.connecting import Connection, said, tables_of
 from tocsin.stores.tables.decoding import encode
 
 OLDEST_SERVER = 140_000
@@ -40,8 +41,6 @@ TRIES = 20
 """How often it begins anew, which lets them go on in between."""
 
 _HERE = resources.files(__package__)
-
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 class Step(NamedTuple):
@@ -104,14 +103,7 @@ def prepare(writer: Connection, name: str, steps: Sequence[Step] = STEPS) -> Non
         raise StoreRefused(f"{name} {weak[0]}")
     with writer.transaction():
         writer.execute("SELECT pg_advisory_xact_lock($1)", (SCHEMA_LOCK,))
-        tables = [
-            table
-            for (table,) in _rows(
-                writer,
-                "SELECT CAST(table_name AS TEXT) FROM information_schema.tables "
-                "WHERE table_schema = current_schema() ORDER BY 1",
-            )
-        ]
+        tables = tables_of(writer)
         if not tables:
             _make(writer, steps)
         elif "head" in tables and "meta" in tables:
@@ -211,11 +203,6 @@ def weaknesses(settings: Mapping[str, str]) -> list[str]:
             "might be lost. Take that from the settings of the role or the database."
         )
     return weak
-
-
-def said(error: psycopg.Error | psycopg.Warning) -> str:
-    """Give what PostgreSQL said, without the lines that may quote a row."""
-    return str(error).strip().split("\n")[0] or type(error).__name__
 
 
 def _rows(connection: Connection, sql: str) -> list[Any]:

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from tocsin.stores.postgres.connecting import Connection
 from tocsin.stores.postgres.dialect import in_postgres
-from tocsin.stores.postgres.preparing import Connection
 
 Columns = Mapping[str, Mapping[str, str]]
 """Table -> column -> type."""

@@ -65,6 +65,11 @@ class LedgerRows(ABC):
             raise Damaged(str(error)) from error
         return None
 
+    def secret(self, name: str) -> bytes | None:
+        """Give a secret of the store, None if there is none."""
+        rows = self._ask("SELECT value FROM meta WHERE key = ?", (f"secret:{name}",))
+        return rows[0][0] if rows else None
+
     @abstractmethod
     def origins(self) -> list[tuple[int, str]]:
         """Give (seq, name) of what the ledger is called from which entry on; what it was called first, from 0 on."""
