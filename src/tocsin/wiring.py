@@ -243,7 +243,7 @@ def name_of_store(directory: Path, database: str = "") -> str:
 def name_of_database(database: str) -> str:
     """Name a PostgreSQL without its password. Raises: Invalid, StoreRefused."""
     with _driver():
-        from tocsin.stores.postgres import database_name
+        from tocsin.stores.postgres.connecting import database_name
     return database_name(database)
 
 
@@ -272,14 +272,16 @@ def restore_into(database: str, folder: Path, restored: bytes, told: Callable[[s
         source.close()
 
 
-def _restored(data: Path, store: Store) -> StoreRestored | None:
-    """Say from which backup the store was put back, None if from none, or if the ledger says so already."""
-    size = store.head().size
-    if shared(store) is None:
+def _restored(data: Path, size: int, secret: Callable[[str], bytes | None] | None) -> StoreRestored | None:
+    """Say from which backup a store was put back, None if from none, or if the ledger says so already.
+
+    size: of the ledger; secret: gives those of a store on PostgreSQL, where the note lies; None for an embedded one.
+    """
+    if secret is None:
         return read_restored(data, size)
     from tocsin.stores.postgres.copying import RESTORED as NOTE
 
-    note = store.secret(NOTE)
+    note = secret(NOTE)
     return restored_of(note, size) if note is not None else None
 
 
@@ -606,7 +608,7 @@ def build_node(
     origin = origin_of(store, ids)
     first: list[Input] = []
     if opened and data is not None and notary is not None:
-        restored = _restored(data, store)
+        restored = _restored(data, store.head().size, None if shared(store) is None else store.secret)
         if restored is None:
             notary.check()
         else:
@@ -780,7 +782,7 @@ def lost_by(
     that it had at the mark. What was put back from a backup, and not started since, lacks nothing that it does not say.
     Raises: StoreFailed, StoreRefused, Damaged.
     """
-    if _put_back(data, reader, verdict.size) is not None:
+    if _restored(data, verdict.size, None if isinstance(reader, LedgerReader) else reader.secret) is not None:
         return ""
     return highwater.lost(
         mark,
@@ -789,18 +791,6 @@ def lost_by(
         size=verdict.size,
         root_of=lambda size: verdict.root_then,
     )
-
-
-def _put_back(data: Path, reader: LedgerRows, size: int) -> StoreRestored | None:
-    """Say from which backup a ledger was put back; as `_restored`, for readers."""
-    if isinstance(reader, LedgerReader):
-        return read_restored(data, size)
-    from tocsin.stores.postgres.beside import LedgerReader as LedgerOnPostgres
-    from tocsin.stores.postgres.copying import RESTORED as NOTE
-
-    assert isinstance(reader, LedgerOnPostgres)
-    note = reader.secret(NOTE)
-    return restored_of(note, size) if note is not None else None
 
 
 def replay_ledger(

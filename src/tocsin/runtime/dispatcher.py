@@ -280,12 +280,13 @@ class Lane:
             self._wait(dispatch.due, dispatch)
             self.go()
         else:
-            heapq.heappush(self._later, (dispatch.due, dispatch.delivery, next(self._order), dispatch))
-            self._set_alarm()
+            self._put_later(dispatch.due, dispatch)
 
     def put_off(self, dispatch: Dispatch, seconds: float) -> None:
         """Take a delivery whose attempt could not begin, for later."""
-        at = self._dispatcher._clock.now() + int(seconds * 1e6)
+        self._put_later(self._dispatcher._clock.now() + int(seconds * 1e6), dispatch)
+
+    def _put_later(self, at: int, dispatch: Dispatch) -> None:
         heapq.heappush(self._later, (at, dispatch.delivery, next(self._order), dispatch))
         self._set_alarm()
 
