@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -83,3 +84,16 @@ def serving(data: Path, *arguments: str, **settings: str) -> Iterator[Running]:
         if process.poll() is None:
             process.kill()
         process.communicate()
+
+
+def run_without_room(limit: int, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a verb that may write so many bytes to a file, and no more."""
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        # A coverage tool would have no room for its own file either.
+        env={name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )

@@ -3,12 +3,9 @@
 import io
 import json
 import os
-import resource
 import shutil
 import signal
 import stat
-import subprocess
-import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +13,7 @@ from pathlib import Path
 import apsw
 import pytest
 from click.testing import CliRunner, Result
+from tests.cli.running import run_without_room
 from tests.core.ledger.ledgers import Ledger, make_ledger
 
 from tocsin.cli import archive
@@ -165,24 +163,7 @@ def test_a_write_that_fails_half_way_leaves_nothing_and_the_old_file_as_it_was(
     size = (data / "tocsin.db").stat().st_size
     limit = {"at once": 1024, "in the copy": size // 2, "in the archive": size + 512}[where]
 
-    ran = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "tocsin.cli.main",
-            "backup",
-            str(tmp_path / "b.tar"),
-            "--data",
-            str(data),
-            "--force",
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        # A coverage tool would have no room for its own file either.
-        env={name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")},
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )
+    ran = run_without_room(limit, "backup", tmp_path / "b.tar", "--data", data, "--force")
 
     assert ran.returncode == 1
     assert "Traceback" not in ran.stderr

@@ -1,11 +1,8 @@
 """`tocsin backup` beside nodes on PostgreSQL, and the ways back: into a data directory, and into another PostgreSQL."""
 
 import json
-import os
 import random
-import resource
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from tests.cli.inside import Said, alert, run
 from tests.cli.nodes import join, two_nodes
-from tests.cli.running import COMMAND
+from tests.cli.running import run_without_room
 from tests.cli.terminal import terminal
 from tests.cli.test_backup import everything_in, flipped, members, mode
 from tests.cli.test_migrate import all_of
@@ -551,14 +548,7 @@ def test_a_write_that_fails_half_way_leaves_nothing(
     (tmp_path / "whole.tar").unlink()
     limit = {"at once": 1024, "in the copy": size // 2, "in the archive": size + 512}[where]
 
-    ran = subprocess.run(
-        [*COMMAND, "backup", str(tmp_path / "b.tar"), "--data", str(lived[1]), "--db", lived[0]],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")},
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )
+    ran = run_without_room(limit, "backup", tmp_path / "b.tar", "--data", lived[1], "--db", lived[0])
 
     assert ran.returncode == 1
     told = [line for line in ran.stderr.splitlines() if line and not line.startswith("ledger.key is not in")]
