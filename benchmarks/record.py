@@ -22,7 +22,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tocsin import wiring
 from tocsin.core.model.alert import Alert, Severity, Status
 from tocsin.core.model.input import Input, OutcomeReported
 from tocsin.core.model.notification import Accepted
@@ -32,6 +31,7 @@ from tocsin.runtime.pump import Pump, Request
 from tocsin.runtime.world import MachineIds
 from tocsin.settings import read_settings
 from tocsin.stores.sqlite import SqliteStore
+from tocsin.wiring import node as wiring_node
 
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
@@ -112,8 +112,8 @@ def fill(data: Path, count: int) -> int:
     (data.parent / "tocsin.yaml").write_text(CONFIG)
     store = SqliteStore(data)
     settings = read_settings(config=data.parent / "tocsin.yaml")
-    wiring.MachineClock = lambda: clock  # type: ignore[assignment,misc]  # The house opens a year ago, too.
-    node = wiring.build_node(settings, store, data=data)
+    wiring_node.MachineClock = lambda: clock  # type: ignore[assignment,misc]  # The house opens a year ago, too.
+    node = wiring_node.build_node(settings, store, data=data)
     pump = Pump(store, clock, MachineIds(), origin=node.origin, on_committed=committed)
     pump.open()
     given = alerts(count, clock.at)

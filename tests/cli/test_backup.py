@@ -178,7 +178,7 @@ def test_a_backup_that_is_told_to_stop_leaves_nothing(
         assert path.stat().st_size > 0  # The copy is there, the archive is not.
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr("tocsin.wiring.check_database", stop_now)
+    monkeypatch.setattr("tocsin.wiring.stores.check_database", stop_now)
 
     ran = tocsin("backup", tmp_path / "b.tar", "--data", data)
 

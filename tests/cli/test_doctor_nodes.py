@@ -21,7 +21,7 @@ from tocsin.cli.gate import LIVE
 from tocsin.core.model.policy import SECOND
 from tocsin.stores.postgres import PostgresStore
 from tocsin.stores.postgres.looking import Looked
-from tocsin.wiring import look_at_server
+from tocsin.wiring.stores import look_at_server
 
 NAMES = ["postgresql", "database", "commit", "database clock", "nodes", "connections", "autovacuum", "keys"]
 

@@ -15,7 +15,7 @@ from tests.cli.running import COMMAND, environment
 from tests.support.http_sink import Reply
 from tests.support.server import Server, SinkThread
 
-from tocsin import wiring
+from tocsin.wiring.stores import open_store
 
 
 @pytest.fixture(scope="module")
@@ -641,7 +641,7 @@ def test_whoever_only_looks_whether_the_directory_is_free_keeps_nobody_out(tmp_p
         fcntl.flock(lock, fcntl.LOCK_SH)
         looked = threading.Timer(0.2, fcntl.flock, (lock, fcntl.LOCK_UN))
         looked.start()
-        store = wiring.open_store(data)
+        store = open_store(data)
         store.close()
         looked.join()
 

@@ -47,7 +47,7 @@ from tocsin.settings.words import parse_duration, write_duration
 from tocsin.web import cursors, jwks, moments
 from tocsin.web.auth import NotPermitted, Unauthenticated
 from tocsin.web.problems import WrongCursor
-from tocsin.wiring import build_clock
+from tocsin.wiring.machine import build_clock
 
 TIME_S = 3.0
 """For one input, on a machine that does other things too; what backtracks or multiplies takes minutes."""
@@ -362,7 +362,7 @@ def test_a_duration_is_read_as_it_was_written(duration: int) -> None:
 
 def test_a_ledger_with_any_byte_changed_is_read_or_named_damaged(tmp_path: Path) -> None:
     from tocsin.core.ledger.verify import Damaged
-    from tocsin.wiring import open_reader
+    from tocsin.wiring.stores import open_reader
 
     ledger = make_ledger(tmp_path, seed=1, turns=20)
     path = tmp_path / "tocsin.db"

@@ -23,7 +23,7 @@ from tocsin.runtime.pump import Pump, Request
 from tocsin.stores.memory import MemoryStore
 from tocsin.stores.sqlite import SqliteStore
 from tocsin.stores.sqlite.copying import check_database
-from tocsin.wiring import replay_ledger
+from tocsin.wiring.ledgers import replay_ledger
 
 ORIGIN = "tocsin-test"
 TURNS = 60

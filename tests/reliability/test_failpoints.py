@@ -124,7 +124,8 @@ def test_a_migration_that_dies_is_made_whole_by_the_next_start(tmp_path: Path, p
     data.mkdir()
     (data / "tocsin.db").write_bytes(gzip.decompress(GOLDEN.read_bytes()))
     program = (
-        "import sys; from pathlib import Path; from tocsin.wiring import build_failpoint, open_store, read_configuration;"
+        "import sys; from pathlib import Path; from tocsin.wiring.machine import build_failpoint; "
+        "from tocsin.wiring.outside import read_configuration; from tocsin.wiring.stores import open_store;"
         "open_store(Path(sys.argv[1]), build_failpoint(read_configuration(None, None)))"
     )
 

@@ -178,7 +178,7 @@ def sent(sink: HttpSink, rule_id: str, since: int = 0) -> list[Any]:
 def says_that_it_was_restored(data: Path) -> list[int]:
     """The entries of the ledger that say so."""
     from tocsin.core.ledger.encoding import read_header, unpack
-    from tocsin.wiring import open_reader
+    from tocsin.wiring.stores import open_reader
 
     reader = open_reader(data)
     try:

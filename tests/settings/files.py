@@ -10,7 +10,7 @@ from tocsin.outbound import Outbound
 from tocsin.settings import Settings
 from tocsin.settings.file import file_settings
 from tocsin.settings.problems import WrongFile, path_of
-from tocsin.wiring import build_channel, try_source
+from tocsin.wiring.outside import build_channel, try_source
 
 
 def settings_of(folder: Path, text: str | bytes, environment: Mapping[str, str] | None = None) -> Settings:

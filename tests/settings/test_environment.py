@@ -2,11 +2,11 @@
 
 import pytest
 
-from tocsin import wiring
 from tocsin.core.model.errors import Invalid
 from tocsin.core.model.policy import RateLimit
 from tocsin.outbound import Outbound
 from tocsin.settings import EmailSettings, Settings, TeamsSettings, WebhookSettings, read_settings
+from tocsin.wiring.outside import build_channel
 
 SMTP = {
     "TOCSIN_SMTP_HOST": "mail.example.org",
@@ -56,7 +56,7 @@ def test_every_variable_of_a_channel_that_is_wrong_is_named():
 
     def try_channel(channel: object) -> None:
         assert isinstance(channel, EmailSettings)
-        wiring.build_channel(channel, Outbound())
+        build_channel(channel, Outbound())
 
     with pytest.raises(Invalid) as raised:
         read_settings(environment=env, try_channel=try_channel)

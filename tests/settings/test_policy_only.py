@@ -5,7 +5,7 @@ import pytest
 from tocsin.core.model.policy import MINUTE
 from tocsin.settings import read_policy_settings
 from tocsin.settings.problems import WrongFile
-from tocsin.wiring import read_candidate
+from tocsin.wiring.policies import read_candidate
 
 
 def wrote(folder, text):

@@ -11,7 +11,7 @@ from tests.settings.files import settings_of, wrong_file
 from tocsin.outbound import Outbound
 from tocsin.settings import read_settings
 from tocsin.settings.show import shown_yaml
-from tocsin.wiring import build_channels
+from tocsin.wiring.outside import build_channels
 
 CANARY = "canary-3f9c"
 FILE = """\

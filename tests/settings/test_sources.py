@@ -12,7 +12,7 @@ from tests.sources.asking import at
 from tocsin.outbound import Outbound
 from tocsin.runtime.evaluator import ask
 from tocsin.settings import Settings
-from tocsin.wiring import build_sources
+from tocsin.wiring.outside import build_sources
 
 FILES = "sources: [{name: f, kind: sql, url: 'duckdb://', files: %s}]"
 EXAMPLE = next(

@@ -14,7 +14,7 @@ from joserfc.jws import JWSRegistry
 from tocsin.ports import Clock
 from tocsin.settings import IssuerSettings, Settings
 from tocsin.web.auth import Verifier
-from tocsin.wiring import build_verifier
+from tocsin.wiring.access import build_verifier
 
 NAME = "https://login.example/realms/ops"
 AUDIENCE = "tocsin"

@@ -16,7 +16,7 @@ from tocsin.core.model.errors import Invalid, Unavailable
 from tocsin.settings import IssuerSettings, Settings
 from tocsin.web.auth import NotPermitted, Principal, Unauthenticated, Verifier
 from tocsin.web.jwks import NotFetched, max_age_s, read_keys
-from tocsin.wiring import build_verifier
+from tocsin.wiring.access import build_verifier
 
 T = TypeVar("T")
 SECOND = 1_000_000

@@ -64,13 +64,8 @@ def _back_up(file: Path, data: Path, db: str, force: bool) -> dict[str, Any]:
     from importlib.metadata import version
 
     from tocsin.cli import archive
-    from tocsin.wiring import (
-        build_clock,
-        check_database,
-        copy_database,
-        database_bytes,
-        name_of_store,
-    )
+    from tocsin.wiring.machine import build_clock
+    from tocsin.wiring.stores import check_database, copy_database, database_bytes, name_of_store
 
     _check_target(file, force)
     clock = build_clock()
@@ -134,7 +129,7 @@ def _check_keys(data: Path, copied: Path) -> None:
     from tocsin.cli import house_keys
     from tocsin.runtime.kek import KEY_FILE
     from tocsin.settings import Settings
-    from tocsin.wiring import open_beside
+    from tocsin.wiring.stores import open_beside
 
     store = open_beside(copied)
     try:
@@ -207,7 +202,8 @@ def restore(file: Path, data: Path, db: str, replace: bool, output: str | None) 
 
 def _restore(file: Path, data: Path, db: str, replace: bool) -> dict[str, Any]:
     from tocsin.cli import archive
-    from tocsin.wiring import RESTORED, build_clock, hold_directory, name_of_database
+    from tocsin.wiring.machine import build_clock
+    from tocsin.wiring.stores import RESTORED, hold_directory, name_of_database
 
     clock = build_clock()
     began = clock.now()
@@ -262,7 +258,7 @@ def _restore(file: Path, data: Path, db: str, replace: bool) -> dict[str, Any]:
 
 
 def _check_empty(db: str, name: str) -> None:
-    from tocsin.wiring import is_empty
+    from tocsin.wiring.stores import is_empty
 
     if not is_empty(db):
         raise Failure(
@@ -275,7 +271,7 @@ def _check_empty(db: str, name: str) -> None:
 def _fill(db: str, name: str, staging: Path, note: dict[str, Any]) -> None:
     """Fill the database from what was unpacked. Raises: Failure (7) if what arrived is not sound."""
     from tocsin.core.ledger.verify import Damaged
-    from tocsin.wiring import restore_into
+    from tocsin.wiring.stores import restore_into
 
     try:
         with doing("Restoring") as tell:
@@ -290,7 +286,7 @@ def _fill(db: str, name: str, staging: Path, note: dict[str, Any]) -> None:
 def _take_all(source: "Archive", staging: Path) -> None:
     """Unpack the members beside their place, and check them all."""
     from tocsin.cli import archive
-    from tocsin.wiring import check_database
+    from tocsin.wiring.stores import check_database
 
     for member in source.manifest.members:
         source.take(member, staging / member.name)
@@ -309,7 +305,7 @@ def _make_directory(data: Path) -> None:
 def _there(data: Path) -> list[str]:
     """Name what is in the directory and belongs to a database, or would be taken for it."""
     from tocsin.cli import archive
-    from tocsin.wiring import DATABASE_FILES, RESTORED
+    from tocsin.wiring.stores import DATABASE_FILES, RESTORED
 
     also = (*DATABASE_FILES, RESTORED, LAST_BACKUP)
     return sorted(name for name in os.listdir(data) if name in also or archive.belongs(name))

@@ -114,14 +114,9 @@ def exit_code(outcomes: list[str]) -> int:
 async def _test(name: str, dry_run: bool, config: Path | None, data: Path) -> list[dict[str, Any]]:
     from tocsin.core.model.alert import Severity
     from tocsin.core.model.notification import Message, NotificationKind, Target, delivery_key
-    from tocsin.wiring import (
-        build_channels,
-        build_clock,
-        build_ids,
-        build_outbound,
-        read_configuration,
-        target_id,
-    )
+    from tocsin.wiring.machine import build_clock, build_ids
+    from tocsin.wiring.outside import build_channels, build_outbound, read_configuration
+    from tocsin.wiring.policies import target_id
 
     settings = read_configuration(config, data)
     outbound = build_outbound(settings)

@@ -237,7 +237,7 @@ def _check_begins(data: Path, creates: bool) -> None:
     database = click.Option(["--db"], envvar="TOCSIN_DB").resolve_envvar_value(click.get_current_context())
     if database:
         with told():
-            from tocsin.wiring import name_of_database
+            from tocsin.wiring.stores import name_of_database
 
             name = name_of_database(database)
         raise Failure(

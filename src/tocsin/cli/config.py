@@ -37,7 +37,7 @@ def check(file: Path | None, data: Path, output: str | None) -> None:
         from tocsin.ports import Reachable
         from tocsin.settings import find_file
         from tocsin.settings.show_rules import own_rules
-        from tocsin.wiring import build_channels, read_configuration
+        from tocsin.wiring.outside import build_channels, read_configuration
 
         path = find_file(file, data)
         try:
@@ -113,7 +113,7 @@ def show(config: Path | None, data: Path, output: str | None) -> None:
     """Show what the file and the environment come to. Of secrets, only where they come from."""
     with told():
         from tocsin.settings.show import shown_settings, shown_yaml
-        from tocsin.wiring import read_configuration
+        from tocsin.wiring.outside import read_configuration
 
         settings = read_configuration(config, data)
     origin = "file" if settings.channels_in_file else "environment"

@@ -85,7 +85,7 @@ async def _play(directory: Path, port: int, keep: bool) -> int:
     from tocsin.cli.demo_server import SECRET, DemoServer
     from tocsin.cli.demo_sinks import Mailbox, WebServer
     from tocsin.cli.demo_storm import read_storm
-    from tocsin.wiring import build_clock
+    from tocsin.wiring.machine import build_clock
 
     storm = read_storm(build_clock().now())
     stage = demo_show.Stage(alerts=len(storm), minutes=storm[-1]["at"] / 60)

@@ -10,7 +10,7 @@ from tocsin.cli.demo_rule import RULE_ID, of_rule
 from tocsin.cli.demo_sinks import Mailbox, Post, WebServer, is_signed
 from tocsin.core.ledger import encoding, verify
 from tocsin.core.model.alert import idempotency_key
-from tocsin.wiring import open_store
+from tocsin.wiring.stores import open_store
 
 REPEATS = ("duplicate", "held")
 """Outcomes of alerts that are counted and leave no entry of their own."""

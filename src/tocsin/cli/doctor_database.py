@@ -10,10 +10,11 @@ from tocsin.core.model.policy import HOUR, SECOND
 from tocsin.ports import StoreFailed, StoreRefused
 from tocsin.runtime.pump import SKEW_MAX
 from tocsin.settings import read_settings
-from tocsin.wiring import is_this_machines, look_at_server, open_beside
+from tocsin.wiring.machine import is_this_machines
+from tocsin.wiring.stores import look_at_server, open_beside
 
 if TYPE_CHECKING:
-    from tocsin.wiring import Looked
+    from tocsin.wiring.stores import Looked
 
 COMMIT_WARN_MS = 50.0
 GONE_TOLD = HOUR

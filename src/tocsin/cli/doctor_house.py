@@ -18,7 +18,8 @@ from tocsin.core.model.errors import NotFound
 from tocsin.core.model.policy import DAY, HOUR, MINUTE, SECOND
 from tocsin.ports import StoreFailed
 from tocsin.runtime.node import CLOCK_BEHIND_MAX
-from tocsin.wiring import build_clock, check_database, open_ledger, store_versions
+from tocsin.wiring.machine import build_clock
+from tocsin.wiring.stores import check_database, open_ledger, store_versions
 
 PYTHON_MENDED = {(3, 11): 15, (3, 12): 13, (3, 13): 12, (3, 14): 3}
 """(major, minor) -> the first patch without CVE-2024-6923 and CVE-2026-1299: line breaks in the headers of e-mail."""

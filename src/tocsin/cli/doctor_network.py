@@ -14,7 +14,8 @@ from tocsin.outbound import Outbound
 from tocsin.ports import Channel, Reachable, SourceFailed
 from tocsin.runtime.evaluator import ask
 from tocsin.settings import read_settings
-from tocsin.wiring import build_channels, build_clock, build_outbound, build_sources
+from tocsin.wiring.machine import build_clock
+from tocsin.wiring.outside import build_channels, build_outbound, build_sources
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -110,7 +110,7 @@ def gate(
 def look(names: list[str], asked: "Asked") -> "Iterator[Checked]":
     """Make these checks, one after the other."""
     from tocsin.cli.gate_check import Checked
-    from tocsin.wiring import build_clock
+    from tocsin.wiring.machine import build_clock
 
     clock = build_clock()
     for name in names:

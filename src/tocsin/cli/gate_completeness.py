@@ -34,7 +34,8 @@ from tocsin.runtime.replaying import Replay
 from tocsin.settings import build, forms, model
 from tocsin.settings.takes import Surroundings
 from tocsin.web.app import build_api, permissions_of
-from tocsin.wiring import build_channel, build_memory_store, build_outbound, read_configuration
+from tocsin.wiring.outside import build_channel, build_outbound, read_configuration
+from tocsin.wiring.stores import build_memory_store
 
 SAMPLES: dict[str, Any] = {
     "host": "mail.gate.invalid",

@@ -6,7 +6,7 @@ from tocsin.core.model.policy import DAY, HOUR, MINUTE, Policy
 from tocsin.ports import Store
 from tocsin.runtime import house
 from tocsin.runtime.turn import Result
-from tocsin.wiring import build_memory_store
+from tocsin.wiring.stores import build_memory_store
 
 ORIGIN = "tocsin-gate"
 NINE = 1_800_003_600_000_000

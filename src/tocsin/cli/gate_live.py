@@ -18,15 +18,15 @@ from tocsin.core.ledger.encoding import Segment
 from tocsin.core.model.errors import TocsinError
 from tocsin.runtime.metrics import unaccounted
 from tocsin.settings import read_settings
-from tocsin.wiring import (
+from tocsin.wiring.ledgers import replay_ledger
+from tocsin.wiring.machine import build_clock
+from tocsin.wiring.stores import (
     SCHEMA_VERSION,
-    build_clock,
     database_bytes,
     mark_of,
     open_beside,
     open_ledger,
     open_reader,
-    replay_ledger,
 )
 
 VERIFY_S, VERIFY_QUICKLY_S = 300.0, 3.0

@@ -15,7 +15,9 @@ from tocsin.core.model.policy import MINUTE
 from tocsin.runtime.node import Node
 from tocsin.settings import EmailSettings, Settings, TeamsSettings, WebhookSettings
 from tocsin.settings.model import Secret
-from tocsin.wiring import build_clock, build_node, open_store
+from tocsin.wiring.machine import build_clock
+from tocsin.wiring.node import build_node
+from tocsin.wiring.stores import open_store
 
 DISPATCHES = 100
 WARM_UP = 10

@@ -13,7 +13,8 @@ from xml.sax.saxutils import escape, quoteattr
 
 from tocsin.cli.gate_check import Checked
 from tocsin.cli.plain import plain
-from tocsin.wiring import build_clock, store_versions
+from tocsin.wiring.machine import build_clock
+from tocsin.wiring.stores import store_versions
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 COLOURS = {"passed": "#2e7d32", "warned": "#b26a00", "failed": "#c62828"}

@@ -16,7 +16,8 @@ from tocsin.runtime.notary import Notary
 from tocsin.settings import Settings
 from tocsin.web.auth import PEPPER_BYTES
 from tocsin.web.pepper import FINGERPRINT, PEPPER_FILE, fingerprint, is_operators
-from tocsin.wiring import build_ids, mark_of
+from tocsin.wiring.machine import build_ids
+from tocsin.wiring.stores import mark_of
 
 
 def is_signed(store: Store) -> bool:

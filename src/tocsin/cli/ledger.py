@@ -87,7 +87,9 @@ def verify(data: Path, db: str, output: str | None) -> None:
     from tocsin.core.ledger.verify import Damaged, Verdict
     from tocsin.core.ledger.verify import verify as verify_segments
     from tocsin.runtime import highwater
-    from tocsin.wiring import build_clock, lost_by, mark_of, name_of_store, open_ledger
+    from tocsin.wiring.ledgers import lost_by
+    from tocsin.wiring.machine import build_clock
+    from tocsin.wiring.stores import mark_of, name_of_store, open_ledger
 
     clock = build_clock()
     began = clock.now()
@@ -205,7 +207,7 @@ def show(seq: int, part: str | None, data: Path, db: str, output: str | None) ->
     """
     from tocsin.core.ledger.merkle import hash_leaf
     from tocsin.core.ledger.verify import Damaged
-    from tocsin.wiring import open_ledger
+    from tocsin.wiring.stores import open_ledger
 
     with told():
         try:

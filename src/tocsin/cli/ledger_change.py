@@ -90,7 +90,9 @@ def fork(reason: str, data: Path, db: str, config: Path | None, output: str | No
     """
     with told():
         from tocsin.cli.local import user_name
-        from tocsin.wiring import fork_ledger, open_ledger, read_configuration
+        from tocsin.wiring.ledgers import fork_ledger
+        from tocsin.wiring.outside import read_configuration
+        from tocsin.wiring.stores import open_ledger
 
         open_ledger(data, db).close()  # It says so if there is none, instead of making one.
         settings = read_configuration(config, data)

@@ -26,7 +26,9 @@ def replay(data: Path, db: str, output: str | None) -> None:
     Exits 7 if anything differs. To send notifications again is another verb: tocsin replay.
     """
     from tocsin.core.ledger.verify import Damaged
-    from tocsin.wiring import build_clock, name_of_store, replay_ledger
+    from tocsin.wiring.ledgers import replay_ledger
+    from tocsin.wiring.machine import build_clock
+    from tocsin.wiring.stores import name_of_store
 
     clock = build_clock()
     began = clock.now()

@@ -28,7 +28,10 @@ from tocsin.web.app import build_app
 from tocsin.web.auth import Doorkeeper, Principal
 from tocsin.web.denials import Denials
 from tocsin.web.pepper import reset_tokens
-from tocsin.wiring import build_node, check_seen, open_store, read_configuration, read_pepper
+from tocsin.wiring.access import read_pepper
+from tocsin.wiring.node import build_node
+from tocsin.wiring.outside import read_configuration
+from tocsin.wiring.stores import check_seen, open_store
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -28,7 +28,7 @@ def migrate_store(data: Path, db: str, output: str | None) -> None:
     empty, 7 if what arrived is not sound.
     """
     from tocsin.core.ledger.verify import Damaged
-    from tocsin.wiring import MOVED, move_store
+    from tocsin.wiring.stores import MOVED, move_store
 
     if not (data / "tocsin.db").is_file():
         raise Failure(f"There is no Tocsin in {data}. Name its data directory: --data DIR.", NOT_FOUND)

@@ -9,14 +9,10 @@ import msgspec
 
 from tocsin.core.model.errors import Invalid, TocsinError
 from tocsin.runtime.node import POLICY_ACTOR, Node
-from tocsin.wiring import (
-    build_channels,
-    build_outbound,
-    build_policy,
-    build_sources,
-    build_verifier,
-    use_heartbeat,
-)
+from tocsin.wiring.access import build_verifier
+from tocsin.wiring.node import use_heartbeat
+from tocsin.wiring.outside import build_channels, build_outbound, build_sources
+from tocsin.wiring.policies import build_policy
 
 if TYPE_CHECKING:
     from tocsin.settings import Settings

@@ -87,7 +87,7 @@ def backtest(
 def _period(days: int, since: Moment | None, until: Moment | None) -> tuple[int, int]:
     from tocsin.core.model.errors import Invalid
     from tocsin.core.model.policy import DAY
-    from tocsin.wiring import build_clock
+    from tocsin.wiring.machine import build_clock
 
     now = build_clock().now()
     end = settle(until, now)
@@ -128,7 +128,7 @@ async def _one(
 ) -> "Backtested":
     from tocsin.ports import SourceFailed
     from tocsin.runtime.backtest import backtest
-    from tocsin.wiring import build_house
+    from tocsin.wiring.policies import build_house
 
     try:
         return await backtest(

@@ -48,7 +48,7 @@ def load(
     any_source: see `read_rules`.
     Raises: Failure (3) if there is no such rule; Invalid with all that is wrong.
     """
-    from tocsin.wiring import read_configuration, read_rules_of
+    from tocsin.wiring.outside import read_configuration, read_rules_of
 
     settings = read_configuration(config, data)
     path = Path(what)
@@ -70,7 +70,7 @@ def load(
 @asynccontextmanager
 async def asked(settings: "Settings") -> "AsyncIterator[Mapping[str, Source]]":
     """Make the sources that are configured, and close them again. Raises: Invalid."""
-    from tocsin.wiring import build_outbound, build_sources
+    from tocsin.wiring.outside import build_outbound, build_sources
 
     outbound = build_outbound(settings)
     try:

@@ -69,7 +69,7 @@ def test(
 def look(loaded: Loaded, at: Moment | None) -> "list[Trial]":
     """Look at each rule once. Raises: Invalid."""
     from tocsin.runtime.trial import trial
-    from tocsin.wiring import build_clock
+    from tocsin.wiring.machine import build_clock
 
     moment = settle(at, build_clock().now())
 

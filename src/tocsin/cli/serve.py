@@ -90,7 +90,7 @@ def serve(
     set_up(log_level, log_format)
     _allow_files()
     with told():
-        from tocsin.wiring import read_configuration
+        from tocsin.wiring.outside import read_configuration
 
         def read(*, again: bool = False) -> "Settings":
             return read_configuration(config, data, running=again)
@@ -127,15 +127,10 @@ async def _serve(
     with_parent: bool,
 ) -> None:
     from tocsin.cli.reload import Reloader
-    from tocsin.wiring import (
-        build_doorkeeper,
-        build_failpoint,
-        build_node,
-        make_first_token,
-        make_operator_token,
-        opened_store,
-        read_pepper,
-    )
+    from tocsin.wiring.access import build_doorkeeper, make_first_token, make_operator_token, read_pepper
+    from tocsin.wiring.machine import build_failpoint
+    from tocsin.wiring.node import build_node
+    from tocsin.wiring.stores import opened_store
 
     _leave_no_core()
     # Until there is something to reload; by itself the signal would end the process.

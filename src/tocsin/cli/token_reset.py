@@ -53,7 +53,7 @@ def _check_embedded(data: Path, db: str) -> None:
     )
     if db:
         with told():
-            from tocsin.wiring import name_of_database
+            from tocsin.wiring.stores import name_of_database
 
             name = name_of_database(db)
         raise Failure(f"The tokens in {name} are those of all nodes, and are not reset. {of_nodes}", CONFLICT)

@@ -124,7 +124,9 @@ def _decide(
     from tocsin.core.ledger.encoding import unpack
     from tocsin.core.ledger.verify import Damaged
     from tocsin.core.simulation.what_if import what_if
-    from tocsin.wiring import build_clock, open_ledger, read_candidate
+    from tocsin.wiring.machine import build_clock
+    from tocsin.wiring.policies import read_candidate
+    from tocsin.wiring.stores import open_ledger
 
     with told():
         policy, has_targets = read_candidate(candidate)
