@@ -18,7 +18,7 @@ from tests.support.fakes import NOON, SECOND
 from tocsin.core.model.alert import Alert, Severity, Status
 from tocsin.core.model.input import Acted, Action, AlertReceived, Input, PolicyChanged
 from tocsin.intake.native import received
-from tocsin.ports import StoreFailed
+from tocsin.ports import Head, StoreFailed
 from tocsin.runtime.pump import Pump, Request
 from tocsin.stores.memory import MemoryStore
 from tocsin.stores.sqlite import SqliteStore
@@ -148,7 +148,7 @@ class Lives(Drive):
         if isinstance(results, Exception):
             self.refused += 1
             return
-        head = self.store.head()
+        head = self._head()
         self.heads.append((head.size, head.root))
         for given, result in zip(request.inputs, results, strict=True):
             self.answered += 1
@@ -158,6 +158,14 @@ class Lives(Drive):
                     self.repeats[given.alert.rule_id] += 1
                 elif result.outcome not in ("no_incident", "held"):
                     self.looks.add((given.alert.rule_id, given.alert.window_end))
+
+    def _head(self) -> Head:
+        """Look at the ledger as people would, again and again while the disk fails them."""
+        while True:
+            try:
+                return self.store.head()
+            except StoreFailed:
+                self._watch()
 
     def _watch(self) -> None:
         """Raises: PowerCut, if SQLite was told of it and kept it to itself."""

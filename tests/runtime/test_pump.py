@@ -13,7 +13,8 @@ from tocsin.core.engine.state import State
 from tocsin.core.ledger.verify import verify
 from tocsin.core.model import event as ev
 from tocsin.core.model.errors import Unavailable
-from tocsin.core.model.input import Input, PolicyChanged
+from tocsin.core.model.input import Input, OutcomeReported, PolicyChanged
+from tocsin.core.model.notification import Accepted
 from tocsin.ports import Store
 from tocsin.runtime.committed import Committed
 from tocsin.runtime.pump import Pump, Request
@@ -132,6 +133,31 @@ def test_a_commit_that_failed_but_took_effect_counts_once() -> None:
     assert len(events_of(driven.store, ev.AlertFired)) == 1
     pending = {dispatch.delivery for one in driven.committed for dispatch in one.dispatches}
     assert pending == {1}, "what that commit decided to send was announced when it was found"
+    assert driven.is_sound()
+
+
+def test_a_store_that_cannot_be_read_in_the_middle_of_an_input_is_not_that_inputs_fault() -> None:
+    inner = MemoryStore()
+    store = Wrapped(inner)
+    driven = Driven(store)
+    driven.turn([an_alert("one")])
+    driven.turn([OutcomeReported(delivery=1, attempt=1, outcome=Accepted())])
+    driven.clock.advance(5 * 3600 * SECOND)  # A reminder is due, and goes with what is heard next.
+    head = store.head()
+    driven.pump._texts.forget()
+    read = once(lambda batch: True)
+    store.incident_text = lambda number: read(None) or inner.incident_text(number)  # type: ignore[attr-defined, func-returns-value, arg-type]
+    still = an_alert("one", window=120)
+    requests = [an_alert("two"), still], [an_alert("three")]
+
+    answers = driven.turn(*requests)
+
+    assert all(isinstance(answer, Unavailable) for answer in answers)
+    assert store.head() == head
+    first, second = driven.turn(*requests)
+    assert isinstance(first, Sequence)
+    assert isinstance(second, Sequence)
+    assert [result.refused for result in (*first, *second)] == [None, None, None]
     assert driven.is_sound()
 
 

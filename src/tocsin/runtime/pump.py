@@ -6,6 +6,7 @@ An answer without an error is a promise: it is given only after the commit that 
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -198,6 +199,9 @@ class Pump:
                     log.error("nothing is accepted until the store works again: %s", failed)
                 self._is_failing = True
                 self._state = None
+                if self._shared is not None:
+                    with suppress(StoreFailed):  # Nobody shall wait for a turn that ends here.
+                        self._shared.release()
                 unavailable = Unavailable(
                     "Tocsin cannot store anything right now, so it accepted nothing. Try again."
                 )

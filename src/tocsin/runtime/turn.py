@@ -14,7 +14,7 @@ from tocsin.core.ledger.merkle import Frontier
 from tocsin.core.model.entry import Draft
 from tocsin.core.model.errors import Invalid, TocsinError, Unavailable
 from tocsin.core.model.input import AlertReceived, ErasureAsked, Input, PolicyChanged, TokenIssued
-from tocsin.ports import Batch, Ids, Store
+from tocsin.ports import Batch, Ids, Store, StoreFailed
 from tocsin.runtime.committed import Committed
 from tocsin.runtime.projection import Projection
 from tocsin.runtime.texts import Texts
@@ -62,7 +62,7 @@ class Turn:
         self._refreshed: dict[int, LiveAlert] = {}
 
     def take(self, given: Input, actor: str, where: tuple[int, int] | None) -> Result:
-        """Decide one input. Raises: Poisoned if it broke while it was applied."""
+        """Decide one input. Raises: Poisoned if it broke while it was applied; StoreFailed."""
         state = self._state
         if isinstance(given, PolicyChanged) and self._rows.has_policy:
             return Result(
@@ -90,6 +90,8 @@ class Turn:
             if len(self._rows.entries) > before:
                 raise
             return Result("refused", refused=error)
+        except StoreFailed:
+            raise  # That is not the input's fault.
         except Exception as error:
             if where is None:
                 raise

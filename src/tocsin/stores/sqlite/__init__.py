@@ -306,10 +306,15 @@ class _Reader:
 
     def __init__(self, path: Path) -> None:
         self._asking = threading.Lock()
-        self.connection: apsw.Connection | None = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
-        self.connection.set_busy_timeout(BUSY_MS)
-        for setting in ("wal_autocheckpoint = 0", "query_only = on"):
-            self.connection.execute(f"PRAGMA {setting}").fetchall()
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        try:
+            connection.set_busy_timeout(BUSY_MS)
+            for setting in ("wal_autocheckpoint = 0", "query_only = on"):
+                connection.execute(f"PRAGMA {setting}").fetchall()
+        except BaseException:
+            connection.close(True)
+            raise
+        self.connection: apsw.Connection | None = connection
 
     def answer(self, questions: Sequence[Question]) -> list[list[Any]] | None:
         """Answer all questions from one commit; None if this reader was closed."""
