@@ -340,10 +340,12 @@ class Shared(Protocol):
 
     Each pending delivery is owned by one node, which alone attempts it; by the one that commits it, at first.
     name: the database, as people are told of it; url: with its password, if that stands in it.
+    living: how many nodes counted as living when this one, which is among them, last said that it is.
     """
 
     name: str
     url: str
+    living: int
 
     def begin(self) -> Begun:
         """Begin a turn: until `commit` or `release` no other node decides anything. Raises: StoreFailed."""

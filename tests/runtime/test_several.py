@@ -1,6 +1,7 @@
 """A node among several: what it learns of the others holds when its turn does, and it attempts nothing twice at once."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,8 +13,9 @@ from tests.support.shared import LEASE, Rows, SharedMemory
 
 from tocsin.core.model import event as ev
 from tocsin.core.model.alert import Alert, Severity, Status
-from tocsin.core.model.input import Input, PolicyChanged
-from tocsin.core.model.notification import DeliveryState, Target
+from tocsin.core.model.errors import Unavailable
+from tocsin.core.model.input import Input, OutcomeReported, PolicyChanged
+from tocsin.core.model.notification import Accepted, DeliveryState, Target
 from tocsin.core.model.policy import Policy, Retries, Route
 from tocsin.intake.native import received
 from tocsin.ports import StoreFailed
@@ -45,7 +47,7 @@ class Node:
         return answers[0]
 
 
-def an_alert(host: str) -> Input:
+def an_alert(host: str, window: int = 1) -> Input:
     return received(
         Alert(
             rule_id="disk",
@@ -54,7 +56,7 @@ def an_alert(host: str) -> Input:
             status=Status.FIRING,
             message="full",
             window_start=0,
-            window_end=1,
+            window_end=window,
             source="test",
         )
     )
@@ -97,6 +99,46 @@ def test_what_a_turn_took_over_is_told_once_the_turn_holds(monkeypatch: pytest.M
     assert node.told[-1].leads is None
     assert any(told.leads for told in node.told), "the one before it was the first by name"
     assert rows.owned == {1: "b", 2: "b"}
+
+
+def test_a_turn_that_cannot_be_decided_holds_up_no_other_node() -> None:
+    clock, rows = FakeClock(), Rows()
+    node = Node(rows, "a", clock)
+    node.take(PolicyChanged(policy=POLICY))
+    node.take(an_alert("db-1"))
+    node.take(OutcomeReported(delivery=1, attempt=1, outcome=Accepted()))
+    clock.advance(5 * 3600 * SECOND)  # A reminder is due, and goes with what is heard next.
+    node.pump._texts.forget()
+
+    def fails(number: int) -> Any:
+        raise StoreFailed("the connection is lost")
+
+    node.store.incident_text = fails  # type: ignore[method-assign]
+
+    assert isinstance(node.take(an_alert("db-1", window=2)), Unavailable)
+
+    assert rows.holder is None
+
+
+def test_how_many_nodes_live_and_how_far_the_clock_is_off_is_told() -> None:
+    clock, rows = MachineClock(), Rows()
+
+    async def scenario() -> None:
+        def ahead() -> int:
+            return clock.now() + 7 * SECOND
+
+        other = SharedMemory(rows, node_id="a", time=ahead)
+        other.begin()
+        other.release()
+        async with a_house(SharedMemory(rows, node_id="b", time=ahead)) as house:
+            await house.fire("disk")
+            told = house.node.metrics.render(house.node.figures(), house.node.store).decode()
+
+        assert "tocsin_nodes_live 2.0\n" in told
+        (off,) = re.findall(r"^tocsin_clock_ahead_seconds (.*)$", told, re.M)
+        assert float(off) == pytest.approx(7, abs=1)
+
+    asyncio.run(scenario())
 
 
 class Unreadable(Wrapped):

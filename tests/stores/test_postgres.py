@@ -189,6 +189,7 @@ def test_a_node_that_decides_nothing_lives_all_the_same(url: str) -> None:
         begun = other.begin()
 
         assert not begun.leads
+        assert other.living == 2
         other.release()
 
 
@@ -234,6 +235,7 @@ def test_what_a_node_leaves_when_it_stops_is_taken_over_at_the_next_sign_of_life
 
         assert begun.taken == [1]
         assert begun.leads
+        assert other.living == 1
         other.release()
 
 

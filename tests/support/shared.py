@@ -143,6 +143,7 @@ class SharedMemory(MemoryStore, Shared):
         self._vouched_at = 0
         self._owned: set[int] = set()
         self._leads = False
+        self.living = 1
         self._cut_off = ""
         self._closed = False
 
@@ -208,7 +209,8 @@ class SharedMemory(MemoryStore, Shared):
             taken += [one.number for one in self._rows.load().deliveries if one.number not in owned]
         owned.update(dict.fromkeys(taken, self.node_id))
         self._owned.update(taken)
-        self._leads = self.node_id == min(name for name, until in lives.items() if until >= at)
+        living = [name for name, until in lives.items() if until >= at]
+        self._leads, self.living = self.node_id == min(living), len(living)
         for name in [name for name, until in lives.items() if until < at - FORGOTTEN_AFTER]:
             del lives[name]
         self._vouched_at = at

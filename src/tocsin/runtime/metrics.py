@@ -64,6 +64,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """What the running parts say of themselves at one moment. at: that moment.
 
     inputs, oldest_s: how many inputs wait at the gate, and for how many seconds the first of them has.
+    nodes: how many share the store, this one among them; ahead_s: how far their clock is ahead of this machine's.
     """
 
     at: int
@@ -72,6 +73,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     oldest_s: float
     ledger_size: int
     streams: int
+    nodes: int
+    ahead_s: float
     channels: Mapping[str, ChannelFigures]
 
 
@@ -163,6 +166,13 @@ class Metrics:
 
         # What is, when somebody asks.
         self._ready = self._gauge("ready", "1 if this node accepts, 0 if not (as /readyz).")
+        self._nodes = self._gauge(
+            "nodes_live", "Nodes on the store that count as living, this one among them; 1 if it is embedded."
+        )
+        self._ahead = self._gauge(
+            "clock_ahead_seconds",
+            "How far the clock that all nodes go by, the database's, is ahead of this machine's; 0 if there is none.",
+        )
         self._store_up = self._gauge("store_up", "1 if the store answered while this was written.")
         self._unaccounted = self._gauge(
             "unaccounted_intents",
@@ -290,6 +300,8 @@ class Metrics:
         """Write everything as text that Prometheus reads. What a failing store cannot say is NaN or left out."""
         with self._rendering:
             self._ready.set(figures.ready)
+            self._nodes.set(figures.nodes)
+            self._ahead.set(figures.ahead_s)
             self._queue.set(figures.inputs)
             self._queue_age.set(figures.oldest_s)
             self._ledger_size.set(figures.ledger_size)

@@ -70,7 +70,8 @@ class Node:
         read_rules: ReadRules | None = None,
     ) -> None:
         self.store = store
-        is_alone = shared(store) is None
+        self._shared = shared(store)
+        is_alone = self._shared is None
         self.clock = clock if is_alone else SharedClock(clock, lambda: self._pump.ahead)
         self.ids = ids
         self.names = Names(store)
@@ -252,6 +253,8 @@ class Node:
             oldest_s=oldest_s,
             ledger_size=self.feed.size,
             streams=self.feed.clients,
+            nodes=self._shared.living if self._shared is not None else 1,
+            ahead_s=self._pump.ahead / 1e6,
             channels=self.dispatcher.figures(),
         )
 

@@ -86,6 +86,7 @@ class PostgresStore(Reading, Keeping):
         self._vouched_at = 0
         self._owned: set[int] = set()
         self._leads = False
+        self.living = 1
         self._open()
 
     def _open(self) -> None:
@@ -256,7 +257,9 @@ class PostgresStore(Reading, Keeping):
                 )
             ]
         self._owned.update(taken)
-        ((first,),) = self._ask_writer("SELECT min(id) FROM nodes WHERE until_at >= ?", (at,))
+        ((first, self.living),) = self._ask_writer(
+            "SELECT min(id), count(*) FROM nodes WHERE until_at >= ?", (at,)
+        )
         self._leads = first == self.node_id
         self._ask_writer("DELETE FROM nodes WHERE until_at < ? RETURNING id", (at - FORGOTTEN_AFTER,))
         self._vouched_at = at
