@@ -152,7 +152,12 @@ def _nothing_answered_is_lost(senders: Senders, entries: Sequence[Entry]) -> Non
         alert = entry.private.alert if entry.private is not None else None
         if alert is not None and entry.header.cause is None:
             key = idempotency_key(alert.rule_id, alert.scope, alert.window_start, alert.window_end)
-            recorded[key, alert.status.value] += 1
+            look = key, alert.status.value
+            # What somebody resolved although it fires is opened again by whatever says that it does.
+            opens = any(
+                isinstance(one, ev.IncidentOpened | ev.IncidentReopened) for one in entry.decision.events
+            )
+            recorded[look] += not opens or not recorded[look]
     for said in senders.answered:
         if said.outcome not in COUNTED:
             assert (said.key, said.status) in recorded, f"{said} was answered, and no entry says it"
