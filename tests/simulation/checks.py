@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +19,11 @@ from tocsin.core.engine import state as live
 from tocsin.core.engine.state import next_wakeup
 from tocsin.core.ledger.encoding import Entry, read_entry, unpack
 from tocsin.core.ledger.verify import verify
+from tocsin.core.model import event as ev
 from tocsin.core.model.alert import idempotency_key
 from tocsin.core.model.incident import IncidentState
 from tocsin.core.model.notification import DeliveryState
+from tocsin.core.model.policy import HOUR
 from tocsin.core.simulation.fold import Fold
 from tocsin.ports import Batch, DeliveryFilter, Store
 
@@ -39,6 +41,12 @@ LATE_MAX = 60_000_000
 
 ATTEMPTS_MAX = 40
 """So often a delivery is attempted in nine hours with the usual back-off."""
+
+END = 12 * HOUR
+"""No story is longer."""
+
+LATE_ATTEMPTS_MAX = 3
+"""So often a delivery may be attempted after its time is over, besides once for each start of a node."""
 
 OVERLAP_S = 120.0
 """So long after one node began an attempt what it comes to may be stored, while another one attempts it, too."""
@@ -122,9 +130,13 @@ def check_all(
         _folding_the_ledger_gives_the_state(house, entries)
         _nothing_waits(house)
     story.compared = _all_know_what_is_stored(street)
-    _attempts_are_apart(sinks, story.starts)
+    give_up = street.houses[0].policy.retries.give_up
+    _attempts_are_apart(sinks, story.starts, give_up)
+    _nothing_is_given_up_too_early(entries, sinks, give_up)
+    if "clock jumped" not in story.faults:
+        _nothing_is_attempted_for_ever(entries, sinks, give_up, story.starts)
     check_recount(entries, street.houses[0].policy)
-    check_telling(entries, senders.answered, deliveries, sinks, disk)
+    check_telling(entries, senders.answered, deliveries, sinks, disk, street.houses[0].policy)
     if (
         not story.faults
         and story.starts == story.nodes
@@ -134,15 +146,28 @@ def check_all(
 
 
 def _nothing_answered_is_lost(senders: Senders, entries: Sequence[Entry]) -> None:
-    recorded = set()
+    """Each look that was answered is in the ledger, once, however often it was sent."""
+    recorded: Counter[tuple[str, str]] = Counter()
     for entry in entries:
         alert = entry.private.alert if entry.private is not None else None
-        if alert is not None:
+        if alert is not None and entry.header.cause is None:
             key = idempotency_key(alert.rule_id, alert.scope, alert.window_start, alert.window_end)
-            recorded.add((key, alert.status.value))
+            look = key, alert.status.value
+            # What somebody resolved although it fires is opened again by whatever says that it does.
+            opens = any(
+                isinstance(one, ev.IncidentOpened | ev.IncidentReopened) for one in entry.decision.events
+            )
+            recorded[look] += not opens or not recorded[look]
     for said in senders.answered:
         if said.outcome not in COUNTED:
             assert (said.key, said.status) in recorded, f"{said} was answered, and no entry says it"
+    looks = Counter(
+        said.key for said in senders.answered
+    )  # One that flaps within its window may be news each time.
+    for (key, status), counted in recorded.items():
+        assert counted == 1 or looks[key] > 1, (
+            f"a look that is {status} was counted {counted} times: {key[:8]}"
+        )
 
 
 def _every_intent_is_accounted_for(disk: Store) -> None:
@@ -202,7 +227,7 @@ def _resolved_never_overtakes_opened(deliveries: Sequence[Any], sinks: Sequence[
         assert numbers == sorted(numbers), f"{target} heard of #{incident} out of order: {numbers}"
 
 
-def _attempts_are_apart(sinks: Sequence[Sink], starts: int) -> None:
+def _attempts_are_apart(sinks: Sequence[Sink], starts: int, give_up: int) -> None:
     """A sink is left in peace after it refused, as long as it asked for, and longer with each failure.
 
     A process does not know what another one heard, so only attempts that one process made in a row are compared, if
@@ -226,9 +251,50 @@ def _attempts_are_apart(sinks: Sequence[Sink], starts: int) -> None:
                     continue
                 apart = one.at - before.at
                 assert before.mood != "refuses", f"{sink.name} refused {key[:8]}, and was asked again"
-                assert apart >= 0.98 * max(1, before.after_s), (
+                # The last one comes when its time is up, however soon that is.
+                least = 0 if one is attempts[-1] and give_up <= END else 1
+                assert apart >= 0.98 * max(least, before.after_s), (
                     f"{sink.name} was asked again after {apart} s, and had said {before.after_s}: {one}"
                 )
+
+
+def _lives(entries: Sequence[Entry]) -> Iterator[tuple[str, int, int]]:
+    """Give of each delivery its key, since when it is attempted, and when it was given up, 0 if it was not."""
+    begun: dict[int, tuple[str, int]] = {}
+    dead: dict[int, int] = {}
+    for entry in entries:
+        for event in entry.decision.events:
+            match event:
+                case ev.Notified():
+                    for new in event.deliveries:
+                        begun[new.delivery] = new.key, new.since or entry.header.at
+                case ev.DeliveryEnded(state=DeliveryState.DEAD):
+                    dead[event.delivery] = entry.header.at
+                case _:
+                    pass
+    for number, (key, since) in begun.items():
+        yield key, since, dead.get(number, 0)
+
+
+def _nothing_is_given_up_too_early(entries: Sequence[Entry], sinks: Sequence[Sink], give_up: int) -> None:
+    """What is dead was refused for good, or was attempted for as long as the policy says."""
+    refused = {one.key for sink in sinks for one in sink.asked if one.mood == "refuses"}
+    for key, since, dead_at in _lives(entries):
+        assert not dead_at or key in refused or dead_at - since >= give_up, (
+            f"{key[:8]} was given up after {(dead_at - since) / 1e6:.0f} s although nobody refused it"
+        )
+
+
+def _nothing_is_attempted_for_ever(
+    entries: Sequence[Entry], sinks: Sequence[Sink], give_up: int, starts: int
+) -> None:
+    """Once the time is over there is one more attempt, and further ones only if nobody learnt what came of it."""
+    until = {key: (since + give_up) / 1e6 - START for key, since, _ in _lives(entries)}
+    late = Counter(one.key for sink in sinks for one in sink.asked if one.at > until[one.key] + 1)
+    for key, attempts in late.items():
+        assert attempts <= LATE_ATTEMPTS_MAX + starts, (
+            f"{key[:8]} was attempted {attempts} times after it had to be given up"
+        )
 
 
 def _folding_the_ledger_gives_the_state(house: House, entries: Sequence[Entry]) -> None:

@@ -12,17 +12,21 @@ from typing import Any
 from tests.simulation.sinks import SimChannel, Sink
 from tests.simulation.virtual import PROCESS, Killed, Process, VirtualLoop
 from tests.support.fakes import FakeIds
+from tests.support.world import dump
 
+from tocsin.core.engine.restore import restore
+from tocsin.core.engine.state import State, begin
 from tocsin.core.model.errors import Unavailable
 from tocsin.core.model.input import Input
 from tocsin.core.model.policy import Policy
-from tocsin.ports import Batch, Store, StoreFailed
+from tocsin.ports import Batch, StoreFailed
 from tocsin.runtime.gate import AFTER_FAILURE_S, INPUTS_A_TURN, LOOK_EVERY_S, Gate
 from tocsin.runtime.metrics import Metrics
 from tocsin.runtime.node import Node
 from tocsin.runtime.pump import Pump, Request
 from tocsin.runtime.turn import Result
 from tocsin.runtime.world import MachineClock
+from tocsin.stores.memory import MemoryStore
 
 START = 1_800_000_000.0
 """Epoch seconds at which every simulation begins: a Friday in January 2027."""
@@ -33,6 +37,9 @@ IDLE_S = 20.0
 
 LOCKING_S = 5.0
 """So long a node waits for another one's turn to end."""
+
+LOOKED_EVERY = 500
+"""After so many turns the memory of a node that is alone is compared with what is stored."""
 
 HOPS_S = (0.0, 0.0001, 0.001, 0.01)
 """How long a request waits until the pump takes it."""
@@ -120,10 +127,11 @@ class Disk:
     watch: called after every commit that took effect; took: how many seconds the last one did.
     """
 
-    def __init__(self, inner: Store, faults: Faults, watch: Callable[[Batch], None]) -> None:
+    def __init__(self, inner: MemoryStore, faults: Faults, watch: Callable[[Batch], None]) -> None:
         self._inner = inner
         self._faults = faults
         self._watch = watch
+        self._turns = 0
         self.took = 0.0
 
     def commit(self, batch: Batch) -> None:
@@ -140,7 +148,10 @@ class Disk:
         return 0.0
 
     def turned(self, pump: Pump) -> None:
-        """Hear that a turn is over."""
+        """Look, after some turns, whether the node knows what is stored. Raises: AssertionError."""
+        self._turns += 1
+        if self._turns % LOOKED_EVERY == 0 and pump._state is not None:
+            check_memory("the node", pump._state, self._inner)
 
     def owns_key(self, key: str) -> bool:
         """Say whether what has this key is this process's to send."""
@@ -148,6 +159,20 @@ class Disk:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
+
+
+def check_memory(name: str, state: State, rows: MemoryStore) -> None:
+    """See that a node knows what one that starts now would, and that all intents are accounted for.
+
+    Raises: AssertionError.
+    """
+    stored = restore(rows.load(), state.id_key)
+    begin(stored, state.at)
+    is_, should = dump(state, without=("timer",)), dump(stored, without=("timer",))
+    for part, value in should.items():
+        assert is_[part] == value, f"{name} has other {part} than are stored:\n{is_[part]}\n{value}"
+    decided, stands = rows.head().counters.intents, sum(rows.counts().values())
+    assert decided == stands, f"{decided} intents were decided, {stands} are accounted for"
 
 
 class SimGate(Gate):

@@ -6,8 +6,8 @@ from typing import Any
 
 from tocsin.core.ledger.encoding import Entry
 from tocsin.core.model import event as ev
-from tocsin.core.model.alert import Alert, Status
-from tocsin.core.model.notification import DeliveryState, NotificationKind
+from tocsin.core.model.alert import Alert, Severity, Status
+from tocsin.core.model.notification import DeliveryState, NotificationKind, Withheld
 from tocsin.core.model.policy import Policy
 
 DISTURBS = {NotificationKind.OPENED, NotificationKind.UPDATED, NotificationKind.REMINDER}
@@ -75,13 +75,14 @@ class Looks:
 
 
 class Silences:
-    """Keeps which silences act, and whom of those who fire they cover."""
+    """Keeps which silences act, whom of those who fire they cover, and who heard that an incident is critical."""
 
     def __init__(self) -> None:
         self._made: dict[int, str] = {}
         self._acts: dict[int, str] = {}
         self._team: dict[str, str] = {}
-        self._firing: dict[int, dict[str, None]] = defaultdict(dict)
+        self._firing: dict[int, dict[str, Severity]] = defaultdict(dict)
+        self._know: dict[int, set[str]] = defaultdict(set)
 
     def take(self, entry: Entry) -> None:
         """Take an entry."""
@@ -101,17 +102,35 @@ class Silences:
                     assert private is not None
                     assert private.alert is not None
                     self._team[event.id] = private.alert.scope["team"]
-                    self._firing[event.incident][event.id] = None
+                    self._firing[event.incident][event.id] = event.severity
                 case ev.AlertCleared():
                     self._firing[event.incident].pop(event.id, None)
+                case ev.IncidentReopened():
+                    self._know[event.incident].clear()
                 case ev.Notified() if event.incident and event.kind in DISTURBS:
                     silent = set(self._acts.values())
                     firing = self._firing[event.incident]
                     assert any(self._team[id_] not in silent for id_ in firing), (
                         f"entry {entry.header.seq} tells of #{event.incident}, whose alerts are all silenced"
                     )
+                    self._says(event)
+                case ev.Notified():
+                    self._says(event)
+                case ev.NotificationWithheld(reason=Withheld.RATE_LIMITED):
+                    silent = set(self._acts.values())
+                    is_critical = any(
+                        severity is Severity.CRITICAL and self._team[id_] not in silent
+                        for id_, severity in self._firing[event.incident].items()
+                    )
+                    assert not is_critical or self._know[event.incident].issuperset(event.targets), (
+                        f"entry {entry.header.seq} withholds what first says that #{event.incident} is critical"
+                    )
                 case _:
                     pass
+
+    def _says(self, event: ev.Notified) -> None:
+        if event.severity is Severity.CRITICAL:
+            self._know[event.incident].update(new.target for new in event.deliveries)
 
 
 class Deaths:

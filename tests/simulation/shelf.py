@@ -7,13 +7,11 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 
-from tests.simulation.nodes import LOCKING_S, START, Disk, Faults, House, TurnLost
+from tests.simulation.nodes import LOCKING_S, START, Disk, Faults, House, TurnLost, check_memory
 from tests.simulation.virtual import PROCESS
 from tests.support.shared import Rows, SharedMemory
-from tests.support.world import dump
 
-from tocsin.core.engine.restore import restore
-from tocsin.core.engine.state import State, begin
+from tocsin.core.engine.state import State
 from tocsin.core.model.notification import Message
 from tocsin.ports import Batch, Begun, Memory, StoreFailed
 from tocsin.runtime.pump import Pump
@@ -169,12 +167,3 @@ class SharedDisk(Disk):
         mine = {number for number, owner in rows.owned.items() if owner == name}
         owns = {number for number in state.deliveries if self._end.owns(number)}
         assert owns == mine, f"{name} thinks that it owns {sorted(owns)}, and owns {sorted(mine)}"
-
-
-def check_memory(name: str, state: State, rows: Rows) -> None:
-    """See that a node knows what one that starts now would. Raises: AssertionError."""
-    stored = restore(rows.load(), state.id_key)
-    begin(stored, state.at)
-    is_, should = dump(state, without=("timer",)), dump(stored, without=("timer",))
-    for part, value in should.items():
-        assert is_[part] == value, f"{name} has other {part} than are stored:\n{is_[part]}\n{value}"

@@ -61,8 +61,8 @@ class Story:
     faults: dict[str, int] = field(default_factory=dict)
 
 
-def a_policy(chance: random.Random) -> Policy:
-    """Two channels and three targets; the details are chance's."""
+def a_policy(chance: random.Random, insists: random.Random) -> Policy:
+    """Two channels and three targets; the details are chance's. insists: says for how long it is attempted."""
     return Policy(
         routes=Route(
             name="default",
@@ -95,7 +95,7 @@ def a_policy(chance: random.Random) -> Policy:
             Target(id="t3", channel="mail", address="ben@example.org"),
         ),
         rate_limit=chance.choice((None, RateLimit(limit=3, window=HOUR), RateLimit(limit=20, window=HOUR))),
-        retries=Retries(),
+        retries=Retries(give_up=HOUR) if insists.random() < 0.3 else Retries(),
     )
 
 
@@ -264,7 +264,8 @@ async def _play(
         for name in ("hook", "mail")
     ]
     watch = Watch(is_shared=weather.others > 0)
-    disk, houses = _build(story.seed, weather, faults, sinks, a_policy(chance), watch)
+    policy = a_policy(chance, random.Random(f"insists {story.seed}"))
+    disk, houses = _build(story.seed, weather, faults, sinks, policy, watch)
     street = Street(houses, faults, random.Random(f"street {story.seed}"))
     senders = Senders(street, random.Random(f"senders {story.seed}"))
     crew = Crew(street, random.Random(f"crew {story.seed}"))

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.simulation.people import Said
 from tests.simulation.sinks import Sink
@@ -12,6 +12,7 @@ from tocsin.core.ledger.encoding import Entry
 from tocsin.core.model import event as ev
 from tocsin.core.model.incident import IncidentState
 from tocsin.core.model.notification import DeliveryState, NotificationKind, Withheld
+from tocsin.core.model.policy import MINUTE, Policy
 
 ROUTES = {"default": ("t1", "t2", "t3"), "critical": ("t1", "t2", "t3"), "quiet": ("t1",)}
 """route -> ids of the targets that it tells."""
@@ -29,8 +30,31 @@ SAYS_IT_FIRES = {
 DIGEST_MAX = 31 * 60_000_000
 """So long after something was withheld its digest comes at the latest, in microseconds."""
 
+REMINDED_MAX = 60 * MINUTE
+"""Longer intervals between reminders may not end in the calm."""
+
+REMINDED_LATE_MAX = 15 * MINUTE
+"""So late a reminder may be in the calm: it waits for the next group, or for a line that is taken."""
+
 Line = tuple[int, str]
 """An incident and a target."""
+
+
+class Word(NamedTuple):
+    """Something that was decided to be said on a line, in the entry `seq`. at: when, microseconds."""
+
+    seq: int
+    at: int
+    kind: NotificationKind
+    key: str
+
+
+class Unsaid(NamedTuple):
+    """Something that was decided not to be said on a line."""
+
+    seq: int
+    at: int
+    reason: Withheld
 
 
 @dataclass
@@ -48,12 +72,10 @@ class Told:
     firing: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     expired: set[int] = field(default_factory=set)
     at: int = 0
-    lines: dict[Line, list[tuple[int, NotificationKind, str]]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
+    lines: dict[Line, list[Word]] = field(default_factory=lambda: defaultdict(list))
+    unsaid: dict[Line, list[Unsaid]] = field(default_factory=lambda: defaultdict(list))
     limited: dict[tuple[str, str], list[tuple[int, int]]] = field(default_factory=lambda: defaultdict(list))
     digests: dict[tuple[str, str], list[tuple[int, str]]] = field(default_factory=lambda: defaultdict(list))
-    limited_lines: dict[Line, list[int]] = field(default_factory=lambda: defaultdict(list))
 
 
 def read(entries: Iterable[Entry]) -> Told:
@@ -82,11 +104,14 @@ def read(entries: Iterable[Entry]) -> Told:
                         told.digests[event.rule_id, new.target].append((seq, new.key))
                 case ev.Notified() if event.incident:
                     for new in event.deliveries:
-                        told.lines[event.incident, new.target].append((seq, event.kind, new.key))
-                case ev.NotificationWithheld(reason=Withheld.RATE_LIMITED):
+                        line = event.incident, new.target
+                        told.lines[line].append(Word(seq, told.at, event.kind, new.key))
+                case ev.NotificationWithheld():
                     for target in event.targets:
-                        told.limited[event.rule_id, target].append((seq, told.at))
-                        told.limited_lines[event.incident, target].append(seq)
+                        line = event.incident, target
+                        told.unsaid[line].append(Unsaid(seq, told.at, event.reason))
+                        if event.reason is Withheld.RATE_LIMITED:
+                            told.limited[event.rule_id, target].append((seq, told.at))
                 case _:
                     pass
     return told
@@ -98,6 +123,7 @@ def check_telling(
     deliveries: Sequence[Any],
     sinks: Sequence[Sink],
     disk: Any,
+    policy: Policy,
 ) -> None:
     """See that whoever must know does. Raises: AssertionError."""
     told = read(entries)
@@ -112,6 +138,12 @@ def check_telling(
             _somebody_cares(said, states, told)
     for number, state in states.items():
         for target in ROUTES[told.routes[number]]:
+            if not policy.routes.group_wait:
+                assert told.lines[number, target] or told.unsaid[number, target], (
+                    f"{target} was never told of #{number}, and nothing says why"
+                )
+            if state is IncidentState.OPEN:
+                _is_reminded(number, target, told, policy.routes.repeat_interval or 0)
             if state is IncidentState.RESOLVED:
                 _knows_that_it_is_over(number, target, told, heard)
             else:
@@ -143,12 +175,15 @@ def _digests_say_what_was_withheld(told: Told, heard: set[str]) -> None:
 def _knows_that_it_fires(number: int, target: str, told: Told, heard: set[str]) -> None:
     begun = told.begun[number]
     if any(
-        key in heard and seq >= begun and kind in SAYS_IT_FIRES
-        for seq, kind, key in told.lines[number, target]
+        word.key in heard and word.seq >= begun and word.kind in SAYS_IT_FIRES
+        for word in told.lines[number, target]
     ):
         return
     # The rate limit withheld it; that its digest came was seen above.
-    assert not told.firing[number] or any(seq >= begun for seq in told.limited_lines[number, target]), (
+    is_limited = any(
+        one.seq >= begun and one.reason is Withheld.RATE_LIMITED for one in told.unsaid[number, target]
+    )
+    assert not told.firing[number] or is_limited, (
         f"{target} was never told of #{number}, which fires since entry {begun}"
     )
 
@@ -156,8 +191,21 @@ def _knows_that_it_fires(number: int, target: str, told: Told, heard: set[str]) 
 def _knows_that_it_is_over(number: int, target: str, told: Told, heard: set[str]) -> None:
     if told.routes[number] in SILENT_AT_THE_END:
         return
-    line = [(seq, kind) for seq, kind, key in told.lines[number, target] if key in heard]
+    line = [(word.seq, word.kind) for word in told.lines[number, target] if word.key in heard]
     said = [kind for _, kind in line if kind in SAYS_IT_FIRES or kind is NotificationKind.RESOLVED]
     assert not said or said[-1] is NotificationKind.RESOLVED, (
         f"{target} was told of #{number}, and never that it is over: {line}"
     )
+
+
+def _is_reminded(number: int, target: str, told: Told, repeat: int) -> None:
+    """Whoever is told of something that goes on hears of it again and again, while nobody does anything about it.
+
+    Looked at is the end, before which nobody did anything for hours, if the interval is not longer than that.
+    """
+    if repeat > REMINDED_MAX or not told.firing[number]:
+        return
+    since = told.at - repeat - REMINDED_LATE_MAX
+    said = any(word.at >= since and word.kind in SAYS_IT_FIRES for word in told.lines[number, target])
+    unsaid = any(one.at >= since for one in told.unsaid[number, target])
+    assert said or unsaid, f"{target} was not reminded of #{number}, which goes on"
