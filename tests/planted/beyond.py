@@ -1,4 +1,4 @@
-"""Beyond: planted bugs of what the simulator has stand-ins for: channels, outgoing connections, the disk.
+"""Beyond: planted bugs of what the simulator does not play: channels, outgoing connections, real stores, and days.
 
 Each is found by tests that run anyway; here they run with the bug planted, and must fail.
 """
@@ -10,22 +10,23 @@ from unittest.mock import patch
 
 
 class Bug(NamedTuple):
-    """A mistake. what: what it does; tests: those that find it."""
+    """A mistake. what: what it does; tests: those that find it; says: what they say then, a regular expression."""
 
     plant: Callable[[], AbstractContextManager[None]]
     what: str
+    says: str
     tests: tuple[str, ...]
 
 
 BUGS: dict[str, Bug] = {}
 
 
-def bug(what: str, *tests: str) -> Callable[[Callable[[], Iterator[None]]], Callable[[], Any]]:
+def bug(what: str, *tests: str, says: str) -> Callable[[Callable[[], Iterator[None]]], Callable[[], Any]]:
     """Put a bug on the list."""
 
     def add(plant: Callable[[], Iterator[None]]) -> Callable[[], Any]:
         planted = contextmanager(plant)
-        BUGS[plant.__name__] = Bug(planted, what, tests)
+        BUGS[plant.__name__] = Bug(planted, what, says, tests)
         return planted
 
     return add
@@ -34,6 +35,7 @@ def bug(what: str, *tests: str) -> Callable[[Callable[[], Iterator[None]]], Call
 @bug(
     "a redirect counts as success",
     "tests/channels/test_webhook.py::test_what_an_operator_can_mend_is_tried_again",
+    says=r"False = isinstance\(Delivered\(detail='HTTP 302'\), Retry\)",
 )
 def takes_a_redirect_for_success() -> Iterator[None]:
     from tocsin import outbound
@@ -52,6 +54,7 @@ def takes_a_redirect_for_success() -> Iterator[None]:
 @bug(
     "a redirect is followed, wherever it leads",
     "tests/outbound/test_outbound.py::test_a_redirect_to_ourselves_is_not_followed_either",
+    says="assert 200 == 302",
 )
 def follows_redirects() -> Iterator[None]:
     import aiohttp
@@ -68,6 +71,7 @@ def follows_redirects() -> Iterator[None]:
 @bug(
     "one recipient that is refused is overlooked",
     "tests/channels/test_email.py::test_each_recipient_has_an_outcome_of_its_own",
+    says=r"Accepted\(detail='250 Ok'\) != Refused\(why='127.0.0.1 answered 550",
 )
 def overlooks_a_refused_recipient() -> Iterator[None]:
     from tocsin.channels.email import Email
@@ -80,6 +84,7 @@ def overlooks_a_refused_recipient() -> Iterator[None]:
 @bug(
     "a mail that is sent again is another mail (Alertmanager, P12)",
     "tests/channels/test_email.py::test_a_mail_whose_fate_is_unknown_is_sent_again_under_the_same_message_id",
+    says=r"assert '<\S+>' == '<\S+>'",
 )
 def gives_each_mail_a_new_id() -> Iterator[None]:
     from itertools import count
@@ -94,6 +99,7 @@ def gives_each_mail_a_new_id() -> Iterator[None]:
 @bug(
     "an address is checked when the name is looked up, and not when it is connected to",
     "tests/outbound/test_outbound.py::test_the_last_check_holds_by_itself_should_an_earlier_one_be_missed",
+    says=r"assert 1 == 0\n.+\.connections",
 )
 def trusts_what_the_name_led_to() -> Iterator[None]:
     import socket
@@ -112,6 +118,7 @@ def trusts_what_the_name_led_to() -> Iterator[None]:
 @bug(
     "how long a receiver wants to be left in peace is not capped",
     "tests/outbound/test_outcome.py::test_retry_after_is_seconds_or_a_date_and_at_most_an_hour",
+    says="assert 3601 == 3600",
 )
 def waits_as_long_as_it_is_told() -> Iterator[None]:
     from tocsin import outbound
