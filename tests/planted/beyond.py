@@ -125,3 +125,61 @@ def waits_as_long_as_it_is_told() -> Iterator[None]:
 
     with patch.object(outbound, "RETRY_AFTER_S_MAX", 10**9):
         yield
+
+
+@bug(
+    "a delivery is attempted again for ever",
+    "tests/core/engine/test_telling.py::test_what_cannot_be_delivered_is_given_up_in_time_and_somebody_else_hears_of_it",
+    says="Right contains one more item: 'meta'",
+)
+def never_gives_up() -> Iterator[None]:
+    from tocsin.core.engine import deliver
+    from tocsin.core.model.event import DeliveryRetried
+    from tocsin.core.model.policy import HOUR
+
+    dead = deliver._dead
+
+    def retried(state: Any, delivery: Any, attempts: int, because: str, at: int) -> Any:
+        if because == deliver.REFUSED:
+            return dead(state, delivery, attempts, because, at)
+        return (DeliveryRetried(delivery=delivery.number, attempts=attempts, due=at + HOUR, because=because),)
+
+    with patch.object(deliver, "_dead", retried):
+        yield
+
+
+@bug(
+    "a node reads the head without locking it, and decides by what another one is about to change",
+    "tests/stores/test_postgres.py::test_whoever_begins_while_another_decides_waits_and_learns_what_that_one_decided",
+    says="it began while another node's turn was open",
+)
+def reads_the_head_outside_the_lock() -> Iterator[None]:
+    import psycopg
+
+    execute = psycopg.Connection.execute
+
+    def unlocked(self: Any, query: Any, *args: Any, **more: Any) -> Any:
+        if query == "SELECT turn FROM head FOR UPDATE":
+            query = "SELECT turn FROM head"
+        return execute(self, query, *args, **more)
+
+    with patch.object(psycopg.Connection, "execute", unlocked):
+        yield
+
+
+@bug(
+    "a commit is answered before the disk has it: FULL turned to NORMAL",
+    "tests/reliability/test_power_loss.py::test_what_was_answered_survives_every_loss_of_power",
+    says="were shown",
+)
+def does_not_wait_for_the_disk() -> Iterator[None]:
+    from tocsin.stores.sqlite import SqliteStore
+
+    prepare = SqliteStore._prepare
+
+    def hasty(self: SqliteStore, writer: Any) -> None:
+        prepare(self, writer)
+        writer.execute("PRAGMA synchronous = NORMAL").fetchall()
+
+    with patch.object(SqliteStore, "_prepare", hasty):
+        yield
