@@ -550,5 +550,5 @@ def test_the_last_check_holds_by_itself_should_an_earlier_one_be_missed():
 
     sink, failure = asyncio.run(run())
 
-    assert failure.kind is FailureKind.FORBIDDEN
     assert sink.connections == 0
+    assert failure.kind is FailureKind.FORBIDDEN

@@ -135,8 +135,9 @@ class SharedDisk(Disk):
 
     def owns_key(self, key: str) -> bool:
         """Say whether it is this node's to send. Raises: AssertionError if it is not, and the node must know."""
-        number, now, process = self._shelf.numbers[key], asyncio.get_running_loop().time(), PROCESS.get()
+        number, now, process = self._shelf.numbers.get(key), asyncio.get_running_loop().time(), PROCESS.get()
         assert process is not None
+        assert number is not None, f"{process.name} attempts {key[:8]}, which nobody decided"
         if self._shelf.rows.owned.get(number) == self._end.node_id:
             # What it had begun before it stood still may be another's attempt by now, though the delivery is its own.
             return not 0 < process.went_on_at >= now - WAKES_S

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import psycopg
@@ -161,6 +162,26 @@ def test_whoever_waits_too_long_for_another_nodes_turn_gives_up(
         other.begin()
         other.commit(a_batch(head=a_head(1), segment=a_segment(0)))
         assert one.head().size == 1
+
+
+def test_whoever_begins_while_another_decides_waits_and_learns_what_that_one_decided(url: str) -> None:
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with (
+        psycopg.connect(url, autocommit=True) as observer,
+        two_nodes(url) as (one, other),
+        ThreadPoolExecutor() as pool,
+    ):
+        one.begin()
+        begins = pool.submit(other.begin)
+        while not begins.done() and not observer.execute(waiting).fetchall():
+            pass  # It gives up after LOCKING_MS.
+        one.commit(a_batch(head=a_head(1), segment=a_segment(0)))
+
+        news = begins.result().news
+
+        assert news is not None, "it began while another node's turn was open"
+        assert news.head.size == 1
+        other.release()
 
 
 def test_a_reader_whose_connection_was_ended_asks_over_another(url: str) -> None:
