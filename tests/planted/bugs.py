@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import msgspec
 
-from tocsin.core.engine import deliver, flush, fold, receive, step, suppress
+from tocsin.core.engine import deduplicate, deliver, flush, fold, rate_limit, receive, step, suppress
 from tocsin.core.engine import state as state_module
 from tocsin.core.engine.state import State
 from tocsin.core.model import event as ev
@@ -392,6 +392,24 @@ def never_renews_a_lease() -> Iterator[None]:
 
 
 # Decisions
+
+
+@bug("a look that is sent again, for its answer was lost, counts again", says="was counted 2 times")
+def counts_what_is_sent_again() -> Iterator[None]:
+    with patch.object(deduplicate, "has_look", lambda *look: False):
+        yield
+
+
+@bug("people are told of something once, and not reminded while it goes on", says="was not reminded of")
+def reminds_nobody() -> Iterator[None]:
+    with patch.object(flush, "_reminder_at", lambda told, plan: told.at + 10**15):
+        yield
+
+
+@bug("the rate limit withholds what first says CRITICAL", says="withholds what first says that")
+def limits_what_is_critical() -> Iterator[None]:
+    with patch.object(rate_limit, "is_exempt", lambda incident, kind, told: kind not in rate_limit.CHARGED):
+        yield
 
 
 @bug(
