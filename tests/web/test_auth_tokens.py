@@ -16,6 +16,7 @@ from tocsin.core.model.errors import Invalid, Unavailable
 from tocsin.core.model.input import AccessDenied, Denial
 from tocsin.ports import Begun, StoreFailed
 from tocsin.stores.memory import MemoryStore
+from tocsin.web import auth
 from tocsin.web.auth import Doorkeeper, Limited, NotPermitted, Principal, Unauthenticated, make_token
 from tocsin.web.denials import Denials
 
@@ -110,6 +111,47 @@ def test_a_revoked_token_opens_nothing_at_once() -> None:
     with pytest.raises(Unauthenticated, match="revoked") as caught:
         door.ask(shown)
     assert caught.value.actor == f"token:{token.id}"
+
+
+class Unreadable(MemoryStore):
+    """A store whose tokens cannot be read for a few times."""
+
+    left = 0
+
+    def tokens(self) -> list[Token]:
+        """Read the tokens."""
+        if self.left:
+            self.left -= 1
+            raise StoreFailed("the database is in recovery mode")
+        return super().tokens()
+
+
+def test_a_token_that_was_revoked_while_the_store_could_not_be_read_opens_nothing_once_it_can(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(auth, "READ_AGAIN_S", 0.001)
+    store = Unreadable()
+    door = Door(store=store)
+    shown, token = door.token()
+    header = f"Bearer {shown}".encode()
+    door.ask(shown)
+    store.put_token(msgspec.structs.replace(token, revoked_at=door.clock.now()))
+    store.left = 3
+
+    async def hears() -> None:
+        async with asyncio.timeout(30):
+            door.keeper.changed()
+            while door.keeper.known(header) is not None:  # noqa: ASYNC110 - a doorkeeper tells nobody
+                await asyncio.sleep(0.001)
+        await door.keeper.close()
+
+    asyncio.run(hears())
+
+    with pytest.raises(Unauthenticated, match="revoked"):
+        door.ask(shown)
+    assert [record.message.split(":")[0] for record in caplog.records] == [
+        "tokens were changed, and count as before until they can be read"
+    ]
 
 
 def test_a_token_opens_until_it_expires_and_not_then() -> None:

@@ -6,6 +6,7 @@ change or nothing. `forget` brings the next one; until it returns, the old one m
 
 import asyncio
 import hmac
+import logging
 import threading
 from collections.abc import Sequence
 from typing import Protocol
@@ -19,10 +20,15 @@ from tocsin.ports import Clock, Store, StoreFailed, shared
 from tocsin.web.denials import ANONYMOUS, Denials
 from tocsin.web.limits import FAILURES_MAX, Bucket, Failures
 
+log = logging.getLogger("tocsin.auth")
+
 TOKEN_PREFIX = "toc_"
 PEPPER_BYTES = 32
 
 PER_MINUTE_MAX = 1_000_000
+
+READ_AGAIN_S = 1.0
+"""So long after tokens could not be read they are read again, if they were changed."""
 
 HEADERS_KEPT = 10_000
 """So many headers are recognised without hashing; one token can be written in endlessly many ways."""
@@ -125,6 +131,8 @@ class Doorkeeper:
         self._is_shared = shared(store) is not None
         self._looking = asyncio.Lock()
         self._looks = 0
+        self._is_stale = False
+        self._reading: asyncio.Task[None] | None = None
         self.forget()
 
     @property
@@ -149,6 +157,24 @@ class Doorkeeper:
             self._buckets = buckets
             self._book = _Book({token.hash: _pass_of(token, buckets.get(token.id)) for token in tokens}, {})
 
+    def changed(self) -> None:
+        """Read the tokens anew, after a change to them was committed; again and again until they can be read."""
+        self._is_stale = True
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.get_running_loop().create_task(self._read())
+
+    async def _read(self) -> None:
+        is_told = False
+        while self._is_stale:
+            self._is_stale = False
+            try:
+                await asyncio.to_thread(self.forget)
+            except StoreFailed as failed:
+                if not is_told:
+                    log.warning("tokens were changed, and count as before until they can be read: %s", failed)
+                self._is_stale = is_told = True
+                await asyncio.sleep(READ_AGAIN_S)
+
     async def change_issuer(self, verifier: Verifier | None) -> None:
         """Believe the JWTs of another issuer from now on, or of none."""
         before, self._verifier = self._verifier, verifier
@@ -157,6 +183,8 @@ class Doorkeeper:
 
     async def close(self) -> None:
         """Record the denials that are only counted yet; before the pump stops."""
+        if self._reading is not None:
+            self._reading.cancel()
         self.denials.close()
         await self.change_issuer(None)
 

@@ -36,7 +36,7 @@ def build_doorkeeper(settings: Settings, node: Node, pepper: bytes) -> Doorkeepe
 
     def heard(committed: Committed) -> None:
         if committed.has_tokens:
-            asyncio.get_running_loop().run_in_executor(None, doorkeeper.forget)
+            doorkeeper.changed()
 
     node.gate.watch(heard)
     return doorkeeper
