@@ -162,15 +162,10 @@ class Dispatcher:
         if self._held and resting and not self.is_held_back and not self._gate.failed:
             now = self._clock.now()
             for number, held in self._held.items():
-                name = held.channel
-                if (
-                    held.due <= now
-                    and name in resting
-                    and name not in still
-                    and number not in self._unsettled
-                ):
-                    if resting[name].has_place(held):
-                        still[name] = self._still.get(name, 0) + 1
+                if held.due > now or number in self._unsettled or held.channel not in resting:
+                    continue
+                if resting[held.channel].has_place(held):
+                    still[held.channel] = self._still.get(held.channel, 0) + 1
         self._still = still
         for name, looks in still.items():
             if (looks - 1) * LOOK_EVERY_S >= STUCK_S:
