@@ -152,15 +152,18 @@ class Dispatcher:
     def _look(self) -> None:
         """See whether something is due that nobody attempts although nothing holds it up."""
         self._watch = asyncio.get_running_loop().call_later(LOOK_EVERY_S, self._look)
+        if not self._held:
+            self._still = {}
+            return
+        now = self._clock.now()
         resting: dict[str, Lane] = {}
         for name, lane in self._lanes.items():
-            lane.look()
+            lane.look(now)
             if lane.moves == self._moves.get(name):
                 resting[name] = lane
             self._moves[name] = lane.moves
         still: dict[str, int] = {}
-        if self._held and resting and not self.is_held_back and not self._gate.failed:
-            now = self._clock.now()
+        if resting and not self.is_held_back and not self._gate.failed:
             for number, held in self._held.items():
                 if held.due > now or number in self._unsettled or held.channel not in resting:
                     continue
@@ -390,15 +393,14 @@ class Lane:
         self._set_alarm()
         self.go()
 
-    def look(self) -> None:
+    def look(self, now: int) -> None:
         """Ring sooner if the clock was put forward: the alarm waits for seconds of the event loop, whatever it says."""
-        loop, alarm = asyncio.get_running_loop(), self._alarm
-        if (
-            alarm is not None
-            and alarm.when() > loop.time()
-            and self._later[0][0] <= self._dispatcher._clock.now()
-        ):
-            self._set_alarm()
+        alarm = self._alarm
+        if alarm is not None and self._later and self._later[0][0] <= now:
+            if (
+                alarm.when() > asyncio.get_running_loop().time()
+            ):  # One that is past broke, which is not hidden here.
+                self._set_alarm()
 
     def has_place(self, dispatch: Dispatch) -> bool:
         """Say whether a delivery could be attempted now."""
