@@ -91,7 +91,6 @@ class Dispatcher:
         """Begin to carry out what is committed."""
         self._task = asyncio.create_task(self._run())
         self._task.add_done_callback(self._ended)
-        self._watch = asyncio.get_running_loop().call_later(LOOK_EVERY_S, self._look)
 
     async def stop(self, grace_s: float) -> None:
         """Stop; attempts that are on their way get so long to end. What did not end stays pending in the store."""
@@ -149,12 +148,17 @@ class Dispatcher:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tell_stuck("the dispatcher has ended", None if task.cancelled() else task.exception())
 
+    def _look_later(self) -> None:
+        if self._watch is None:
+            self._watch = asyncio.get_running_loop().call_later(LOOK_EVERY_S, self._look)
+
     def _look(self) -> None:
         """See whether something is due that nobody attempts although nothing holds it up."""
-        self._watch = asyncio.get_running_loop().call_later(LOOK_EVERY_S, self._look)
+        self._watch = None
         if not self._held:
             self._still = {}
             return
+        self._look_later()
         now = self._clock.now()
         resting: dict[str, Lane] = {}
         for name, lane in self._lanes.items():
@@ -183,6 +187,8 @@ class Dispatcher:
             self._give_up(self.stuck)
 
     def _take(self, committed: Committed) -> None:
+        if committed.dispatches:
+            self._look_later()
         for number in committed.ended:
             self._held.pop(number, None)
         if committed.is_all:
