@@ -5,11 +5,13 @@ import resource
 import signal
 import socket
 import stat
+import sys
 from pathlib import Path
 
 import pytest
 from tests.cli.running import serving, tocsin
-from tests.support.server import Server
+from tests.support.server import Server, SinkThread
+from tests.web.waiting import until
 
 from tocsin.cli.serve import FILES_MAX
 from tocsin.core.engine.state import Counters
@@ -41,6 +43,38 @@ def test_a_signal_stops_it_in_order(tmp_path: Path, number: int) -> None:
     assert err == ""  # no line of the web server's own, no traceback
     assert not (tmp_path / "d" / "url").exists()
     assert not (tmp_path / "d" / "operator-token").exists()
+
+
+DEAD_LANE = """
+import sys
+from tocsin.runtime import dispatcher
+dispatcher.LOOK_EVERY_S, dispatcher.STUCK_S = 0.2, 0.4
+dispatcher.Lane.go = lambda self: None
+sys.argv[1:] = sys.argv[4:]  # What stands before it would have run the server as it is.
+from tocsin.cli.main import main
+main()
+"""
+
+
+def test_it_ends_by_itself_when_deliveries_stand_still_and_a_new_start_delivers_them(tmp_path: Path) -> None:
+    with SinkThread() as sink:
+        settings = {"TOCSIN_WEBHOOK_URL": sink.url("/hook"), "TOCSIN_ALLOW_PRIVATE": "127.0.0.0/8"}
+        alert = {"rule_id": "disk", "scope": {"host": "db-1"}, "severity": "error", "message": "full"}
+        broken = Server(tmp_path / "d", settings, prefix=(sys.executable, "-c", DEAD_LANE))
+        with broken:
+            assert broken.request("POST", "/api/v1/alerts", alert)[0] == 200
+
+            assert broken.ended() == 1
+
+        assert "deliveries stand still: channel webhook attempts nothing" in broken.log.read_text()
+        assert "Error: Tocsin has stopped by itself" in broken.log.read_text()
+        assert "Traceback" not in broken.log.read_text()
+        assert not (broken.data / "url").exists()
+        assert sink.requests == []
+        with Server(broken.data, settings) as well:
+            until(lambda: len(sink.requests) == 1)
+            assert well.stop() == 0
+        assert len(sink.requests) == 1
 
 
 def test_it_may_open_as_many_files_as_the_machine_allows(tmp_path: Path) -> None:

@@ -328,6 +328,7 @@ class House:
             )  # The process ends with an error; whoever looks after it starts it again.
             process.kill()
             return
+        node.give_up = loop.failures.append  # Nothing here makes a dispatcher stand still.
         node.start()
         self.node = node
 

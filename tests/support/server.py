@@ -150,6 +150,12 @@ class Server:
         """Whether the process ended by itself."""
         return self._process is None or self._process.poll() is not None
 
+    def ended(self) -> int:
+        """Wait until it ends by itself, for the exit code."""
+        assert self._process is not None, "the server does not run"
+        self._process.wait(60)
+        return self._end()
+
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
         if self._process is not None:

@@ -237,6 +237,16 @@ def test_readiness_follows_the_store() -> None:
         assert face.ask("GET", "/readyz", role=None)[0] == 200
 
 
+def test_it_is_not_ready_when_deliveries_stand_still() -> None:
+    with a_face() as face:
+        face.node.dispatcher.stuck = "deliveries stand still: the dispatcher has ended"
+
+        status, _, answer = face.ask("GET", "/readyz", role=None)
+
+        assert (status, answer["why"]) == (503, "deliveries stand still: the dispatcher has ended")
+        assert b"tocsin_ready 0.0" in face.ask("GET", "/metrics")[2]
+
+
 def test_when_too_much_waits_it_is_503_and_nothing_was_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "INPUTS_WAITING_MAX", 2)
     begun, go_on = threading.Event(), threading.Event()

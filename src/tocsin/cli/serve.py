@@ -141,6 +141,7 @@ async def _serve(
     with opened_store(data, db, failpoint, settings=settings) as store, _listening(host, port) as listener:
         pepper = read_pepper(data, store)
         node = build_node(settings, store, data=data, failpoint=failpoint, accept_clock=accept_clock)
+        node.give_up = stopping.give_up
         operator = make_operator_token(store, pepper, data)
         url = _url(listener)
         node.start()
@@ -165,6 +166,11 @@ async def _serve(
                 await doorkeeper.close()
         finally:
             await node.stop()
+    if stopping.gave_up:
+        raise Failure(
+            f"Tocsin has stopped by itself: {stopping.gave_up}. Start it again: what is pending is resumed.",
+            UNEXPECTED,
+        )
     click.echo("Tocsin has stopped.")
 
 
@@ -175,10 +181,14 @@ def _leave_no_core() -> None:
 
 
 class Stopping:
-    """Hears that the server shall stop, from before it is up: by SIGTERM, SIGINT, or the end of its parent."""
+    """Hears that the server shall stop, from before it is up: by SIGTERM, SIGINT, the end of its parent, or its node.
+
+    gave_up: why the node wants to be started anew, "" if it does not.
+    """
 
     def __init__(self, with_parent: bool) -> None:
         self._asked = False
+        self.gave_up = ""
         self._server: uvicorn.Server | None = None
         self._loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -190,6 +200,12 @@ class Stopping:
         """Name the server that is to be stopped; at once, if that was asked for already."""
         self._server = server
         server.should_exit = self._asked
+
+    def give_up(self, why: str) -> None:
+        """Stop in order, with an error, so that whoever looks after the process starts it again."""
+        if not self._asked:
+            self.gave_up = why
+            self._ask()
 
     def _ask(self) -> None:
         if self._server is not None:

@@ -3,6 +3,9 @@
 A lane attempts what is due, urgent first, so many at a time; some places are kept for what is urgent. A lane has to
 earn its places: however many receivers never answer, what they hold is little. It decides nothing: each outcome goes
 back to the core, which says when to try again or that it is over.
+
+It looks after itself, too: deliveries that stand still although nothing holds them up are told, once, to whoever can
+start the process anew.
 """
 
 import asyncio
@@ -10,6 +13,7 @@ import heapq
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 
 from tocsin.core.model.errors import Unavailable
@@ -36,6 +40,12 @@ REPORT_AGAIN_S = 1.0
 READ_AGAIN_S = 5.0
 """After a store that failed: when the outcome is reported again, and when a message is read again."""
 
+STUCK_S = 30.0
+"""So long a delivery may be due, with a place free in a lane that does nothing."""
+
+LOOK_EVERY_S = 15.0
+"""How often that is looked at. Looks count, not time: a process that was stopped makes one when it goes on."""
+
 
 class Dispatcher:
     """Carries out deliveries. Everything runs on the event loop."""
@@ -50,6 +60,7 @@ class Dispatcher:
         *,
         dry_run: bool = False,
         failpoint: Callable[[str], None] = lambda name: None,
+        give_up: Callable[[str], None] = lambda why: None,
     ) -> None:
         self._gate = gate
         self._store = store
@@ -58,6 +69,7 @@ class Dispatcher:
         self._metrics = metrics
         self._dry_run = dry_run
         self._failpoint = failpoint
+        self._give_up = give_up
         self._committed = gate.listen()
         self._lanes = {name: Lane(self, channel) for name, channel in channels.items()}
         self._held: dict[int, Dispatch] = {}
@@ -67,15 +79,25 @@ class Dispatcher:
         self._last: dict[str, Outcome] = {}
         self._task: asyncio.Task[None] | None = None
         self._retiring: set[asyncio.Task[None]] = set()
+        self._watch: asyncio.TimerHandle | None = None
+        # By channel: the moves that its lane had made by the last look, and how many looks in a row it stood still.
+        self._moves: dict[str, int] = {}
+        self._still: dict[str, int] = {}
         self.is_held_back = False
+        self.stuck = ""
+        """Why deliveries stand still, "" if they do not. Once it says something, only a new start helps."""
 
     def start(self) -> None:
         """Begin to carry out what is committed."""
         self._task = asyncio.create_task(self._run())
+        self._task.add_done_callback(self._ended)
 
     async def stop(self, grace_s: float) -> None:
         """Stop; attempts that are on their way get so long to end. What did not end stays pending in the store."""
+        if self._watch is not None:
+            self._watch.cancel()
         if self._task is not None:
+            self._task.remove_done_callback(self._ended)
             self._task.cancel()
         await asyncio.gather(*(lane.stop(grace_s) for lane in self._lanes.values()))
         if self._retiring:
@@ -112,10 +134,6 @@ class Dispatcher:
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
 
-    def is_running(self) -> bool:
-        """Say whether what is committed will be carried out."""
-        return self._task is not None and not self._task.done()
-
     def figures(self) -> dict[str, ChannelFigures]:
         """Say how each channel stands, by name; also those that are no longer configured and have deliveries."""
         return {
@@ -127,7 +145,50 @@ class Dispatcher:
         while True:
             self._take(await self._committed.get())
 
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tell_stuck("the dispatcher has ended", None if task.cancelled() else task.exception())
+
+    def _look_later(self) -> None:
+        if self._watch is None:
+            self._watch = asyncio.get_running_loop().call_later(LOOK_EVERY_S, self._look)
+
+    def _look(self) -> None:
+        """See whether something is due that nobody attempts although nothing holds it up."""
+        self._watch = None
+        if not self._held:
+            self._still = {}
+            return
+        self._look_later()
+        now = self._clock.now()
+        resting: dict[str, Lane] = {}
+        for name, lane in self._lanes.items():
+            lane.look(now)
+            if lane.moves == self._moves.get(name):
+                resting[name] = lane
+            self._moves[name] = lane.moves
+        still: dict[str, int] = {}
+        if resting and not self.is_held_back and not self._gate.failed:
+            for number, held in self._held.items():
+                if held.due > now or number in self._unsettled or held.channel not in resting:
+                    continue
+                if resting[held.channel].has_place(held):
+                    still[held.channel] = self._still.get(held.channel, 0) + 1
+        self._still = still
+        for name, looks in still.items():
+            if (looks - 1) * LOOK_EVERY_S >= STUCK_S:
+                self._tell_stuck(
+                    f"channel {name} attempts nothing, and something has been due for {STUCK_S:.0f} s"
+                )
+
+    def _tell_stuck(self, why: str, error: BaseException | None = None) -> None:
+        if not self.stuck:
+            self.stuck = f"deliveries stand still: {why}"
+            log.error("%s; a new start resumes them", self.stuck, exc_info=error)
+            self._give_up(self.stuck)
+
     def _take(self, committed: Committed) -> None:
+        if committed.dispatches:
+            self._look_later()
         for number in committed.ended:
             self._held.pop(number, None)
         if committed.is_all:
@@ -152,6 +213,10 @@ class Dispatcher:
         attempt, held = self._unsettled.pop(delivery), self._held.get(delivery)
         if held is not None and held.attempt != attempt:
             self._lane(held.channel).put(held)
+
+    def drop(self, dispatch: Dispatch) -> None:
+        """Its attempt broke off without an outcome, so nobody carries it out any more."""
+        self._unsettled.pop(dispatch.delivery, None)
 
     def is_current(self, dispatch: Dispatch) -> bool:
         """Say whether this attempt is still wanted."""
@@ -273,6 +338,8 @@ class Lane:
         self._places = PLACES_AT_FIRST
         self._alarm: asyncio.TimerHandle | None = None
         self._stopped = False
+        self.moves = 0
+        """How many attempts began or ended."""
 
     def put(self, dispatch: Dispatch) -> None:
         """Take a delivery; it is attempted when it is due and a place is free."""
@@ -332,25 +399,41 @@ class Lane:
         self._set_alarm()
         self.go()
 
+    def look(self, now: int) -> None:
+        """Ring sooner if the clock was put forward: the alarm waits for seconds of the event loop, whatever it says."""
+        alarm = self._alarm
+        if alarm is not None and self._later and self._later[0][0] <= now:
+            if (
+                alarm.when() > asyncio.get_running_loop().time()
+            ):  # One that is past broke, which is not hidden here.
+                self._set_alarm()
+
+    def has_place(self, dispatch: Dispatch) -> bool:
+        """Say whether a delivery could be attempted now."""
+        return len(self._running) < self._places + (PLACES_FOR_URGENT if dispatch.urgent else 0)
+
     def go(self) -> None:
         """Begin what is due, as far as there are places."""
         while self._due and not self._stopped and not self._dispatcher.is_held_back:
             dispatch = self._due[0][-1]
-            if len(self._running) >= self._places + (PLACES_FOR_URGENT if dispatch.urgent else 0):
+            if not self.has_place(dispatch):
                 return
             heapq.heappop(self._due)
             if not self._dispatcher.is_current(dispatch):
                 continue
             task = asyncio.create_task(self._dispatcher.attempt(self._channel, dispatch))
+            self.moves += 1
             self._running.add(task)
-            task.add_done_callback(self._done)
+            task.add_done_callback(partial(self._done, dispatch))
 
-    def _done(self, task: asyncio.Task[Outcome | None]) -> None:
+    def _done(self, dispatch: Dispatch, task: asyncio.Task[Outcome | None]) -> None:
+        self.moves += 1
         self._running.discard(task)
         if task.cancelled():
             pass
         elif task.exception() is not None:
             log.error("an attempt ended without an outcome", exc_info=task.exception())
+            self._dispatcher.drop(dispatch)
         elif task.result() is None:
             pass
         elif isinstance(task.result(), Retry):

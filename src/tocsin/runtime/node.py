@@ -88,6 +88,8 @@ class Node:
         self.read_rules = read_rules or _no_rules
         # Reads the configuration again for an actor, and says whether it is another one. Raises: Invalid, Unavailable.
         self.reload: Callable[[str], Awaitable[bool]] = _no_reload
+        # Ends the process in order, since only a new start helps; told why. Whoever runs the node says how.
+        self.give_up: Callable[[str], None] = lambda why: None
         self._close = close
         self.metrics = metrics or Metrics()
         self.metrics.use_channels(list(channels))
@@ -102,7 +104,14 @@ class Node:
         )
         self.gate.watch(self._noticed)
         self.dispatcher = Dispatcher(
-            channels, self.gate, store, self.clock, self.metrics, dry_run=dry_run, failpoint=failpoint
+            channels,
+            self.gate,
+            store,
+            self.clock,
+            self.metrics,
+            dry_run=dry_run,
+            failpoint=failpoint,
+            give_up=lambda why: self.give_up(why),
         )
         self._pump = Pump(
             store, clock, ids, origin=origin, on_committed=self.gate.on_committed, failpoint=failpoint
@@ -235,13 +244,11 @@ class Node:
 
     def not_ready(self) -> str:
         """Say why this node should not be sent anything, "" if it should."""
-        return self.gate.failed
+        return self.gate.failed or self.dispatcher.stuck
 
     def unwell(self) -> str:
         """Say why this node does not do its work, "" if it does: what the heartbeat vouches for."""
-        if why := self.not_ready() or self.gate.stuck():
-            return why
-        return "" if self.dispatcher.is_running() else "the dispatcher is not running"
+        return self.not_ready() or self.gate.stuck()
 
     def figures(self) -> Figures:
         """Say how everything stands that belongs to the event loop, for `Metrics.render`."""

@@ -27,7 +27,7 @@ async def healthz() -> HealthOut:
     responses={503: {"model": HealthOut, "description": "It does not; nothing should be sent to it."}},
 )
 async def readyz(node: TheNode, response: Response) -> HealthOut:
-    """It accepts alerts: the store committed the last time that it was asked."""
+    """It accepts alerts: the store committed the last time that it was asked, and deliveries do not stand still."""
     why = node.not_ready()
     if why:
         response.status_code = 503
