@@ -402,11 +402,12 @@ class Lane:
     def look(self, now: int) -> None:
         """Ring sooner if the clock was put forward: the alarm waits for seconds of the event loop, whatever it says."""
         alarm = self._alarm
-        if alarm is not None and self._later and self._later[0][0] <= now:
-            if (
-                alarm.when() > asyncio.get_running_loop().time()
-            ):  # One that is past broke, which is not hidden here.
-                self._set_alarm()
+        if alarm is None or not self._later or self._later[0][0] > now:
+            return
+        if (
+            alarm.when() > asyncio.get_running_loop().time()
+        ):  # One that is past broke; that is not hidden here.
+            self._set_alarm()
 
     def has_place(self, dispatch: Dispatch) -> bool:
         """Say whether a delivery could be attempted now."""
