@@ -128,6 +128,12 @@ def settings(sink: HttpSink) -> dict[str, str]:
     return {"TOCSIN_WEBHOOK_URL": sink.url("/hook"), "TOCSIN_ALLOW_PRIVATE": "127.0.0.0/8"}
 
 
+def ended_well(ledger: Ledger) -> None:
+    """Every delivery that was decided has an end, and none was given up."""
+    assert set(ledger.ended) == set(ledger.keys), "a delivery has no end"
+    assert set(ledger.ended.values()) <= {DeliveryState.DELIVERED, DeliveryState.MERGED}
+
+
 def told(ledger: Ledger, sink: HttpSink, faults: Sequence[Reply] = (), *, troubles: int) -> int:
     """Every delivery that was decided arrived, under its own key, and hardly ever twice. Returns: how often it did.
 
@@ -143,8 +149,7 @@ def told(ledger: Ledger, sink: HttpSink, faults: Sequence[Reply] = (), *, troubl
         if reply.status == 200 and reply.reset != "before":  # A status that arrived is an answer.
             taken[key] += 1
 
-    assert set(ledger.ended) == set(ledger.keys), "a delivery has no end"
-    assert set(ledger.ended.values()) <= {DeliveryState.DELIVERED, DeliveryState.MERGED}
+    ended_well(ledger)
     assert set(ledger.keys) - merged <= set(taken), "a decided delivery never arrived"
     assert set(bodies) <= set(ledger.keys), "something was sent that was not decided"
     assert all(len(said) == 1 for said in bodies.values()), "one key, two bodies"
