@@ -9,7 +9,7 @@ import pytest
 from tests.reliability.tally import tally
 from tests.reliability.test_kills import SEED
 from tests.reliability.test_restore_drill import send, sent, state_of
-from tests.reliability.under_load import POLICY, Load, ended_well, settings
+from tests.reliability.under_load import POLICY, Load, settings, told
 from tests.support.http_sink import Reply
 from tests.support.server import Server, SinkThread
 
@@ -47,7 +47,7 @@ def test_leases_and_retries_outlive_a_monotonic_clock_that_begins_anew(tmp_path:
                 sink.script = (Reply(),)
                 assert (state_of(server, tank), state_of(server, late)) == ("OPEN", "OPEN")
             load.finish()
-        ended_well(load.holds(beside=("tank", "late-")))
+        told(load.holds(beside=("tank", "late-")), sink, troubles=len(OFFSETS_S))
         assert all(len(sent(sink, f"late-{offset}")) > 1 for offset in OFFSETS_S), (
             "it was never attempted again"
         )

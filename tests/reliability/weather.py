@@ -86,6 +86,9 @@ ROWS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
         ("hits", "kills, stops, cuts and crashes"), ("answered", "looks answered"), ("deliveries", "deliveries"),
         ("duplicates", "arrived twice"), ("operations", "answers to people that one server could have given"),
     )),
+    ("A node taken for dead that comes back", "returns", (
+        ("returns", "returns"), ("deliveries", "deliveries that others had taken over, told once each"),
+    )),
     ("Addresses that lead inside", "denied", (("spellings", "spellings"), ("addresses", "addresses"))),
     ("Ledgers changed by a bit or more", "ledgers changed", (
         ("changes", "changes"), ("found", "of them found and placed, 0 missed"),
