@@ -1,6 +1,6 @@
 """Black holes: how much later a receiver that works is told because others take every connection and never answer.
 
-    python -m benchmarks.blackholes [HOLES] [ALERTS] [--files N]
+    python -m benchmarks.blackholes [HOLES] [ALERTS] [--files N] [--json]
 
 Three servers, each in a process of its own with a fresh store, get the same alerts at the same pace; each alert is an
 incident that every channel is told of. One has the receiver alone, one has it beside so many that work, and one beside
@@ -8,6 +8,8 @@ as many black holes: ports that take a connection and never answer. Figures are 
 POST to the arrival at the receiver, and how many notifications of the others ended meanwhile.
 
 --files: how many files and connections the server may have (RLIMIT_NOFILE, soft and hard).
+--json: print {"p99_ms": {"alone": ..., "well": ..., "holes": ...}, "missing": ...} and nothing else; a side of which
+nothing arrived has no figure, and missing is how many alerts never reached the receiver.
 """
 
 import argparse
@@ -146,6 +148,7 @@ def main() -> None:
     parser.add_argument("holes", type=int, nargs="?", default=50)
     parser.add_argument("alerts", type=int, nargs="?", default=300)
     parser.add_argument("--files", type=int, default=0, help="RLIMIT_NOFILE of the server (its own)")
+    parser.add_argument("--json", action="store_true", help="print the p99 of each as JSON")
     asked = parser.parse_args()
     console = Console()
     if not console.is_terminal:
@@ -154,10 +157,12 @@ def main() -> None:
 
     columns = ("p50", "p99", "max", "never", "answer p99", "others told", "others wait", "load")
     table = Table("beside the receiver", *columns)
-    p99 = {}
+    p99: dict[str, float] = {}
+    missing = 0
     sides = {"alone": "nobody", "well": f"{asked.holes} that work", "holes": f"{asked.holes} black holes"}
     for kind, name in sides.items():
         found = measure(kind, asked.holes, asked.alerts, asked.files, cores)
+        missing += found.missing
         if not found.latencies_ms:
             table.add_row(name, "-", "-", "-", str(found.missing))
             continue
@@ -172,6 +177,9 @@ def main() -> None:
             str(found.others["pending"]),
             f"{found.load_1m:.1f}",
         )
+    if asked.json:
+        print(json.dumps({"p99_ms": p99, "missing": missing}))
+        return
     console.print(table)
     if {"alone", "holes"} <= p99.keys():
         console.print(f"Black holes add {p99['holes'] - p99['alone']:.1f} ms at p99; the bar is 1,000 ms.")

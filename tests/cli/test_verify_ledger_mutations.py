@@ -34,6 +34,7 @@ from tests.cli.exports import (
     zipped,
 )
 from tests.core.ledger.ledgers import make_ledger
+from tests.reliability.tally import tally
 
 from tocsin.core.ledger.encoding import unpack
 from tocsin.runtime.export import verify_ledger
@@ -620,6 +621,7 @@ def test_every_change_of_meaning_is_noticed_and_nothing_in_a_sound_export(cases,
     assert wrong == []
     assert len(tried) == len(WAYS)
     assert counts["harmless and accepted"] > counts.total() // 50
+    tally("exports changed", changes=counts.total(), found=counts["of meaning and noticed"])
     with capsys.disabled():
         said = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
         print(f"\n{counts.total()} changes to an export (part {part}): {said}; 0 misjudged")

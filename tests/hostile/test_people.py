@@ -21,6 +21,9 @@ from tests.support.http_sink import HttpSink, Reply
 from tests.support.server import Server
 from tests.support.smtp_sink import SmtpSink
 
+from tocsin.core.ledger.encoding import read_private, unpack
+from tocsin.wiring.stores import open_reader
+
 SHORT = {name: text for name, text in TEXTS.items() if len(text) <= 200}
 HOSTILE_ANSWER = (
     b"HTTP/1.1 400 \x1b]0;0wned\x07\xff0wned\r\nX-0wned: \x1b[31m\r\nRetry-After: 0wned\r\nContent-Length: 30\r\n\r\n"
@@ -58,9 +61,9 @@ class House:
         assert status in (200, 201), (path, answer)
         return answer
 
-    def incident(self, rule_id: str) -> int:
+    def incident(self, rule_id: str, message: str = "x") -> int:
         """Let something be wrong, and wait until everybody refused to hear of it."""
-        alert = {"rule_id": rule_id, "severity": "error", "message": "x"}
+        alert = {"rule_id": rule_id, "severity": "error", "message": message}
         number: int = self.ask("POST", "alerts", alert)["results"][0]["incidents"][0]["number"]
         self.size()
         return number
@@ -70,6 +73,15 @@ class House:
         while self.ask("GET", "deliveries?state=pending")["total"]:
             pass
         return size_of(self.server)
+
+    def entries(self) -> list[tuple[bytes, bytes, bytes]]:
+        """Give header, decision and private part of every entry, read from the disk; an erased part is empty."""
+        reader = open_reader(self.server.data)
+        try:
+            reader.end()
+            return [parts for segment in reader.segments() for parts in unpack(segment.data)]
+        finally:
+            reader.close()
 
 
 @pytest.fixture(scope="module")
@@ -208,15 +220,39 @@ def test_reasons_for_which_a_delivery_is_discarded_are_kept(house: House) -> Non
     for name, text in rules:
         house.incident(f"discard {name}")
         dead = house.ask("GET", "deliveries?state=dead&limit=1")["deliveries"][0]["number"]
-        house.ask("POST", f"deliveries/{dead}/discard", {"reason": text})
+        changed = house.ask("POST", f"deliveries/{dead}/discard", {"reason": text})
+        assert (changed["changed"], changed["state"]) == (True, "discarded"), name
         said = house.tocsin("deliveries", "show", dead, "-o", "table")
         assert said.code == 0, said.err
         harmless(said.out, name)
+        kept = [
+            read_private(private).note
+            for _, decision, private in house.entries()
+            if b'"discarded"' in decision and f'"delivery":{dead},'.encode() in decision
+        ]
+        assert kept == [text], name
 
 
 def test_what_an_admin_erases_is_named_by_its_reason_only(house: House) -> None:
-    for text in list(SHORT.values())[::8]:
-        house.ask("POST", "ledger/erasures", {"subject": f"nobody {text}", "reason": text, "dry_run": True})
+    for index, text in enumerate(list(SHORT.values())[::8]):
+        subject = f"nobody {text}"
+        coded = json.dumps(subject, ensure_ascii=False)[1:-1].encode()
+        number = house.incident(f"erased {index}", message=subject)
+        house.ask("POST", f"incidents/{number}/resolve", {})
+        asked = {"subject": subject, "reason": text}
+
+        before = house.size()
+        found = house.ask("POST", "ledger/erasures", asked | {"dry_run": True})
+        assert found["entries"], text
+        assert house.size() == before, "a dry run changes nothing"
+        assert house.ask("POST", "ledger/erasures", asked) == found | {"dry_run": False}
+
+        entries = house.entries()
+        (_, decision, private) = next(parts for parts in reversed(entries) if b'"kind":"erased"' in parts[0])
+        assert b'"private_erased"' in decision
+        assert read_private(private).note == text
+        assert {entries[seq][2] for seq in found["entries"]} == {b""}
+        assert not [parts for parts in entries if coded in b"".join(parts)], text
 
 
 def test_a_form_with_a_hostile_key_is_refused_and_changes_nothing(house: House) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.reliability.tally import tally
 from tests.reliability.test_kills import SEED
 from tests.reliability.test_restore_drill import send, sent, state_of
-from tests.reliability.under_load import POLICY, Load, settings
+from tests.reliability.under_load import POLICY, Load, settings, told
 from tests.support.http_sink import Reply
 from tests.support.server import Server, SinkThread
 
@@ -47,6 +47,8 @@ def test_leases_and_retries_outlive_a_monotonic_clock_that_begins_anew(tmp_path:
                 sink.script = (Reply(),)
                 assert (state_of(server, tank), state_of(server, late)) == ("OPEN", "OPEN")
             load.finish()
-        ledger = load.holds(beside=("tank", "late-"))
-        assert ledger.size > 0
+        told(load.holds(beside=("tank", "late-")), sink, troubles=len(OFFSETS_S))
+        assert all(len(sent(sink, f"late-{offset}")) > 1 for offset in OFFSETS_S), (
+            "it was never attempted again"
+        )
     tally("clocks", moves=len(OFFSETS_S), answered=load.answered)

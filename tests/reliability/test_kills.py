@@ -53,7 +53,7 @@ def test_what_was_answered_survives_every_kill_and_is_told(tmp_path: Path, house
                 load.go_on()
             load.finish()
         ledger = load.holds()
-        duplicates = told(ledger, sink, faults, troubles=kills)
+        duplicates = told(ledger, sink, troubles=kills)
     counts = {"answered": load.answered, "cut_off": load.cut_off, "entries": ledger.size}
     tally("kills", kills=kills, deliveries=len(ledger.keys), duplicates=duplicates, **counts)
     print(f"{counts} deliveries={len(ledger.keys)} {duplicates=}")

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from tests.reliability.weather import ALIASES, ROWS, read, table
+from tests.reliability.weather import ALIASES, ROWS, delay_ms, read, table
 
 
 def notes() -> list[str]:
@@ -49,3 +49,23 @@ def test_a_row_of_which_nothing_was_noted_is_no_report(row: int) -> None:
 
     with pytest.raises(ValueError, match="Nothing was noted"):
         table(read(lines))
+
+
+@pytest.mark.parametrize(
+    ("alone", "holes", "said"), [(9.5, 1_009.5, 1_000), (9.5, 12.1, 3), (9.5, 9.6, 1), (16.7, 9.2, 1)]
+)
+def test_what_black_holes_add_at_p99_is_rounded_up(alone: float, holes: float, said: int) -> None:
+    assert delay_ms(json.dumps({"p99_ms": {"alone": alone, "holes": holes}, "missing": 0})) == said
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        ({"p99_ms": {"alone": 9.5, "holes": 1_009.6}, "missing": 0}, "add 1,000 ms at p99"),
+        ({"p99_ms": {"alone": 9.5, "holes": 12.1}, "missing": 1}, "1 alerts never arrived"),
+        ({"p99_ms": {"alone": 9.5}, "missing": 0}, "or none did"),
+    ],
+)
+def test_black_holes_that_hold_up_others_are_no_report(found: dict[str, object], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        delay_ms(json.dumps(found))

@@ -55,6 +55,7 @@ def test_a_lease_that_ran_out_while_the_server_was_stopped_waits_for_its_sender(
         send(server, "other")
         assert state_of(server, tank) == "OPEN"
         assert server.stop() == 0
+    tally("absence", stops=1, leases=1)
 
 
 def test_a_server_without_descriptors_accepts_nothing_that_it_cannot_keep(tmp_path: Path) -> None:
@@ -122,7 +123,7 @@ def test_a_server_whose_files_may_not_grow_accepts_nothing_until_they_may(tmp_pa
             assert server.stop() == 0
         ledger = load.holds()
         told(ledger, sink, troubles=1)
-    tally("full", fills=1, answered=load.answered, refused=load.refused)
+    tally("files", limits=1, answered=load.answered, refused=load.refused)
 
 
 BIG = {"scope": {}, "severity": "info", "message": "x" * 16_000}

@@ -4,12 +4,12 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.reliability.ledgers import Ledger, read_ledger
 from tests.reliability.load import Nodes, Sender, Sent
-from tests.support.http_sink import HttpSink, Reply
+from tests.support.http_sink import HttpSink
 from tests.support.server import Server
 
 from tocsin.core.model.notification import DeliveryState
@@ -128,18 +128,17 @@ def settings(sink: HttpSink) -> dict[str, str]:
     return {"TOCSIN_WEBHOOK_URL": sink.url("/hook"), "TOCSIN_ALLOW_PRIVATE": "127.0.0.0/8"}
 
 
-def told(ledger: Ledger, sink: HttpSink, faults: Sequence[Reply] = (), *, troubles: int) -> int:
+def told(ledger: Ledger, sink: HttpSink, *, troubles: int) -> int:
     """Every delivery that was decided arrived, under its own key, and hardly ever twice. Returns: how often it did.
 
-    faults: what the sink answered first; troubles: how often the server was killed, or kept from hearing an answer.
+    troubles: how often the server was killed, or kept from hearing an answer.
     """
     merged = {key for key, state in ledger.ended.items() if state is DeliveryState.MERGED}
     taken: Counter[str] = Counter()
     bodies: dict[str, set[str]] = {}
-    for number, request in enumerate(sink.requests):
+    for request, reply in zip(sink.requests, sink.replies, strict=True):
         key = request.headers["webhook-id"]
         bodies.setdefault(key, set()).add(request.body.decode())
-        reply = faults[number] if number < len(faults) else Reply()
         if reply.status == 200 and reply.reset != "before":  # A status that arrived is an answer.
             taken[key] += 1
 

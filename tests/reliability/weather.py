@@ -1,13 +1,16 @@
 """Weather: the long form of everything that tries to break Tocsin, and the numbers for `docs/reliability.md`.
 
     python -m tests.reliability.weather [--seeds 5000] [--kills 500] [--cuts 1000] [--rounds 6] [--examples 400] [--hits 40]
+                                        [--stops 12] [--stop-s 65] [--mutations 10000]
 
-runs the simulator, the planted bugs, and the tests of the real process: kills, disks, networks, hostile input. If all
-of it passes, it writes what was done between the marks of the report; otherwise it writes nothing, and exits with 1.
+runs the simulator, the planted bugs, and the tests of the real process: kills, disks, networks, hostile input; then it
+measures how much later a receiver is told beside 50 that never answer. If all of it passes, it writes what was done
+between the marks of the report; otherwise it writes nothing, and exits with 1.
 """
 
 import argparse
 import json
+import math
 import os
 import platform
 import subprocess
@@ -25,7 +28,17 @@ import apsw
 ROOT = Path(__file__).resolve().parents[2]
 REPORT = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- numbers -->\n", "<!-- end of numbers -->\n"
-TESTS = ("tests/simulation", "tests/planted", "tests/reliability", "tests/hostile")
+TESTS = (
+    "tests/simulation",
+    "tests/planted",
+    "tests/reliability",
+    "tests/hostile",
+    "tests/core/ledger/test_verify.py",
+    "tests/cli/test_verify_ledger_mutations.py",
+)
+HOLES = 50
+DELAY_MS_MAX = 1_000
+"""So much later, at p99, a receiver may be told beside so many that never answer."""
 
 Numbers = Mapping[str, Counter[str]]
 """What was done -> count -> how many; the sum of all that tests noted with `tally`."""
@@ -46,8 +59,14 @@ ROWS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
         ("cuts", "cuts"), ("answered", "looks answered"), ("refused", "refused"), ("faults", "disk errors"),
     )),
     ("Full disk", "full", (("fills", "fills"), ("answered", "alerts answered"), ("refused", "requests refused"))),
+    ("Files that may not grow (RLIMIT_FSIZE)", "files", (
+        ("limits", "limits"), ("answered", "alerts answered"), ("refused", "requests refused"),
+    )),
     ("Disk turned read-only", "read_only", (("disks", "disks"), ("refused", "requests refused"))),
     ("Stopped (SIGSTOP)", "stops", (("stops", "stops"), ("answered", "alerts answered"))),
+    ("Stopped for more than a minute, in which a lease ran out", "absence", (
+        ("stops", "stops"), ("leases", "alerts that waited for their sender"),
+    )),
     ("Out of descriptors", "descriptors", (("answered", "alerts answered"), ("cut_off", "cut off"))),
     ("Out of memory", "memory", (("answered", "alerts answered"), ("cut_off", "cut off"), ("died", "deaths"))),
     ("Monotonic clock set ahead", "clocks", (("moves", "moves"), ("answered", "alerts answered"))),
@@ -56,6 +75,7 @@ ROWS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     )),
     ("50 receivers that never answer", "silent", (
         ("alerts", "alerts beside them"), ("arrivals", "arrived before any of them gave up"),
+        ("delay_ms", "ms later at p99, at most, than without them"),
     )),
     ("Names that fail or lead inside", "dns", (("attempts", "attempts"), ("arrivals", "arrived in the end"))),
     ("Hostile texts, through every channel and face", "hostile texts", (("texts", "texts"), ("screens", "screens"))),
@@ -66,7 +86,16 @@ ROWS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
         ("hits", "kills, stops, cuts and crashes"), ("answered", "looks answered"), ("deliveries", "deliveries"),
         ("duplicates", "arrived twice"), ("operations", "answers to people that one server could have given"),
     )),
+    ("A node taken for dead that comes back", "returns", (
+        ("returns", "returns"), ("deliveries", "deliveries that others had taken over, told once each"),
+    )),
     ("Addresses that lead inside", "denied", (("spellings", "spellings"), ("addresses", "addresses"))),
+    ("Ledgers changed by a bit or more", "ledgers changed", (
+        ("changes", "changes"), ("found", "of them found and placed, 0 missed"),
+    )),
+    ("Exports changed by a bit or more", "exports changed", (
+        ("changes", "changes"), ("found", "of them of meaning and found, 0 missed"),
+    )),
     ("Planted secrets", "planted secrets", (("secrets", "secrets"), ("places", "places searched"))),
 )  # fmt: skip
 """A row of the table: its name, how what it adds up begins, and its counts with the words for them."""
@@ -103,6 +132,24 @@ def table(numbers: Numbers) -> str:
     return "\n".join(lines) + "\n"
 
 
+def delay_ms(said: str) -> int:
+    """Read what `benchmarks.blackholes --json` found: how much later a receiver is told beside the holes, at p99.
+
+    Returns: milliseconds, rounded up, at least 1. Raises: ValueError if that is too much, or something never arrived.
+    """
+    found = json.loads(said)
+    if found["missing"] or not {"alone", "holes"} <= found["p99_ms"].keys():
+        raise ValueError(
+            f"Beside {HOLES} receivers, {found['missing']} alerts never arrived, or none did: {said.strip()}"
+        )
+    later = found["p99_ms"]["holes"] - found["p99_ms"]["alone"]
+    if later > DELAY_MS_MAX:
+        raise ValueError(
+            f"{HOLES} black holes add {later:,.0f} ms at p99 to what a receiver waits; the bar is {DELAY_MS_MAX:,} ms."
+        )
+    return max(1, math.ceil(later))
+
+
 def main() -> int:
     """See the module."""
     parser = argparse.ArgumentParser(prog="python -m tests.reliability.weather")
@@ -113,6 +160,9 @@ def main() -> int:
         ("rounds", 6),
         ("examples", 400),
         ("hits", 40),
+        ("stops", 12),
+        ("stop-s", 65),
+        ("mutations", 10_000),
     ):
         parser.add_argument(f"--{name}", type=int, default=usual)
     parser.add_argument("--jobs", default="auto")
@@ -127,6 +177,10 @@ def main() -> int:
             "TOCSIN_TEST_NETWORK_ROUNDS": str(given.rounds),
             "TOCSIN_TEST_FUZZ_EXAMPLES": str(given.examples),
             "TOCSIN_TEST_NODE_HITS": str(given.hits),
+            "TOCSIN_TEST_STOPS": str(given.stops),
+            "TOCSIN_TEST_STOP_S": str(given.stop_s),
+            "TOCSIN_TEST_MUTATIONS": str(given.mutations),
+            "TOCSIN_TEST_EXPORT_MUTATIONS": str(given.mutations),
         }
         command = [
             sys.executable,
@@ -147,7 +201,21 @@ def main() -> int:
         if code:
             print("Something broke, so the report stays as it was.", file=sys.stderr)
             return 1
-        said = table(read(tally.read_text("utf-8").splitlines()))
+        measured = subprocess.run(
+            [sys.executable, "-m", "benchmarks.blackholes", str(HOLES), "--json"],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        try:
+            if measured.returncode:
+                raise ValueError("benchmarks.blackholes did not come to its end.")
+            silent = json.dumps({"what": "silent measured", "delay_ms": delay_ms(measured.stdout)})
+        except ValueError as error:
+            print(f"{error} The report stays as it was.", file=sys.stderr)
+            return 1
+        said = table(read([*tally.read_text("utf-8").splitlines(), silent]))
     minutes = round((time.monotonic() - begun) / 60)
     words = (
         f"Seen on {datetime.now(UTC):%Y-%m-%d} with Tocsin {version('tocsin')} and SQLite {apsw.sqlite_lib_version()}"

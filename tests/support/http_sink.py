@@ -45,11 +45,15 @@ class Request:
 
 
 class HttpSink:
-    """The server, as an async context manager. tls: serve HTTPS with this context."""
+    """The server, as an async context manager. tls: serve HTTPS with this context.
+
+    replies: how each of the requests was answered.
+    """
 
     def __init__(self, *script: Reply, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
         self.script = script or (Reply(),)
         self.requests: list[Request] = []
+        self.replies: list[Reply] = []
         self.connections = 0
         self.bytes_sent = 0
         self.host = host
@@ -104,6 +108,7 @@ class HttpSink:
         headers = {name.lower(): value.strip() for name, value in (line.split(":", 1) for line in lines)}
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         reply = self.script[min(len(self.requests), len(self.script) - 1)]
+        self.replies.append(reply)  # Before its request, so that whoever sees that finds its reply.
         self.requests.append(Request(method=method, path=path, headers=headers, body=body))
         self._news.set()
 

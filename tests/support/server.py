@@ -162,10 +162,11 @@ class Server:
             self._process.kill()
             self._end()
 
-    def stop(self) -> int:
-        """SIGTERM, and wait for the exit code."""
+    def stop(self, within_s: float | None = None) -> int:
+        """SIGTERM, and wait for the exit code. Raises: subprocess.TimeoutExpired if it takes longer than that."""
         assert self._process is not None, "the server does not run"
         self._process.send_signal(signal.SIGTERM)
+        self._process.wait(within_s)
         return self._end()
 
     def connect(self, timeout_s: float = 30.0) -> http.client.HTTPConnection:
