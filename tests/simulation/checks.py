@@ -143,6 +143,8 @@ def check_all(
         and {mood for sink in sinks for mood in sink.had} <= QUIET
     ):
         assert story.twice == 0, "something came twice although nothing went wrong"
+    for house in street.houses:
+        assert not house.gave_up, house.gave_up[0]  # Nothing here makes a dispatcher stand still.
 
 
 def _nothing_answered_is_lost(senders: Senders, entries: Sequence[Entry]) -> None:

@@ -274,6 +274,7 @@ class House:
         self.wall_off = 0.0
         self.cut_until = 0.0
         self.is_gone = False
+        self.gave_up: list[str] = []
         self.process: Process | None = None
         self.node: Node | None = None
         self.disk: Disk | None = None
@@ -328,7 +329,7 @@ class House:
             )  # The process ends with an error; whoever looks after it starts it again.
             process.kill()
             return
-        node.give_up = loop.failures.append  # Nothing here makes a dispatcher stand still.
+        node.give_up = self.gave_up.append
         node.start()
         self.node = node
 

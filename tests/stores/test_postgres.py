@@ -199,6 +199,37 @@ def test_a_reader_whose_connection_was_ended_asks_over_another(url: str) -> None
         store.close()
 
 
+WAITS_FOR_MORE = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' "
+    "AND wait_event = 'ClientRead' AND query LIKE '%FOR UPDATE%'"
+)
+
+
+def test_a_node_that_stops_in_the_middle_of_a_question_is_ended_by_whoever_waits(
+    url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(postgres, "LOCKING_MS", 500)
+    monkeypatch.setattr(postgres, "IDLE_MS", 200)
+    with two_nodes(url) as (stops, waits):
+        begun = stops._writer.pipeline()
+        begun.__enter__()
+        stops._writer.execute("BEGIN")
+        stops._writer.execute("SELECT turn FROM head FOR UPDATE")
+        with psycopg.connect(url, autocommit=True) as looks:
+            while looks.execute(WAITS_FOR_MORE).fetchall() == [(0,)]:
+                stops._writer.pgconn.flush()  # And nothing follows: the server waits for more, and holds the lock.
+
+        with pytest.raises(StoreFailed, match="lock timeout"):
+            waits.begin()
+        assert waits.begin().holds
+        waits.release()
+
+        assert "stood still in the middle of a turn" in caplog.text
+        with pytest.raises(psycopg.OperationalError):
+            begun.__exit__(None, None, None)
+        stops._pumps.close()
+
+
 def test_a_node_that_decides_nothing_lives_all_the_same(url: str) -> None:
     with two_nodes(url) as (idle, other):
         for seconds in range(0, 120, 5):

@@ -7,7 +7,7 @@ one. Readers have connections of their own, and cannot write.
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, ClassVar
 
 import msgspec
@@ -33,7 +33,8 @@ from tocsin.stores.tables.rows import PUT_EVALUATION, statements
 
 LOCKING_MS = 5000
 IDLE_MS = 2000
-"""A node that stops in the middle of a turn holds up all others no longer than this."""
+"""A node that stops in the middle of a turn holds up all others no longer than this; within a question, as `LOCKING_MS`
+says, for then it is whoever waits that ends it."""
 SILENT_MS = 5000
 """So does one that is cut off."""
 
@@ -52,7 +53,16 @@ HEAD_AND_TIME = HEAD.replace(
     "SELECT ", "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT), "
 )
 
+CALLED = "tocsin"
+END_WHO_STANDS_STILL = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1 AND usename = current_user "
+    "AND datname = current_database() AND state = 'active' AND wait_event = 'ClientRead' "
+    "AND query_start < clock_timestamp() - $2 * INTERVAL '1 millisecond'"
+)
+
 INSERT_OWNED = insert("owned", "delivery", "node")
+
+log = logging.getLogger("tocsin.store")
 
 logging.getLogger("psycopg").setLevel(logging.ERROR)
 """It warns of what fails after a failure, of which we tell."""
@@ -115,7 +125,7 @@ class PostgresStore(Reading, Keeping):
                 "default_transaction_read_only": "on",
                 "default_transaction_isolation": "repeatable\\ read",
             }
-        return connect(self.url, called="tocsin", settings=options, silent_ms=SILENT_MS)
+        return connect(self.url, called=CALLED, settings=options, silent_ms=SILENT_MS)
 
     def reopen(self) -> None:
         """Begin anew after a failure; readers too, when they are next asked. Raises: StoreFailed."""
@@ -143,11 +153,15 @@ class PostgresStore(Reading, Keeping):
         with self._whole(), self._told("cannot be asked"):
             self._end_turn()
             writer, self._is_turning = self._writer, True
-            with writer.pipeline():
-                writer.execute("BEGIN")
-                locked = writer.execute("SELECT turn FROM head FOR UPDATE")
-                # Now that it is ours; asked with it, the time could be of before the wait.
-                told = writer.execute(HEAD_AND_TIME, binary=True)
+            try:
+                with writer.pipeline():
+                    writer.execute("BEGIN")
+                    locked = writer.execute("SELECT turn FROM head FOR UPDATE")
+                    # Now that it is ours; asked with it, the time could be of before the wait.
+                    told = writer.execute(HEAD_AND_TIME, binary=True)
+            except psycopg.errors.LockNotAvailable:
+                self._end_who_stands_still()
+                raise
             ((turn,),) = locked.fetchall()
             ((at, *end),) = told.fetchall()
             head = head_of([end])
@@ -163,6 +177,19 @@ class PostgresStore(Reading, Keeping):
                     ((turn,),) = self._ask_writer("SELECT turn FROM head")
                     return self._caught_up(replace(known, holds=False), turn, head_of(self._ask_writer(HEAD)))
             return self._caught_up(known, turn, head)
+
+    def _end_who_stands_still(self) -> None:
+        """End the sessions of nodes that stopped while the server waits for the rest of what they ask.
+
+        The server takes these for busy, not for idle, so it would wait for ever.
+        """
+        ended = []
+        with suppress(psycopg.Error), self._connect(writes=True) as connection:
+            ended = connection.execute(END_WHO_STANDS_STILL, (CALLED, IDLE_MS)).fetchall()
+        if ended:
+            log.warning(
+                "a node that stood still in the middle of a turn held up all others; its session was ended"
+            )
 
     def _caught_up(self, begun: Begun, turn: int, head: Head) -> Begun:
         """Add what other nodes changed up to this turn. head: as it was then."""
