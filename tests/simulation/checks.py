@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.simulation.nodes import START, House, Street
 from tests.simulation.people import Senders
@@ -132,9 +132,10 @@ def check_all(
     story.compared = _all_know_what_is_stored(street)
     give_up = street.houses[0].policy.retries.give_up
     _attempts_are_apart(sinks, story.starts, give_up)
-    _nothing_is_given_up_too_early(entries, sinks, give_up)
+    lives = [*_lives(entries)]
+    _nothing_is_given_up_too_early(lives, sinks, give_up)
     if "clock jumped" not in story.faults:
-        _nothing_is_attempted_for_ever(entries, sinks, give_up, story.starts)
+        _nothing_is_attempted_for_ever(lives, sinks, give_up, story.starts)
     check_recount(entries, street.houses[0].policy)
     check_telling(entries, senders.answered, deliveries, sinks, disk, street.houses[0].policy)
     if (
@@ -163,9 +164,8 @@ def _nothing_answered_is_lost(senders: Senders, entries: Sequence[Entry]) -> Non
     for said in senders.answered:
         if said.outcome not in COUNTED:
             assert (said.key, said.status) in recorded, f"{said} was answered, and no entry says it"
-    looks = Counter(
-        said.key for said in senders.answered
-    )  # One that flaps within its window may be news each time.
+    # One that flaps within its window may be news each time.
+    looks = Counter(said.key for said in senders.answered)
     for (key, status), counted in recorded.items():
         assert counted == 1 or looks[key] > 1, (
             f"a look that is {status} was counted {counted} times: {key[:8]}"
@@ -260,8 +260,15 @@ def _attempts_are_apart(sinks: Sequence[Sink], starts: int, give_up: int) -> Non
                 )
 
 
-def _lives(entries: Sequence[Entry]) -> Iterator[tuple[str, int, int]]:
-    """Give of each delivery its key, since when it is attempted, and when it was given up, 0 if it was not."""
+class Life(NamedTuple):
+    """Of a delivery: its key, since when it is attempted, and when it was given up, 0 if it was not; microseconds."""
+
+    key: str
+    since: int
+    dead_at: int
+
+
+def _lives(entries: Sequence[Entry]) -> Iterator[Life]:
     begun: dict[int, tuple[str, int]] = {}
     dead: dict[int, int] = {}
     for entry in entries:
@@ -275,23 +282,23 @@ def _lives(entries: Sequence[Entry]) -> Iterator[tuple[str, int, int]]:
                 case _:
                     pass
     for number, (key, since) in begun.items():
-        yield key, since, dead.get(number, 0)
+        yield Life(key, since, dead.get(number, 0))
 
 
-def _nothing_is_given_up_too_early(entries: Sequence[Entry], sinks: Sequence[Sink], give_up: int) -> None:
+def _nothing_is_given_up_too_early(lives: Sequence[Life], sinks: Sequence[Sink], give_up: int) -> None:
     """What is dead was refused for good, or was attempted for as long as the policy says."""
     refused = {one.key for sink in sinks for one in sink.asked if one.mood == "refuses"}
-    for key, since, dead_at in _lives(entries):
+    for key, since, dead_at in lives:
         assert not dead_at or key in refused or dead_at - since >= give_up, (
             f"{key[:8]} was given up after {(dead_at - since) / 1e6:.0f} s although nobody refused it"
         )
 
 
 def _nothing_is_attempted_for_ever(
-    entries: Sequence[Entry], sinks: Sequence[Sink], give_up: int, starts: int
+    lives: Sequence[Life], sinks: Sequence[Sink], give_up: int, starts: int
 ) -> None:
     """Once the time is over there is one more attempt, and further ones only if nobody learnt what came of it."""
-    until = {key: (since + give_up) / 1e6 - START for key, since, _ in _lives(entries)}
+    until = {life.key: (life.since + give_up) / 1e6 - START for life in lives}
     late = Counter(one.key for sink in sinks for one in sink.asked if one.at > until[one.key] + 1)
     for key, attempts in late.items():
         assert attempts <= LATE_ATTEMPTS_MAX + starts, (

@@ -107,30 +107,25 @@ class Silences:
                     self._firing[event.incident].pop(event.id, None)
                 case ev.IncidentReopened():
                     self._know[event.incident].clear()
-                case ev.Notified() if event.incident and event.kind in DISTURBS:
-                    silent = set(self._acts.values())
-                    firing = self._firing[event.incident]
-                    assert any(self._team[id_] not in silent for id_ in firing), (
-                        f"entry {entry.header.seq} tells of #{event.incident}, whose alerts are all silenced"
-                    )
-                    self._says(event)
                 case ev.Notified():
-                    self._says(event)
+                    if event.incident and event.kind in DISTURBS:
+                        assert self._audible(event.incident), (
+                            f"entry {entry.header.seq} tells of #{event.incident}, whose alerts are all silenced"
+                        )
+                    if event.severity is Severity.CRITICAL:
+                        self._know[event.incident].update(new.target for new in event.deliveries)
                 case ev.NotificationWithheld(reason=Withheld.RATE_LIMITED):
-                    silent = set(self._acts.values())
-                    is_critical = any(
-                        severity is Severity.CRITICAL and self._team[id_] not in silent
-                        for id_, severity in self._firing[event.incident].items()
-                    )
+                    is_critical = Severity.CRITICAL in self._audible(event.incident)
                     assert not is_critical or self._know[event.incident].issuperset(event.targets), (
                         f"entry {entry.header.seq} withholds what first says that #{event.incident} is critical"
                     )
                 case _:
                     pass
 
-    def _says(self, event: ev.Notified) -> None:
-        if event.severity is Severity.CRITICAL:
-            self._know[event.incident].update(new.target for new in event.deliveries)
+    def _audible(self, incident: int) -> list[Severity]:
+        """Give how severe each alert is that fires in an incident and is not silenced."""
+        silent = set(self._acts.values())
+        return [severity for id_, severity in self._firing[incident].items() if self._team[id_] not in silent]
 
 
 class Deaths:
