@@ -9,6 +9,7 @@ import pytest
 from tests.planted import beyond, bugs
 from tests.reliability.tally import tally
 from tests.simulation.storm import Broken, play
+from tests.support.measure import unmeasured
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,7 +20,7 @@ def test_a_simulated_story_finds(name: str) -> None:
 
     for seed in range(bug.seeds):
         try:
-            with bug.plant():
+            with unmeasured(), bug.plant():
                 play(seed)
         except Broken as broken:
             said = str(broken).partition("\n")[0]
@@ -37,7 +38,8 @@ def test_another_test_finds(name: str) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.planted.plugin", "--plant", name]
     command += ["-p", "no:cacheprovider", *bug.tests]
 
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    with unmeasured():
+        ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
 
     if re.search(r"^\d+ skipped in", ran.stdout, re.MULTILINE):
         pytest.skip("".join(re.findall(r"^SKIPPED .*", ran.stdout, re.MULTILINE)[:1]))  # It says why.

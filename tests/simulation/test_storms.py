@@ -3,15 +3,15 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from coverage import Coverage
 from tests.planted.bugs import BUGS
 from tests.reliability.tally import tally
 from tests.simulation.shrink import tell
 from tests.simulation.storm import HOURS, Broken
+from tests.support.measure import unmeasured
 
 SEEDS = 300
 FOUND = (2, 12, 24, 62, 69, 666, 948, 2239, 2629, 4449)
@@ -32,20 +32,9 @@ MEASURED = 20
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture
-def unmeasured(seed: int) -> Iterator[None]:
-    """Stop measuring the coverage for as long as most stories take."""
-    measuring = Coverage.current() if seed >= MEASURED else None
-    if measuring is not None:
-        measuring.stop()
-    yield
-    if measuring is not None:
-        measuring.start()
-
-
-@pytest.mark.usefixtures("unmeasured")
 def test_nothing_is_lost_in_any_weather(seed: int) -> None:
-    story = tell(seed)
+    with unmeasured() if seed >= MEASURED else nullcontext():
+        story = tell(seed)
 
     tally(
         "simulated stories",
@@ -64,16 +53,18 @@ def test_nothing_is_lost_in_any_weather(seed: int) -> None:
 
 @pytest.mark.parametrize("found", FOUND)
 def test_what_was_found_once_is_mended(found: int) -> None:
-    tell(found)
+    with unmeasured():
+        tell(found)
 
 
 @pytest.mark.parametrize("number", [3, 4], ids=["several nodes", "one node"])
 def test_a_story_is_the_same_in_every_world(number: int) -> None:
     def root(**world: str) -> str:
-        ran = subprocess.run(
-            [sys.executable, "-m", "tests.simulation.shrink", str(number)],
-            cwd=ROOT, env=os.environ | world, capture_output=True, text=True, timeout=60, check=True,
-        )  # fmt: skip
+        with unmeasured():
+            ran = subprocess.run(
+                [sys.executable, "-m", "tests.simulation.shrink", str(number)],
+                cwd=ROOT, env=os.environ | world, capture_output=True, text=True, timeout=60, check=True,
+            )  # fmt: skip
         return ran.stdout
 
     here = root(PYTHONHASHSEED="1", TZ="UTC", LANG="C.UTF-8")
@@ -84,7 +75,7 @@ def test_a_story_is_the_same_in_every_world(number: int) -> None:
 
 
 def test_a_story_that_breaks_is_shrunk_to_what_it_takes() -> None:
-    with BUGS["takes_failures_for_success"].plant():
+    with unmeasured(), BUGS["takes_failures_for_success"].plant():
         seed, said = next((seed, said) for seed in range(20) if (said := _what_breaks(seed)))
 
     assert "nothing arrived" in said
