@@ -1,7 +1,7 @@
 """What the shell needs from the world, as protocols. `wiring` alone chooses who plays which part."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol, cast, runtime_checkable
+from typing import Protocol, Self, cast, runtime_checkable
 
 import msgspec
 
@@ -453,6 +453,26 @@ class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
     due: int | None
     why: str
     dry_run: bool = False
+
+    @classmethod
+    def of(cls, row: DeliveryRow) -> Self:
+        """Show a delivery as it stands."""
+        delivery = row.delivery
+        return cls(
+            number=delivery.number,
+            notification=delivery.notification,
+            incident=delivery.incident,
+            target=delivery.target,
+            key=delivery.key,
+            channel=delivery.channel,
+            kind=delivery.kind,
+            state=row.state,
+            attempts=delivery.attempts,
+            at=row.at,
+            due=delivery.due if row.state is DeliveryState.PENDING else None,
+            why=row.why,
+            dry_run=delivery.dry_run,
+        )
 
 
 def number_of(id_or_number: str) -> int | None:

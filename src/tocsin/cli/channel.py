@@ -112,11 +112,9 @@ def exit_code(outcomes: list[str]) -> int:
 
 
 async def _test(name: str, dry_run: bool, config: Path | None, data: Path) -> list[dict[str, Any]]:
-    from tocsin.core.model.alert import Severity
-    from tocsin.core.model.notification import Message, NotificationKind, Target, delivery_key
+    from tocsin.runtime.try_channel import said_of, try_channel
     from tocsin.wiring.machine import build_clock, build_ids
     from tocsin.wiring.outside import build_channels, build_outbound, read_configuration
-    from tocsin.wiring.policies import target_id
 
     settings = read_configuration(config, data)
     outbound = build_outbound(settings)
@@ -131,45 +129,16 @@ async def _test(name: str, dry_run: bool, config: Path | None, data: Path) -> li
             "tocsin.yaml, or set TOCSIN_SMTP_HOST, TOCSIN_TEAMS_WEBHOOK_URL or TOCSIN_WEBHOOK_URL.",
             NOT_FOUND,
         )
-    clock, random = build_clock(), build_ids().random_bytes(16)
-    at = clock.now()
-    message = Message(
-        notification_id=random.hex(),
-        origin="tocsin-test",
-        kind=NotificationKind.TEST,
-        at=at,
-        severity=Severity.INFO,
-        title="A test from Tocsin",
-        text="This is a test. Nothing is wrong, and nothing needs to be done.",
-        because="somebody ran `tocsin channel test`",
-    )
-    results = []
     try:
-        for address in tested.addresses:
-            target = Target(id=target_id(name, address, random), channel=name, address=address)
-            outcome = await tested.send(
-                message, target, key=delivery_key(message.notification_id, target), at=at, dry_run=dry_run
-            )
-            results.append({"address": address} | _outcome(outcome))
+        tried = await try_channel(
+            tested,
+            notification_id=build_ids().random_bytes(16).hex(),
+            origin="tocsin-test",
+            because="somebody ran `tocsin channel test`",
+            at=build_clock().now(),
+            dry_run=dry_run,
+        )
     finally:
         await tested.close()
         await outbound.close()
-    return results
-
-
-def _outcome(outcome: Any) -> dict[str, str]:
-    from tocsin.core.model.notification import Accepted, Delivered, DryRun, Refused, Retry
-
-    match outcome:
-        case Delivered(detail=why):
-            return {"outcome": "delivered", "why": why}
-        case Accepted(detail=why):
-            return {"outcome": "accepted", "why": why}
-        case DryRun(preview=why):
-            return {"outcome": "dry_run", "why": why}
-        case Retry(why=why):
-            return {"outcome": "retry", "why": why}
-        case Refused(why=why):
-            return {"outcome": "refused", "why": why}
-        case _:
-            raise AssertionError(f"{outcome!r} is no outcome")
+    return [{"address": address} | said_of(outcome) for address, outcome in tried]

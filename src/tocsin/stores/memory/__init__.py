@@ -57,6 +57,7 @@ from tocsin.stores.memory.rows import (
     decode_policy,
     decode_rate,
     decode_silence,
+    delivery_row_of,
     encode,
     fits,
     kept_alert,
@@ -460,9 +461,7 @@ class MemoryStore:
 
     def delivery(self, number: int) -> DeliveryRow | None:
         row = self._deliveries.get(number)
-        if row is None:
-            return None
-        return DeliveryRow(delivery=decode_delivery(row.body), state=row.state, at=row.at, why=row.why)
+        return None if row is None else delivery_row_of(row)
 
     def delivery_view(self, number: int) -> DeliveryView | None:
         row = self._deliveries.get(number)

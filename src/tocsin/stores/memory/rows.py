@@ -121,24 +121,14 @@ def kept_delivery(row: DeliveryRow) -> KeptDelivery:
     return KeptDelivery(one.incident, one.notification, one.channel, row.state, row.at, row.why, encode(one))
 
 
+def delivery_row_of(row: KeptDelivery) -> DeliveryRow:
+    """Give a delivery as it stands."""
+    return DeliveryRow(delivery=decode_delivery(row.body), state=row.state, at=row.at, why=row.why)
+
+
 def shown_delivery(row: KeptDelivery) -> DeliveryView:
     """Show a delivery."""
-    delivery = decode_delivery(row.body)
-    return DeliveryView(
-        number=delivery.number,
-        notification=delivery.notification,
-        incident=delivery.incident,
-        target=delivery.target,
-        key=delivery.key,
-        channel=delivery.channel,
-        kind=delivery.kind,
-        state=row.state,
-        attempts=delivery.attempts,
-        at=row.at,
-        due=delivery.due if row.state is DeliveryState.PENDING else None,
-        why=row.why,
-        dry_run=delivery.dry_run,
-    )
+    return DeliveryView.of(delivery_row_of(row))
 
 
 def shown_incident(row: KeptIncident) -> IncidentView:

@@ -54,20 +54,4 @@ def delivery_row_of(row: tuple[bytes, str, int, str]) -> DeliveryRow:
 
 def delivery_of(row: tuple[bytes, str, int, str]) -> DeliveryView:
     """Read a delivery from the columns DELIVERY, as people are shown it."""
-    stands = delivery_row_of(row)
-    delivery = stands.delivery
-    return DeliveryView(
-        number=delivery.number,
-        notification=delivery.notification,
-        incident=delivery.incident,
-        target=delivery.target,
-        key=delivery.key,
-        channel=delivery.channel,
-        kind=delivery.kind,
-        state=stands.state,
-        attempts=delivery.attempts,
-        at=stands.at,
-        due=delivery.due if stands.state is DeliveryState.PENDING else None,
-        why=stands.why,
-        dry_run=delivery.dry_run,
-    )
+    return DeliveryView.of(delivery_row_of(row))

@@ -1,37 +1,21 @@
 """Channels: what can speak, how it fares, and a test of one."""
 
-import asyncio
-from typing import Any, Literal, assert_never
+from typing import Any, Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from tocsin.core.model.alert import Severity
 from tocsin.core.model.errors import NotFound
-from tocsin.core.model.notification import (
-    Accepted,
-    Delivered,
-    DeliveryState,
-    DryRun,
-    Message,
-    NotificationKind,
-    Outcome,
-    Refused,
-    Retry,
-    Target,
-    delivery_key,
-)
+from tocsin.core.model.notification import DeliveryState, Refused, Retry
 from tocsin.ports import Channel, DeliveryFilter
 from tocsin.runtime.node import Node
 from tocsin.runtime.rehearsal import Rehearsal
+from tocsin.runtime.try_channel import said_of, try_channel
 from tocsin.web.cursors import Cursor, Limit, cursor_of, read_cursor
 from tocsin.web.guard import Admin, Reader, TheNode
 from tocsin.web.incident_forms import Form
 
 router = APIRouter(prefix="/api/v1/channels")
-
-TEST_S = 60.0
-"""How long a test of one address may take."""
 
 OutcomeWord = Literal["delivered", "accepted", "retry", "refused", "dry_run"]
 
@@ -109,7 +93,7 @@ def _channel_out(node: Node, channel: Channel) -> ChannelOut:
         dry_run=node.dry_run or isinstance(channel, Rehearsal),
         pending=count(DeliveryState.PENDING),
         dead=count(DeliveryState.DEAD),
-        last_outcome=OutcomeOut(**_said(last)) if last is not None else None,
+        last_outcome=OutcomeOut.model_validate(said_of(last)) if last is not None else None,
         failing=isinstance(last, Retry | Refused),
     )
 
@@ -122,50 +106,18 @@ async def send_test(name: str, node: TheNode, admin: Admin, form: TestForm | Non
         known = ", ".join(node.channels) or "none"
         raise NotFound(f"Channel {name[:64]!r} is not configured. Configured: {known}.")
     dry_run = node.dry_run or (form is not None and form.dry_run)
-    message = Message(
+    tried = await try_channel(
+        channel,
         notification_id=node.ids.random_bytes(16).hex(),
         origin=node.origin,
-        kind=NotificationKind.TEST,
-        at=node.clock.now(),
-        severity=Severity.INFO,
-        title="A test from Tocsin",
-        text="This is a test. Nothing is wrong, and nothing needs to be done.",
         because=f"{node.names.of(admin.actor)} asked for a test of channel {channel.name}",
-    )
-    outcomes = await asyncio.gather(
-        *(_try(node, channel, message, address, dry_run) for address in channel.addresses)
+        at=node.clock.wall(),
+        dry_run=dry_run,
     )
     return TestAnswer(
         channel=channel.name,
         dry_run=dry_run or isinstance(channel, Rehearsal),
         results=[
-            TestedOut(address=address, **_said(outcome))
-            for address, outcome in zip(channel.addresses, outcomes, strict=True)
+            TestedOut.model_validate({"address": address} | said_of(outcome)) for address, outcome in tried
         ],
     )
-
-
-async def _try(node: Node, channel: Channel, message: Message, address: str, dry_run: bool) -> Outcome:
-    target = Target(id=f"test {address}", channel=channel.name, address=address)
-    key = delivery_key(message.notification_id, target)
-    try:
-        async with asyncio.timeout(TEST_S):
-            return await channel.send(message, target, key=key, at=node.clock.wall(), dry_run=dry_run)
-    except TimeoutError:
-        return Retry(why=f"no answer within {TEST_S:.0f} s")
-
-
-def _said(outcome: Outcome) -> dict[str, Any]:
-    match outcome:
-        case Delivered(detail=why):
-            return {"outcome": "delivered", "why": why}
-        case Accepted(detail=why):
-            return {"outcome": "accepted", "why": why}
-        case DryRun(preview=why):
-            return {"outcome": "dry_run", "why": why}
-        case Retry(why=why):
-            return {"outcome": "retry", "why": why}
-        case Refused(why=why):
-            return {"outcome": "refused", "why": why}
-        case _:
-            assert_never(outcome)
