@@ -58,7 +58,7 @@ def test_what_only_looks_like_it_is_not(text):
 
 
 def test_the_files_of_the_project_are_found():
-    assert {ROOT / "pyproject.toml", PACKAGE / "ports.py"} <= {*files()}
+    assert {ROOT / "pyproject.toml", PACKAGE / "ports" / "store.py"} <= {*files()}
 
 
 def floors(contract: str) -> set[str]:
