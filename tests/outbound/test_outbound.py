@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tests.support.http_sink import HttpSink, Reply
 from yarl import URL
 
-from tocsin.outbound import ANSWER_BYTES_MAX, Answer, Failure, FailureKind, Outbound, _Destination
+from tocsin.outbound import ANSWER_BYTES_MAX, Answer, Failure, FailureKind, Outbound
+from tocsin.outbound.client import _Destination
 
 LOOPBACK = ("127.0.0.0/8",)
 
@@ -302,7 +303,7 @@ def test_names_that_a_name_server_is_silent_about_delay_no_other(monkeypatch):
         await outbound.close()
         return answer
 
-    monkeypatch.setattr("tocsin.outbound._addresses_by_system", lookup)
+    monkeypatch.setattr("tocsin.outbound.client._addresses_by_system", lookup)
 
     assert asyncio.run(run()) == Answer(status=200)
 
@@ -326,7 +327,7 @@ def test_a_name_is_asked_for_once_at_a_time(monkeypatch):
         first = await asyncio.gather(*waiting, return_exceptions=True)
         return first, await outbound.addresses("mail.test", 25)
 
-    monkeypatch.setattr("tocsin.outbound._addresses_by_system", lookup)
+    monkeypatch.setattr("tocsin.outbound.client._addresses_by_system", lookup)
     first, again = asyncio.run(run())
 
     assert [type(one) for one in first] == [asyncio.CancelledError, *[socket.gaierror] * 9]
@@ -337,10 +338,10 @@ def test_a_name_is_asked_for_once_at_a_time(monkeypatch):
 def test_a_name_server_that_hangs_does_not_keep_the_process():
     program = """
 import asyncio, threading
-from tocsin import outbound
-outbound._addresses_by_system = lambda host: threading.Event().wait()
+from tocsin.outbound import client
+client._addresses_by_system = lambda host: threading.Event().wait()
 async def run():
-    out = outbound.Outbound()
+    out = client.Outbound()
     print((await out.post("http://silent.test/", body=b"", headers={}, timeout_s=0.1)).kind)
     await out.close()
 asyncio.run(run())

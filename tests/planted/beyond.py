@@ -121,9 +121,9 @@ def trusts_what_the_name_led_to() -> Iterator[None]:
     says="assert 3601 == 3600",
 )
 def waits_as_long_as_it_is_told() -> Iterator[None]:
-    from tocsin import outbound
+    from tocsin.outbound import answers
 
-    with patch.object(outbound, "RETRY_AFTER_S_MAX", 10**9):
+    with patch.object(answers, "RETRY_AFTER_S_MAX", 10**9):
         yield
 
 

@@ -97,7 +97,7 @@ def test_all_that_one_receiver_is_told_arrives_while_fifty_others_are_silent(
         assert host == "well.test" or speaks.wait(LONG_S)
         return HERE
 
-    monkeypatch.setattr("tocsin.outbound._addresses_by_system", lookup)
+    monkeypatch.setattr("tocsin.outbound.client._addresses_by_system", lookup)
 
     async def scenario(proxy: Proxy) -> None:
         proxy.set(W.BLACK_HOLE)
