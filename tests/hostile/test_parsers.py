@@ -116,14 +116,14 @@ PARSERS: dict[str, Parser] = {
 
 def read(name: str, data: bytes) -> bool:
     """Let it read, and say whether it took it. Raises: whatever it may not raise."""
-    parser, began = PARSERS[name], time.perf_counter()
+    parser, began = PARSERS[name], time.process_time()
     said: str | None = None
     try:
         parser.read(data)
     except parser.raises as error:
         said = str(error)
     assert said is None or len(said) < 20_000, "what is told stays short"
-    assert time.perf_counter() - began < TIME_S, data[:100]
+    assert time.process_time() - began < TIME_S, data[:100]
     return said is None
 
 
@@ -191,7 +191,7 @@ sources: [{name: s, kind: prometheus, url: "http://p:9090", headers: {A: {env: P
 @example(b"%YAML 9.9\n---\na: b\n")
 @example(b"\xef\xbb\xbfurl: x")
 def test_any_file_is_a_configuration_or_is_refused_at_a_place(folder: Path, data: bytes) -> None:
-    path, began = folder / "tocsin.yaml", time.perf_counter()
+    path, began = folder / "tocsin.yaml", time.process_time()
     path.write_bytes(data)
 
     said = ""
@@ -200,7 +200,7 @@ def test_any_file_is_a_configuration_or_is_refused_at_a_place(folder: Path, data
     except Invalid as error:
         said = str(error)
     assert len(said) < 60_000
-    assert time.perf_counter() - began < TIME_S
+    assert time.process_time() - began < TIME_S
 
 
 CSV = b"at,region,value\n2026-01-01T00:00:00Z,eu,1.5\n2026-01-01T00:05:00Z,us,-3\n"
@@ -294,9 +294,9 @@ def test_an_export_that_unfolds_without_end_costs_little(folder: Path) -> None:
     path = folder / "bomb.zip"
     for name, data in _bombs():
         path.write_bytes(data)
-        before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+        before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
         assert verified(path) in (3, 7), name
-        assert time.perf_counter() - began < TIME_S, name
+        assert time.process_time() - began < TIME_S, name
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000, name
 
 
@@ -327,12 +327,12 @@ def test_any_recurrence_has_windows_or_is_refused_and_is_found_soon(rule: str, b
         id="0" * 32, number=1, matchers=(Matcher(name="host", value="x"),), rrule=rule, zone="Europe/Berlin", begins=begins,
         lasting=3_600_000_000, created_by="x", comment="",
     )  # fmt: skip
-    began = time.perf_counter()
+    began = time.process_time()
 
     with contextlib.suppress(Invalid):
         maintenance.check(wanted)
         maintenance.windows(wanted, START, 5)
-    assert time.perf_counter() - began < TIME_S
+    assert time.process_time() - began < TIME_S
 
 
 # Times

@@ -20,8 +20,8 @@ STEPS_AT_ONCE_MAX = 50_000
 """So many steps at one moment: something goes round in circles."""
 
 
-STEPS_MAX = 200_000
-"""So many steps in all: it will never settle. A usual story has some ten thousand."""
+STEPS_MAX = 1_000_000
+"""So many steps in all: it will never settle. A usual story has some ten thousand, the busiest of 5,000 has 250,000."""
 
 
 class Killed(BaseException):

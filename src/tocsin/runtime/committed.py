@@ -10,6 +10,8 @@ class Dispatch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A delivery to be attempted. message: None if whoever holds the delivery has it already.
 
     since: when it was decided, or its target began to be out of reach (see NewDelivery.since).
+    replaces: the delivery that was merged into this one as it was decided, 0 for none. It may have come due, and be on
+    the wire, before that was committed; then this one waits until it is not.
     """
 
     delivery: int
@@ -23,6 +25,7 @@ class Dispatch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     dry_run: bool
     notification: int
     message: Message | None = None
+    replaces: int = 0
 
 
 class Committed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -47,8 +50,8 @@ class Committed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     tally: dict[str, int] = {}
 
 
-def dispatch(state: State, number: int, message: Message | None = None) -> Dispatch:
-    """Give the next attempt of a delivery."""
+def dispatch(state: State, number: int, message: Message | None = None, *, replaces: int = 0) -> Dispatch:
+    """Give the next attempt of a delivery. Fields as in Dispatch."""
     delivery = state.deliveries[number]
     return Dispatch(
         delivery=number,
@@ -62,4 +65,5 @@ def dispatch(state: State, number: int, message: Message | None = None) -> Dispa
         dry_run=delivery.dry_run,
         notification=delivery.notification,
         message=message,
+        replaces=replaces,
     )

@@ -75,6 +75,8 @@ class Dispatcher:
         self._held: dict[int, Dispatch] = {}
         # Which attempt of a delivery runs, or came to something that is not stored yet.
         self._unsettled: dict[int, int] = {}
+        # Which delivery waits until the attempt of one that was merged into it is over, by that one.
+        self._behind: dict[int, int] = {}
         self._failing: set[str] = set()
         self._last: dict[str, Outcome] = {}
         self._task: asyncio.Task[None] | None = None
@@ -171,6 +173,8 @@ class Dispatcher:
             for number, held in self._held.items():
                 if held.due > now or number in self._unsettled or held.channel not in resting:
                     continue
+                if number in self._behind.values():
+                    continue
                 if resting[held.channel].has_place(held):
                     still[held.channel] = self._still.get(held.channel, 0) + 1
         self._still = still
@@ -199,7 +203,9 @@ class Dispatcher:
             if before is not None and (before.attempt, -before.due) >= (dispatch.attempt, -dispatch.due):
                 continue  # It is known already; one that somebody wants sooner takes its place.
             self._held[dispatch.delivery] = dispatch
-            if dispatch.delivery not in self._unsettled:
+            if dispatch.replaces in self._unsettled:
+                self._behind[dispatch.replaces] = dispatch.delivery
+            if dispatch.delivery not in self._unsettled and dispatch.delivery not in self._behind.values():
                 self._lane(dispatch.channel).put(dispatch)
 
     def _lane(self, channel: str) -> "Lane":
@@ -213,10 +219,18 @@ class Dispatcher:
         attempt, held = self._unsettled.pop(delivery), self._held.get(delivery)
         if held is not None and held.attempt != attempt:
             self._lane(held.channel).put(held)
+        self._follow(delivery)
+
+    def _follow(self, delivery: int) -> None:
+        """Attempt what was behind a delivery."""
+        behind = self._held.get(self._behind.pop(delivery, 0))
+        if behind is not None:
+            self._lane(behind.channel).put(behind)
 
     def drop(self, dispatch: Dispatch) -> None:
         """Its attempt broke off without an outcome, so nobody carries it out any more."""
         self._unsettled.pop(dispatch.delivery, None)
+        self._follow(dispatch.delivery)
 
     def is_current(self, dispatch: Dispatch) -> bool:
         """Say whether this attempt is still wanted."""

@@ -71,6 +71,8 @@ class Projection:
         self.tally: Counter[str] = Counter()
         self.dispatches: list[Dispatch] = []
         self.ended: list[int] = []
+        # (notification, target) -> the delivery that is merged into it there.
+        self._merged: dict[tuple[int, str], int] = {}
         self.token_hash = ""
         self.incomplete: list[int] = []
         self._new_alerts: set[int] = set()
@@ -158,6 +160,8 @@ class Projection:
     def _delivery_ended(self, event: ev.DeliveryEnded, draft: Draft, seq: int) -> None:
         self.ended.append(event.delivery)
         delivery = self._state.touched.ended[event.delivery]
+        if event.into:
+            self._merged[event.into, delivery.target] = event.delivery
         by_outcome = draft.kind == "outcome" and event.state in _BY_OUTCOME
         why = _why(draft) if by_outcome else event.because
         if event.state is DeliveryState.DISCARDED:
@@ -291,7 +295,8 @@ class Projection:
             self._new_deliveries[new.delivery] = DeliveryRow(
                 delivery=live_delivery, state=DeliveryState.PENDING, at=self._at
             )
-            self.dispatches.append(dispatch(state, new.delivery, message))
+            replaces = self._merged.get((event.notification, new.target), 0)
+            self.dispatches.append(dispatch(state, new.delivery, message, replaces=replaces))
 
     def _delivery(self, delivery: LiveDelivery, end: DeliveryState, why: str) -> None:
         rows = self._new_deliveries if delivery.number in self._new_deliveries else self._deliveries
