@@ -18,11 +18,11 @@ from tests.support.rules import a_rule, above
 from tocsin.core.model import event as ev
 from tocsin.core.model.alert import Severity
 from tocsin.core.model.errors import Unavailable
-from tocsin.core.model.incident import IncidentState
+from tocsin.core.model.incident import IncidentState, IncidentView
 from tocsin.core.model.policy import SECOND, Policy
 from tocsin.core.model.rule import Interval, Limit, NoData, Op, Point, Rule, Series, Threshold
 from tocsin.core.rules import evaluate
-from tocsin.ports import IncidentFilter, IncidentView, SourceFailed, Store
+from tocsin.ports import IncidentFilter, SourceFailed, Store
 from tocsin.runtime import evaluator as module
 from tocsin.runtime.evaluator import Evaluator
 from tocsin.stores.memory import MemoryStore
