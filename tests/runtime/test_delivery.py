@@ -2,16 +2,18 @@
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 
 import pytest
-from tests.runtime.house import Wrapped, a_house, a_policy, an_alert, events_of, once
+from tests.runtime.house import SOON_S, Wrapped, a_house, a_policy, an_alert, events_of, once
 from tests.support.http_sink import HttpSink, Reply
 from tests.support.server import free_port
 
 from tocsin.core.model import event as ev
 from tocsin.core.model.notification import DeliveryState, NotificationKind
-from tocsin.core.model.policy import Retries
+from tocsin.core.model.policy import SECOND, Retries
+from tocsin.ports import Batch
 from tocsin.runtime import dispatcher, node
 from tocsin.runtime.dispatcher import PLACES, PLACES_AT_FIRST, PLACES_FOR_URGENT
 from tocsin.stores.memory import MemoryStore
@@ -349,5 +351,50 @@ def test_the_ledger_knows_each_delivery_before_the_receiver_does() -> None:
 
             keys = [new.key for notified in events_of(store, ev.Notified) for new in notified.deliveries]
             assert sorted(request.headers["webhook-id"] for request in sink.requests) == sorted(keys)
+
+    asyncio.run(scenario())
+
+
+def test_newer_news_waits_until_what_it_speaks_for_is_no_longer_on_the_wire() -> None:
+    """A retry comes due, and begins, between the decision that newer news takes its place and the commit of that."""
+
+    async def scenario() -> None:
+        store, decided, begun = Wrapped(MemoryStore()), threading.Event(), threading.Event()
+
+        def commit_late(batch: Batch) -> None:
+            if any(row.state is DeliveryState.MERGED for row in batch.deliveries):
+                decided.set()
+                assert begun.wait(SOON_S)
+
+        store.before = commit_late
+        policy = a_policy("hook", retries=Retries(steps=(2 * SECOND,)))
+        script = (Reply(status=503), Reply(hang="before"), Reply())
+        async with (
+            HttpSink(*script) as sink,
+            a_house(store, {"hook": sink}, policy=policy, timeout_s=1.0) as house,
+        ):
+            await house.fire("disk", severity="warning")
+            await house.until(lambda: house.events(ev.DeliveryRetried) != [])
+            worse = asyncio.ensure_future(house.fire("disk", severity="critical", window=120))
+            assert await asyncio.to_thread(decided.wait, SOON_S)
+            await sink.received(2)  # The retry, which the receiver keeps waiting for a second.
+            begun.set()
+            await worse
+
+            unsettled = house.node.dispatcher._unsettled
+            assert 1 in unsettled, "the retry is on the wire"
+            for _ in range(20):
+                house.node.dispatcher._look()
+            assert house.node.dispatcher.stuck == "", "what waits behind it does not stand still"
+            assert [one.headers["webhook-id"] for one in sink.requests] == [
+                sink.requests[0].headers["webhook-id"]
+            ] * 2
+            await sink.received(3)
+            assert 1 not in unsettled
+            assert sink.requests[2].headers["webhook-id"] != sink.requests[1].headers["webhook-id"]
+            await house.until(lambda: len(house.events(ev.DeliveryEnded)) == 2)
+            merged, told = house.events(ev.DeliveryEnded)
+            assert (merged.state, told.state) == (DeliveryState.MERGED, DeliveryState.DELIVERED)
+            assert len(sink.requests) == 3
 
     asyncio.run(scenario())
