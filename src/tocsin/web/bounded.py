@@ -7,7 +7,7 @@ out a silence would keep the twenty-first from acknowledging, and the alerts fro
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Annotated, ParamSpec, TypeVar
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 from fastapi import Depends, Request
 from starlette.concurrency import run_in_threadpool
@@ -47,35 +47,20 @@ class Bounded:
             self._inside -= 1
 
 
-def _previews(request: Request) -> Bounded:
-    found: Bounded = request.app.state.previews
-    return found
+def _of(kind: str) -> Any:
+    """Depend on the application's room for one kind of work, by its name in `app.state`."""
+
+    def give(request: Request) -> Bounded:
+        found: Bounded = getattr(request.app.state, kind)
+        return found
+
+    return Depends(give)
 
 
-def _searches(request: Request) -> Bounded:
-    found: Bounded = request.app.state.searches
-    return found
-
-
-def _stories(request: Request) -> Bounded:
-    found: Bounded = request.app.state.stories
-    return found
-
-
-def _exports(request: Request) -> Bounded:
-    found: Bounded = request.app.state.exports
-    return found
-
-
-def _trials(request: Request) -> Bounded:
-    found: Bounded = request.app.state.trials
-    return found
-
-
-Exports = Annotated[Bounded, Depends(_exports)]
+Exports = Annotated[Bounded, _of("exports")]
 """The whole ledger in one file: minutes of work for a large one, so one at a time."""
-Previews = Annotated[Bounded, Depends(_previews)]
-Searches = Annotated[Bounded, Depends(_searches)]
-Trials = Annotated[Bounded, Depends(_trials)]
-Stories = Annotated[Bounded, Depends(_stories)]
+Previews = Annotated[Bounded, _of("previews")]
+Searches = Annotated[Bounded, _of("searches")]
+Trials = Annotated[Bounded, _of("trials")]
+Stories = Annotated[Bounded, _of("stories")]
 """The entries of an incident: most often few and read at once, but there may be 100,000 of them."""
