@@ -18,8 +18,8 @@ FOUND = (2, 12, 24, 62, 69, 666, 948, 1448, 2239, 2629, 4449)
 """Seeds that once found something.
 
 948: an attempt before the provider wanted it, for it was the last one. 2629: a second incident of one key, for a look
-into one that was long over had taken the place of the one that somebody had reopened. 1448: newer news overtook older, whose next attempt had begun while it was committed, slowly,
-that the newer one speaks for it. These are of one node.
+into one that was long over had taken the place of the one that somebody had reopened. 1448: newer news overtook older,
+whose next attempt had begun while it was committed, slowly, that the newer one speaks for it. These are of one node.
 
 Of several: 2: a message that could not be read, for the database was away, counted as an attempt that failed. 12: a
 node whose clock is ahead attempted again at once, for ever. 24, 62, 69: a node lost deliveries and took them over again
